@@ -1,0 +1,174 @@
+# KyroDB. `make` builds build/kyrodb, `make run` serves it, `make test` runs every test; `make help`
+# lists the rest. No configure step, no generated file outside $(BUILD).
+
+VERSION := 0.1.0
+COMMIT  := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+BUILD ?= build
+SECS  ?= 60
+# Extra arguments for the test program, such as ARGS='"a sentence" -s'.
+ARGS  ?=
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 2)
+endif
+
+# --- Flags ---------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast \
+            -Wformat=2 -Wundef -Werror
+COMMON   := -std=c++20 -I. -pthread $(WARNINGS) -fstack-protector-strong
+ifeq ($(NO_METRICS),1)
+COMMON   += -DKYRO_NO_METRICS
+endif
+
+# SAN=address,undefined or SAN=thread builds everything with sanitizers: the targets asan and tsan.
+# With them g++ 12 sees uninitialised variables in its own library's headers.
+ifdef SAN
+COMMON   += -g1 -fsanitize=$(SAN) -fno-sanitize=vptr -fno-sanitize-recover=all \
+            -fno-omit-frame-pointer -Wno-maybe-uninitialized
+PRODUCT  := -O1 -fPIE -fno-exceptions -fno-rtti
+LINK     := -pie
+else
+COMMON   += -D_FORTIFY_SOURCE=2
+PRODUCT  := -O2 -fPIE -fno-exceptions -fno-rtti -ffunction-sections -fdata-sections
+LINK     := -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack
+endif
+TESTING  := -O1
+
+# Only the product sees these, so a new commit compiles one file.
+IDENTITY := -DKYRO_VERSION='"$(VERSION)"' -DKYRO_COMMIT='"$(COMMIT)"'
+
+HEADERS      := $(sort $(wildcard kyro/*.h kyro/*/*.h))
+TESTS        := $(sort $(wildcard test/*_test.cpp))
+TEST_OBJECTS := $(TESTS:test/%.cpp=$(BUILD)/test/%.o) $(BUILD)/test/main.o
+FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
+
+# --- Product -------------------------------------------------------------------------------------
+
+.PHONY: all run test unit e2e run-tests test-program asan tsan fuzz bench-index lint headers format \
+        clean help FORCE
+.DELETE_ON_ERROR:
+.PRECIOUS: $(BUILD)/fuzz/%
+
+all: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
+
+# Holds the flags; newer than what was built with other ones.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(CXX) $(COMMON) $(PRODUCT) $(LINK) $(TESTING)' | cmp -s - $@ || \
+	  printf '%s\n' '$(CXX) $(COMMON) $(PRODUCT) $(LINK) $(TESTING)' > $@
+
+$(BUILD)/identity: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(VERSION) $(COMMIT)' | cmp -s - $@ || printf '%s\n' '$(VERSION) $(COMMIT)' > $@
+
+$(BUILD)/kyrodb.o: kyrodb.cpp $(BUILD)/flags $(BUILD)/identity
+	$(CXX) $(COMMON) $(PRODUCT) $(IDENTITY) -MMD -MP -c $< -o $@
+
+$(BUILD)/kyrodb: $(BUILD)/kyrodb.o
+	$(CXX) $(COMMON) $(PRODUCT) $(LINK) $< -o $@
+
+$(BUILD)/kyrodbctl: $(BUILD)/kyrodb
+	ln -sf kyrodb $@
+
+run: all
+	$(BUILD)/kyrodb serve 127.0.0.1 3030 --data-dir ./data
+
+# --- Tests ---------------------------------------------------------------------------------------
+
+# Everything: unit, property and end-to-end tests. The last ones drive the built binary.
+test: run-tests
+
+unit: FILTER := "~[e2e]"
+unit: run-tests
+
+e2e: FILTER := "[e2e]"
+e2e: run-tests
+
+run-tests: $(BUILD)/test/kyro_tests all
+	KYRO_BINARY=$(abspath $(BUILD))/kyrodb $(BUILD)/test/kyro_tests $(FILTER) $(ARGS)
+
+test-program: $(BUILD)/test/kyro_tests
+
+$(BUILD)/test/kyro_tests: $(TEST_OBJECTS)
+	$(CXX) $(COMMON) $^ -o $@
+
+$(BUILD)/test/%.o: test/%.cpp $(BUILD)/flags | $(BUILD)/test/catch2
+	$(CXX) $(COMMON) $(TESTING) -MMD -MP -c $< -o $@
+
+# Says that the compiler finds <catch2/catch.hpp>.
+$(BUILD)/test/catch2:
+	@mkdir -p $(@D)
+	scripts/install-test-deps.sh $(CXX)
+	@touch $@
+
+asan:
+	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
+	  $(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined run-tests
+
+tsan:
+	TSAN_OPTIONS=halt_on_error=1 $(MAKE) BUILD=$(BUILD)/tsan SAN=thread run-tests
+
+# Each fuzz target for SECS seconds; what it found interesting stays in $(BUILD)/fuzz/corpus.
+fuzz: $(FUZZERS:test/fuzz/%.cpp=fuzz-%)
+
+fuzz-%: $(BUILD)/fuzz/%
+	@mkdir -p $(BUILD)/fuzz/corpus/$*
+	cd $(BUILD)/fuzz && ./$* -max_total_time=$(SECS) -timeout=10 -print_final_stats=1 corpus/$* \
+	  $(wildcard $(CURDIR)/test/fuzz/corpus/$*)
+
+$(BUILD)/fuzz/%: test/fuzz/%.cpp
+	@mkdir -p $(@D)
+	clang++ $(COMMON) -O1 -g1 -fsanitize=fuzzer,address,undefined -MMD -MP $< -o $@
+
+# --- Benchmarks ----------------------------------------------------------------------------------
+
+# absl's containers are compared with where they are installed (Debian: libabsl-dev).
+ABSL := absl_btree absl_flat_hash_map
+bench-index: $(BUILD)/bench/index_bench
+	$< $(ARGS)
+
+$(BUILD)/bench/%: bench/%.cpp $(BUILD)/flags $(BUILD)/identity
+	@mkdir -p $(@D)
+	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ \
+	  $$(pkg-config --cflags --libs $(ABSL) 2>/dev/null)
+
+# --- Checks --------------------------------------------------------------------------------------
+
+lint:
+	scripts/lint.sh
+
+# Every header by itself, with the product's flags.
+headers: $(HEADERS:%.h=$(BUILD)/headers/%.o)
+
+$(BUILD)/headers/%.o: %.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(CXX) $(COMMON) $(PRODUCT) -O1 -MMD -MP -include $< -x c++ -c /dev/null -o $@ || \
+	  { echo "$< does not compile alone"; exit 1; }
+
+format:
+	clang-format -i $(HEADERS) \
+	  $(wildcard *.cpp test/*.h test/*.cpp test/fuzz/*.cpp bench/*.h bench/*.cpp)
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make               build $(BUILD)/kyrodb, a static binary, and its link kyrodbctl'
+	@echo 'make run           build and serve 127.0.0.1:3030 from ./data'
+	@echo 'make test          build and run all tests (installs Catch2 where it is missing)'
+	@echo 'make unit | e2e    only those within the process | only those that drive the binary'
+	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
+	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
+	@echo 'make bench-index   the index beside other containers'
+	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'
+	@echo 'make headers       compile every header alone'
+	@echo 'make format        format all C++ files in place'
+	@echo 'make clean         remove $(BUILD)'
+	@echo
+	@echo 'CXX=clang++  another compiler    BUILD=dir  another place    NO_METRICS=1  no hot counters'
+	@echo "ARGS='…'     for the tests       SAN=thread  build with a sanitizer"
+
+-include $(shell find $(BUILD) -path '$(BUILD)/asan' -prune -o -path '$(BUILD)/tsan' -prune -o \
+           -name '*.d' -print 2>/dev/null)
