@@ -1,0 +1,111 @@
+// One-line log events on stderr: a time, a level, a name and fields. Text or JSON.
+//
+//   log_event(LogLevel::kInfo, "flushed", {{"run", id}, {"records", n}});
+//   2026-01-31T12:00:00.123Z info flushed run=7 records=1000
+//   {"ts":"2026-01-31T12:00:00.123Z","level":"info","event":"flushed","run":7,"records":1000}
+//
+// Invariant: an event is one write(2), so lines of concurrent threads never mix. Values of keys are
+// never logged. Thread rule: log_event from anywhere; set_log_* before threads start.
+#pragma once
+
+#include <time.h>
+#include <unistd.h>
+
+#include <concepts>
+#include <cstdint>
+#include <cstdio>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+
+namespace kyro {
+
+enum class LogLevel : uint8_t { kDebug, kInfo, kWarn, kError, kOff };
+
+struct LogConfig {
+  LogLevel level = LogLevel::kInfo;
+  bool json = false;
+};
+
+inline LogConfig& log_config() {
+  static LogConfig config;
+  return config;
+}
+
+// A field of an event: a number or a text (quoted and escaped as needed).
+class LogField {
+ public:
+  LogField(std::string_view name, std::string_view text) : name_(name), text_(text) {}
+  LogField(std::string_view name, const char* text) : name_(name), text_(text) {}
+  LogField(std::string_view name, const std::string& text) : name_(name), text_(text) {}
+  template <std::integral T>
+  LogField(std::string_view name, T number)
+      : name_(name), text_(std::to_string(number)), is_number_(true) {}
+
+  void append_to(std::string& line, bool json) const {
+    if (json) {
+      line.append(",\"").append(name_).append("\":");
+      append_value(line, !is_number_);
+    } else {
+      line.append(" ").append(name_).append("=");
+      append_value(line, text_.empty() || text_.find_first_of(" \"\n\\=") != std::string::npos);
+    }
+  }
+
+ private:
+  void append_value(std::string& line, bool quoted) const {
+    if (!quoted) {
+      line += text_;
+      return;
+    }
+    line += '"';
+    for (const char c : text_) {
+      if (c == '"' || c == '\\') {
+        line.append(1, '\\').append(1, c);
+      } else if (static_cast<unsigned char>(c) < 0x20) {
+        char escaped[8];
+        std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
+        line += escaped;
+      } else {
+        line += c;
+      }
+    }
+    line += '"';
+  }
+
+  std::string_view name_;
+  std::string text_;
+  bool is_number_ = false;
+};
+
+inline const char* log_level_name(LogLevel level) {
+  constexpr const char* kNames[] = {"debug", "info", "warn", "error", "off"};
+  return kNames[static_cast<size_t>(level)];
+}
+
+inline void log_event(LogLevel level, std::string_view event,
+                      std::initializer_list<LogField> fields = {}) {
+  const LogConfig& config = log_config();
+  if (level < config.level) return;
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  tm utc{};
+  gmtime_r(&now.tv_sec, &utc);
+  char stamp[48];
+  std::snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
+                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                static_cast<int>(now.tv_nsec / 1000000));
+  std::string line;
+  if (config.json) {
+    line.append("{\"ts\":\"").append(stamp).append("\",\"level\":\"");
+    line.append(log_level_name(level)).append("\",\"event\":\"").append(event).append("\"");
+  } else {
+    line.append(stamp).append(" ").append(log_level_name(level)).append(" ").append(event);
+  }
+  for (const LogField& field : fields) field.append_to(line, config.json);
+  line.append(config.json ? "}\n" : "\n");
+  // A log line that cannot be written has nowhere to be reported.
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+}
+
+}  // namespace kyro
