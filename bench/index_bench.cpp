@@ -1,0 +1,319 @@
+// The index benchmark: the learned index beside std::map, absl::btree_map, absl::flat_hash_map,
+// binary search and a classic two-layer RMI, in process, over the data sets of datasets.h.
+//
+// Environment:
+//   KYRO_BENCH_N        keys, one number or a list (10000000; K and M are understood)
+//   KYRO_BENCH_DIST     distributions, a list or "all" (all)
+//   KYRO_BENCH_INDEX    structures, a list or "all" (all): rmi,btree,hash,map,binary,rmi_classic
+//   KYRO_BENCH_MISS     share of absent keys in the streams of hit_ns, dep_ns and batch_ns (0)
+//   KYRO_BENCH_PAGES    4k, huge or both (both)
+//   KYRO_BENCH_QUERIES  lookups per pass (2000000)
+//   KYRO_BENCH_PASSES   passes whose median is taken, after a warm-up (3)
+//   KYRO_BENCH_OUT      where index.csv, index_shape.csv and rmi_vs_btree.png go (bench/out)
+//   KYRODB_RMI_TARGET_LEAF, KYRODB_RMI_EPS_MULT  options of the learned index
+//
+// Every (distribution, n, pages) runs in a process of its own, so that one page size holds for all
+// memory: "huge" re-executes with glibc.malloc.hugetlb=1 and madvises the index; "4k" forbids
+// transparent huge pages. Up to kTogetherMax keys all structures live side by side and their passes
+// are interleaved; above, they are built, measured and freed one after another.
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/candidates.h"
+#include "bench/datasets.h"
+
+#ifndef KYRO_COMMIT
+#define KYRO_COMMIT "unknown"
+#endif
+
+namespace kyro::bench {
+namespace {
+
+constexpr size_t kTogetherMax = 20'000'000;
+
+std::string setting(const char* name, const char* fallback) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : fallback;
+}
+
+std::vector<std::string> list_of(const std::string& text) {
+  std::vector<std::string> parts;
+  size_t from = 0;
+  while (from <= text.size()) {
+    const size_t comma = std::min(text.find_first_of(", ", from), text.size());
+    if (comma > from) parts.push_back(text.substr(from, comma - from));
+    from = comma + 1;
+  }
+  return parts;
+}
+
+size_t number_of(const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  const double unit = *end == 'M' ? 1e6 : *end == 'K' || *end == 'k' ? 1e3 : 1;
+  return static_cast<size_t>(value * unit);
+}
+
+bool contains(const std::vector<std::string>& list, std::string_view name) {
+  return std::find(list.begin(), list.end(), "all") != list.end() ||
+         std::find(list.begin(), list.end(), name) != list.end();
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// A key that is not in `keys`: inside a random gap, or outside the range where there is no gap.
+uint64_t absent_key(const Keys& keys, Random& random) {
+  for (int attempt = 0; attempt < 64; ++attempt) {
+    const size_t i = random.below(keys.size() - 1);
+    const uint64_t gap = keys[i + 1] - keys[i];
+    if (gap > 1) return keys[i] + 1 + random.below(gap - 1);
+  }
+  return keys.back() + 1 + random.below(keys.size());
+}
+
+struct Streams {
+  std::vector<uint64_t> hits;
+  std::vector<uint64_t> misses;
+};
+
+Streams make_streams(const Keys& keys, size_t queries, double miss_share, uint64_t seed) {
+  Random random(seed);
+  Streams streams;
+  streams.hits.resize(queries);
+  streams.misses.resize(queries);
+  for (uint64_t& key : streams.hits) {
+    key = random.real() <= miss_share ? absent_key(keys, random) : keys[random.below(keys.size())];
+  }
+  for (uint64_t& key : streams.misses) key = absent_key(keys, random);
+  return streams;
+}
+
+struct Row {
+  std::string name;
+  std::vector<double> hit, dependent, miss, batch;
+  double build_s = 0;
+  double bytes_per_key = 0;
+};
+
+// One pass of every kind over `candidate`, or a short one to warm up, whose times are dropped.
+void measure_pass(Candidate& candidate, const Streams& streams, bool warm_up, Row& row) {
+  const size_t n = warm_up ? streams.hits.size() / 8 : streams.hits.size();
+  const double hit = candidate.pass(Kind::kIndependent, streams.hits.data(), n);
+  const double dependent = candidate.pass(Kind::kDependent, streams.hits.data(), n);
+  const double miss = candidate.pass(Kind::kIndependent, streams.misses.data(), n);
+  const double batch =
+      candidate.has_batch() ? candidate.pass(Kind::kBatch, streams.hits.data(), n) : 0;
+  if (warm_up) return;
+  row.hit.push_back(hit);
+  row.dependent.push_back(dependent);
+  row.miss.push_back(miss);
+  if (candidate.has_batch()) row.batch.push_back(batch);
+}
+
+struct Run {
+  std::string distribution;
+  size_t n;
+  std::string pages;
+  std::string out;
+  size_t passes;
+};
+
+void report(const Run& run, const Row& row) {
+  std::array<char, 32> batch{};
+  std::snprintf(batch.data(), batch.size(), row.batch.empty() ? "-" : "%.1f", median(row.batch));
+  std::printf(
+      "RESULT dist=%s n=%zu index=%s pages=%s hit_ns=%.1f dep_ns=%.1f miss_ns=%.1f batch_ns=%s "
+      "build_s=%.3f bytes_per_key=%.2f\n",
+      run.distribution.c_str(), run.n, row.name.c_str(), run.pages.c_str(), median(row.hit),
+      median(row.dependent), median(row.miss), batch.data(), row.build_s, row.bytes_per_key);
+  std::fflush(stdout);
+  if (FILE* csv = std::fopen((run.out + "/index.csv").c_str(), "a"); csv != nullptr) {
+    std::fprintf(csv, "%s,%zu,%s,%s,%.1f,%.1f,%.1f,%s,%.3f,%.2f\n", run.distribution.c_str(), run.n,
+                 row.name.c_str(), run.pages.c_str(), median(row.hit), median(row.dependent),
+                 median(row.miss), batch.data(), row.build_s, row.bytes_per_key);
+    std::fclose(csv);
+  }
+}
+
+// Depth, worst and mean probe of the learned index.
+void report_shape(const Run& run, const Candidate& candidate, const Streams& streams) {
+  const Shape shape = candidate.shape(streams.hits);
+  if (shape.depth == 0) return;
+  std::printf(
+      "# shape dist=%s n=%zu depth=%u epsilon_max=%u mean_probe=%.2f leaves=%zu nodes=%zu "
+      "model_bytes_per_key=%.3f build_mkeys_per_s=%.1f\n",
+      run.distribution.c_str(), run.n, shape.depth, shape.epsilon_max, shape.mean_probe,
+      shape.leaves, shape.nodes, shape.model_bytes_per_key,
+      static_cast<double>(run.n) / 1e6 / candidate.build_s());
+  if (FILE* csv = std::fopen((run.out + "/index_shape.csv").c_str(), "a"); csv != nullptr) {
+    std::fprintf(csv, "%s,%zu,%s,%u,%u,%.2f,%zu,%zu,%.3f\n", run.distribution.c_str(), run.n,
+                 run.pages.c_str(), shape.depth, shape.epsilon_max, shape.mean_probe, shape.leaves,
+                 shape.nodes, shape.model_bytes_per_key);
+    std::fclose(csv);
+  }
+}
+
+void build_one(Candidate& candidate, const Keys& keys, Row& row) {
+  const size_t before = heap_bytes();
+  candidate.build(keys);
+  row.name = candidate.name();
+  row.build_s = candidate.build_s();
+  const size_t own = candidate.own_bytes();
+  row.bytes_per_key = static_cast<double>(own != 0 ? own : heap_bytes() - before) /
+                      static_cast<double>(keys.size());
+}
+
+// Streams hold every `queries`-th of a second or more of work; the answers of all structures must
+// agree, or the benchmark measures something wrong.
+void run_one(const Run& run, const std::vector<std::string>& names) {
+  const Keys keys = make_keys(run.distribution, run.n, 42);
+  if (keys.size() != run.n || run.n < 2) {
+    std::fprintf(stderr, "no data for distribution %s, n=%zu\n", run.distribution.c_str(), run.n);
+    std::exit(2);
+  }
+  const size_t queries = number_of(setting("KYRO_BENCH_QUERIES", "2M"));
+  const double miss_share = std::strtod(setting("KYRO_BENCH_MISS", "0").c_str(), nullptr);
+  const Streams streams = make_streams(keys, queries, miss_share, 43);
+  auto candidates = make_candidates(run.pages == "huge");
+  std::erase_if(candidates, [&](const auto& c) { return !contains(names, c->name()); });
+  std::vector<Row> rows(candidates.size());
+  if (run.n <= kTogetherMax) {
+    for (size_t i = 0; i < candidates.size(); ++i) build_one(*candidates[i], keys, rows[i]);
+    for (size_t pass = 0; pass <= run.passes; ++pass) {
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        measure_pass(*candidates[i], streams, pass == 0, rows[i]);
+      }
+    }
+  } else {
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      build_one(*candidates[i], keys, rows[i]);
+      for (size_t pass = 0; pass <= run.passes; ++pass) {
+        measure_pass(*candidates[i], streams, pass == 0, rows[i]);
+      }
+      report_shape(run, *candidates[i], streams);
+      report(run, rows[i]);
+      candidates[i]->clear();
+    }
+    return;
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    report_shape(run, *candidates[i], streams);
+    report(run, rows[i]);
+  }
+}
+
+int run_child(const char* self, const Run& run) {
+  const pid_t child = fork();
+  if (child == 0) {
+    if (run.pages == "huge") {
+      setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 1);
+    } else {
+      unsetenv("GLIBC_TUNABLES");
+      prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    }
+    const std::string n = std::to_string(run.n);
+    execl(self, self, "--one", run.distribution.c_str(), n.c_str(), run.pages.c_str(), nullptr);
+    _exit(127);
+  }
+  int state = 0;
+  if (child < 0 || waitpid(child, &state, 0) < 0) return 1;
+  return WIFEXITED(state) ? WEXITSTATUS(state) : 1;
+}
+
+void print_machine() {
+  std::array<char, 256> cpu{"unknown"};
+  if (FILE* info = std::fopen("/proc/cpuinfo", "r"); info != nullptr) {
+    std::array<char, 256> line{};
+    while (std::fgets(line.data(), static_cast<int>(line.size()), info) != nullptr) {
+      if (std::strncmp(line.data(), "model name", 10) == 0) {
+        std::snprintf(cpu.data(), cpu.size(), "%s", std::strchr(line.data(), ':') + 2);
+        cpu[std::strcspn(cpu.data(), "\n")] = '\0';
+        break;
+      }
+    }
+    std::fclose(info);
+  }
+  std::printf("# machine: %s, %ld cores, %.1f GiB; compiler: %s; commit: %s\n", cpu.data(),
+              sysconf(_SC_NPROCESSORS_ONLN),
+              static_cast<double>(sysconf(_SC_PHYS_PAGES)) * 4096 / 0x1p30, __VERSION__,
+              KYRO_COMMIT);
+  std::printf(
+      "# n=%s dist=%s miss=%s queries=%s passes=%s\n", setting("KYRO_BENCH_N", "10000000").c_str(),
+      setting("KYRO_BENCH_DIST", "all").c_str(), setting("KYRO_BENCH_MISS", "0").c_str(),
+      setting("KYRO_BENCH_QUERIES", "2M").c_str(), setting("KYRO_BENCH_PASSES", "3").c_str());
+  if (!KYRO_BENCH_HAS_ABSL) std::printf("# absl is not installed: no btree, no hash\n");
+  std::fflush(stdout);
+}
+
+void start_csv(const std::string& path, const char* header) {
+  if (FILE* csv = std::fopen(path.c_str(), "w"); csv != nullptr) {
+    std::fprintf(csv, "%s\n", header);
+    std::fclose(csv);
+  }
+}
+
+int run_all(const char* self, const std::string& out) {
+  const std::vector<std::string> dists = list_of(setting("KYRO_BENCH_DIST", "all"));
+  const std::string pages = setting("KYRO_BENCH_PAGES", "both");
+  std::filesystem::create_directories(out);
+  start_csv(out + "/index.csv",
+            "dist,n,index,pages,hit_ns,dep_ns,miss_ns,batch_ns,build_s,bytes_per_key");
+  start_csv(out + "/index_shape.csv",
+            "dist,n,pages,depth,epsilon_max,mean_probe,leaves,nodes,model_bytes_per_key");
+  print_machine();
+  for (const std::string& n : list_of(setting("KYRO_BENCH_N", "10000000"))) {
+    for (const std::string_view dist : kDistributions) {
+      if (!contains(dists, dist)) continue;
+      for (const char* page : {"4k", "huge"}) {
+        if (pages != "both" && pages != page) continue;
+        const int code = run_child(self, {std::string(dist), number_of(n), page, out, 0});
+        if (code != 0) return code;
+      }
+    }
+  }
+  const std::string plot = "gnuplot -e \"csv='" + out + "/index.csv'; png='" + out +
+                           "/rmi_vs_btree.png'\" bench/index_plot.gp";
+  if (std::system("command -v gnuplot >/dev/null 2>&1") != 0) {
+    std::printf("# gnuplot is not installed: %s/index.csv has the numbers, there is no plot\n",
+                out.c_str());
+  } else if (std::system(plot.c_str()) == 0) {
+    std::printf("# plot: %s/rmi_vs_btree.png\n", out.c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace kyro::bench
+
+int main(int argc, char** argv) {
+  using namespace kyro::bench;
+  const std::string out = setting("KYRO_BENCH_OUT", "bench/out");
+  if (argc == 5 && std::strcmp(argv[1], "--one") == 0) {
+    const Run run{argv[2], number_of(argv[3]), argv[4], out,
+                  std::max<size_t>(1, number_of(setting("KYRO_BENCH_PASSES", "3")))};
+    run_one(run, list_of(setting("KYRO_BENCH_INDEX", "all")));
+    return 0;
+  }
+  return run_all("/proc/self/exe", out);
+}

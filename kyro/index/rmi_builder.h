@@ -1,0 +1,474 @@
+// Builds an index file from sorted entries: RmiOptions, RmiBuildStats, build_rmi().
+//
+// The input is read front to back through a span (the engine maps a spooled file), never copied.
+// Slots leave through the sink as they are placed; private memory holds one block of slots and the
+// model words. Layout of the output: rmi_file.h.
+//
+// Every bucket is tried as a leaf: dense (as many slots as keys), then with gaps. A try places each
+// key at the first slot of its predicted cache line (four slots) or the next free one, and fails if
+// a key would land more than the bound right of it, or leave a longer run of gaps than the bound.
+// Keys may spill behind the slots they are predicted in, because the next bucket begins where this
+// one's keys end. What fits
+// no leaf becomes an inner node whose fan-out is chosen by testing: the coarsest of 1024, 256, 64
+// or 16 keys per child with which nine tenths of the keys would fit leaves, else 4. Keys that fill
+// only a small part of their bucket (outliers elsewhere stretched it) get a zoom: a model over just
+// their range. Below kRmiDepthMax levels a dense leaf with binary search ends the matter.
+//
+// Fractions in nested nodes: if x = distance × m mod 2^64 is the fraction in a bucket, the fraction
+// in a child of a node of fan-out F is x × F mod 2^64 = distance × (m × F) mod 2^64; so one number
+// per bucket describes its model, however deep it lies.
+//
+// Thread rule: a build is one thread's. Ownership: borrows the input and the sink for the call.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kyro/base/byte_sink.h"
+#include "kyro/base/crc32c.h"
+#include "kyro/base/status.h"
+#include "kyro/index/rmi_file.h"
+
+namespace kyro {
+
+// How a build trades model size, slots examined per lookup, and build time.
+struct RmiOptions {
+  static constexpr uint32_t kTargetLeafMin = 4;
+  static constexpr uint32_t kTargetLeafMax = 65536;
+  static constexpr double kEpsMultMin = 1.0;
+  static constexpr double kEpsMultMax = 64.0;
+
+  uint32_t target_leaf = 256;  // keys per bucket that the root aims for
+  double eps_mult = 1.0;       // multiplies the bound on a key's distance from its prediction
+
+  [[nodiscard]] Status validate() const {
+    if (target_leaf < kTargetLeafMin || target_leaf > kTargetLeafMax) {
+      return Status(Code::kInvalid, "the target leaf size must be 4 to 65536 keys");
+    }
+    if (!(eps_mult >= kEpsMultMin && eps_mult <= kEpsMultMax)) {
+      return Status(Code::kInvalid, "the epsilon multiplier must be 1.0 to 64.0");
+    }
+    return Status();
+  }
+};
+
+struct RmiBuildStats {
+  uint64_t entries = 0;
+  uint64_t slots = 0;
+  uint64_t leaves = 0;
+  uint64_t nodes = 0;
+  uint64_t model_bytes = 0;
+  uint64_t file_bytes = 0;
+  uint32_t depth = 0;        // levels from the root to the deepest leaf, 1 = the root alone
+  uint32_t epsilon_max = 0;  // slots a key lies behind its prediction at most
+};
+
+namespace rmi_builder_detail {
+
+// Collects slots into blocks of 64 KiB; a full block gets its CRC and goes to the sink.
+class SlotWriter {
+ public:
+  explicit SlotWriter(ByteSink& sink)
+      : sink_(sink), block_(std::make_unique<IndexEntry[]>(kRmiBlockSlots)) {}
+
+  // Repeats `entry` until `end` slots are written in all.
+  Status fill_to(uint64_t end, const IndexEntry& entry) {
+    while (written_ < end) {
+      block_[used_++] = entry;
+      ++written_;
+      if (used_ == kRmiBlockSlots) KYRO_TRY(flush());
+    }
+    return Status();
+  }
+  Status flush() {
+    if (used_ == 0) return Status();
+    const size_t n = used_ * sizeof(IndexEntry);
+    crcs_.push_back(crc32c(block_.get(), n));
+    used_ = 0;
+    return sink_.append(block_.get(), n);
+  }
+  [[nodiscard]] uint64_t written() const { return written_; }
+  [[nodiscard]] std::vector<uint32_t>& crcs() { return crcs_; }
+
+ private:
+  ByteSink& sink_;
+  std::unique_ptr<IndexEntry[]> block_;
+  size_t used_ = 0;
+  uint64_t written_ = 0;
+  std::vector<uint32_t> crcs_;
+};
+
+// Where inside its bucket a key lies, as a fraction of 2^64.
+struct Fraction {
+  uint64_t low_key;
+  uint64_t multiplier;
+  [[nodiscard]] uint64_t of(uint64_t key) const { return (key - low_key) * multiplier; }
+};
+
+// How a node divides its keys among its children.
+struct NodeModel {
+  Fraction fraction;  // plain: of the node's bucket; else: low_key and scale
+  uint64_t fanout;
+  bool plain;  // divides its bucket; false: root and zoom, which have a range of their own
+
+  [[nodiscard]] uint64_t child_of(uint64_t key) const {
+    return plain ? rmi_multiply(fraction.of(key), fanout).high
+                 : rmi_multiply(key - fraction.low_key, fraction.multiplier).high;
+  }
+  [[nodiscard]] Fraction child_fraction() const {
+    return plain ? Fraction{fraction.low_key, fraction.multiplier * fanout} : fraction;
+  }
+};
+
+// A model over exactly [low, high]: high × scale stays below fanout × 2^64. Requires fanout >= 1;
+// with fewer distances than children the fan-out shrinks.
+[[nodiscard]] inline NodeModel range_model(uint64_t low, uint64_t high, uint64_t fanout) {
+  __extension__ using Wide = unsigned __int128;
+  const uint64_t span = high - low;
+  if (span == 0) return {{low, 0}, 1, false};
+  fanout = std::min(fanout, span);
+  const Wide room = (static_cast<Wide>(fanout) << 64) - 1;
+  return {{low, static_cast<uint64_t>(room / span)}, fanout, false};
+}
+
+class Builder {
+ public:
+  Builder(std::span<const IndexEntry> input, const RmiOptions& options, ByteSink& sink)
+      : input_(input),
+        target_leaf_(options.target_leaf),
+        displacement_bound_(static_cast<uint64_t>(kDisplacement * options.eps_mult)),
+        sink_(sink),
+        slots_(sink) {}
+
+  Result<RmiBuildStats> run();
+
+ private:
+  static constexpr double kDisplacement = 14;
+  static constexpr uint64_t kDenseDisplacement = 7;   // what a leaf without gaps may cost
+  static constexpr uint64_t kGapRun = 32;             // longest run of gaps at either end or inside
+  static constexpr uint64_t kSampleCount = 128;       // keys whose buckets a fan-out is tested with
+  static constexpr uint64_t kZoomBelow = 1ull << 61;  // fraction of its bucket that keys must fill
+  static constexpr uint64_t kFanoutMax = 1ull << 23;
+  static constexpr uint64_t kNoFit = ~uint64_t{0};
+
+  // The first slot of a predicted slot's cache line.
+  [[nodiscard]] static uint64_t home_of(uint64_t slot) { return slot & ~uint64_t{3}; }
+  [[nodiscard]] bool fits(const Fraction& f, size_t from, size_t to, uint64_t width,
+                          uint64_t bound) const;
+  [[nodiscard]] uint64_t fitting_width(const Fraction& f, size_t from, size_t to) const;
+  [[nodiscard]] bool most_fit(const NodeModel& model, size_t from, size_t to) const;
+  [[nodiscard]] size_t bucket_begin(const NodeModel& model, size_t from, size_t at) const;
+  [[nodiscard]] size_t bucket_end(const NodeModel& model, size_t at, size_t to) const;
+  [[nodiscard]] NodeModel choose_model(const Fraction& f, size_t from, size_t to, bool zoom) const;
+
+  Status build_children(const NodeModel& model, uint64_t base, size_t from, size_t to,
+                        uint32_t depth);
+  Status build_bucket(const Fraction& f, uint64_t index, size_t from, size_t to, uint32_t depth);
+  Status build_node(const Fraction& f, uint64_t index, size_t from, size_t to, uint32_t depth);
+  Status place_leaf(const Fraction& f, uint64_t index, size_t from, size_t to, uint64_t width);
+  Status place_search_leaf(uint64_t index, size_t from, size_t to);
+  Status emit(uint64_t slot, size_t at);
+  Status finish(const NodeModel& root);
+  Status write_header();
+
+  std::span<const IndexEntry> input_;
+  uint64_t target_leaf_;
+  uint64_t displacement_bound_;
+  ByteSink& sink_;
+  SlotWriter slots_;
+  std::vector<uint64_t> words_;
+  std::vector<RmiZoom> zooms_;
+  uint64_t next_slot_ = 0;  // where the next bucket's slots begin
+  RmiHeader header_{};
+  RmiTrailer trailer_{};
+};
+
+// ---- leaves ----
+
+inline bool Builder::fits(const Fraction& f, size_t from, size_t to, uint64_t width,
+                          uint64_t bound) const {
+  const uint64_t start = next_slot_;
+  uint64_t next = start;
+  for (size_t i = from; i < to; ++i) {
+    const uint64_t home = home_of(start + rmi_multiply(f.of(input_[i].key), width).high);
+    if (home >= next) {
+      if (home - next > kGapRun) return false;
+      next = home;
+    } else if (next - home > bound) {
+      return false;
+    }
+    ++next;
+  }
+  return next >= start + width || start + width - next <= kGapRun;
+}
+
+// The smallest tried number of slots that holds the keys within the bounds, or kNoFit.
+inline uint64_t Builder::fitting_width(const Fraction& f, size_t from, size_t to) const {
+  const uint64_t count = to - from;
+  if (count > kRmiWidthMax / 2) return kNoFit;
+  if (fits(f, from, to, count, kDenseDisplacement)) return count;
+  static constexpr std::array<uint64_t, 3> kFillPercent = {74, 68, 58};
+  for (const uint64_t fill : kFillPercent) {
+    const uint64_t width = (count * 100 + fill - 1) / fill;
+    if (fits(f, from, to, width, displacement_bound_)) return width;
+  }
+  return kNoFit;
+}
+
+// The gaps before `slot` repeat the entry that comes into it.
+inline Status Builder::emit(uint64_t slot, size_t at) {
+  const uint64_t gaps = slot - slots_.written();
+  trailer_.gap_run_max = std::max(trailer_.gap_run_max, static_cast<uint32_t>(gaps));
+  trailer_.position_max = std::max(trailer_.position_max, input_[at].position);
+  return slots_.fill_to(slot + 1, input_[at]);
+}
+
+inline Status Builder::place_leaf(const Fraction& f, uint64_t index, size_t from, size_t to,
+                                  uint64_t width) {
+  words_[index] = make_rmi_word(RmiWordType::kLeaf, next_slot_, width);
+  const uint64_t start = next_slot_;
+  uint64_t next = start;
+  uint64_t displacement = 0;
+  for (size_t i = from; i < to; ++i) {
+    const uint64_t home = home_of(start + rmi_multiply(f.of(input_[i].key), width).high);
+    next = std::max(next, home);
+    displacement = std::max(displacement, next - home);
+    KYRO_TRY(emit(next, i));
+    ++next;
+  }
+  trailer_.displacement_max =
+      std::max(trailer_.displacement_max, static_cast<uint32_t>(displacement));
+  ++trailer_.leaf_count;
+  next_slot_ = std::max(next, start + width);
+  return Status();
+}
+
+inline Status Builder::place_search_leaf(uint64_t index, size_t from, size_t to) {
+  if (to - from > kRmiWidthMax) return Status(Code::kUnsupported, "index: keys defeat the model");
+  words_[index] = make_rmi_word(RmiWordType::kSearch, next_slot_, to - from);
+  for (size_t i = from; i < to; ++i) KYRO_TRY(emit(next_slot_ + (i - from), i));
+  ++trailer_.leaf_count;
+  next_slot_ += to - from;
+  return Status();
+}
+
+// ---- nodes ----
+
+// First and one past the last key of the bucket that holds input_[at], by galloping from it.
+inline size_t Builder::bucket_begin(const NodeModel& model, size_t from, size_t at) const {
+  const uint64_t child = model.child_of(input_[at].key);
+  size_t step = 1;
+  size_t high = at;
+  while (high - from >= step && model.child_of(input_[high - step].key) == child) {
+    high -= step;
+    step *= 2;
+  }
+  size_t low = high - from >= step ? high - step + 1 : from;
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (model.child_of(input_[middle].key) == child) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return low;
+}
+
+inline size_t Builder::bucket_end(const NodeModel& model, size_t at, size_t to) const {
+  const uint64_t child = model.child_of(input_[at].key);
+  size_t step = 1;
+  size_t low = at + 1;
+  while (to - low >= step && model.child_of(input_[low + step - 1].key) == child) {
+    low += step;
+    step *= 2;
+  }
+  size_t high = to - low >= step ? low + step - 1 : to;
+  while (low < high) {
+    const size_t middle = low + (high - low) / 2;
+    if (model.child_of(input_[middle].key) == child) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// Would nine tenths of the keys fall into buckets that fit leaves? Asked of evenly spaced keys,
+// each speaking for its bucket, so that the cost does not grow with the range.
+inline bool Builder::most_fit(const NodeModel& model, size_t from, size_t to) const {
+  const size_t count = to - from;
+  const size_t samples = std::min<size_t>(count, kSampleCount);
+  size_t misfits = 0;
+  size_t judged_to = from;  // keys before this belong to a bucket already judged
+  bool judged_fit = true;
+  for (size_t i = 0; i < samples; ++i) {
+    const size_t at = from + i * count / samples;
+    if (at >= judged_to) {
+      const size_t begin = bucket_begin(model, from, at);
+      judged_to = bucket_end(model, at, to);
+      judged_fit = fitting_width(model.child_fraction(), begin, judged_to) != kNoFit;
+    }
+    if (!judged_fit && ++misfits * 10 > samples) return false;
+  }
+  return true;
+}
+
+inline NodeModel Builder::choose_model(const Fraction& f, size_t from, size_t to, bool zoom) const {
+  const uint64_t count = to - from;
+  NodeModel model{};
+  for (const uint64_t per_child : {1024u, 256u, 64u, 16u, 4u}) {
+    const uint64_t fanout =
+        std::clamp<uint64_t>((count + per_child - 1) / per_child, zoom ? 1 : 2, kFanoutMax);
+    if (fanout == model.fanout) continue;
+    model = zoom ? range_model(input_[from].key, input_[to - 1].key, fanout)
+                 : NodeModel{f, fanout, true};
+    if (per_child == 4 || most_fit(model, from, to)) break;
+  }
+  return model;
+}
+
+inline Status Builder::build_children(const NodeModel& model, uint64_t base, size_t from, size_t to,
+                                      uint32_t depth) {
+  ++trailer_.node_count;
+  trailer_.depth = std::max(trailer_.depth, depth);
+  const Fraction fraction = model.child_fraction();
+  size_t at = from;
+  for (uint64_t child = 0; child < model.fanout; ++child) {
+    const size_t begin = at;
+    while (at < to && model.child_of(input_[at].key) == child) ++at;
+    KYRO_TRY(build_bucket(fraction, base + child, begin, at, depth));
+  }
+  if (at != to) return Status(Code::kInvalid, "index: keys are not strictly ascending");
+  return Status();
+}
+
+inline Status Builder::build_bucket(const Fraction& f, uint64_t index, size_t from, size_t to,
+                                    uint32_t depth) {
+  for (size_t i = std::max<size_t>(from, 1); depth == 0 && i < to; ++i) {
+    if (input_[i - 1].key >= input_[i].key) {
+      return Status(Code::kInvalid, "index: keys are not strictly ascending");
+    }
+  }
+  if (from == to) {
+    words_[index] = make_rmi_word(RmiWordType::kLeaf, next_slot_, 0);
+    return Status();
+  }
+  const uint64_t width = fitting_width(f, from, to);
+  if (width != kNoFit) return place_leaf(f, index, from, to, width);
+  if (depth == kRmiDepthMax) return place_search_leaf(index, from, to);
+  return build_node(f, index, from, to, depth + 1);
+}
+
+inline Status Builder::build_node(const Fraction& f, uint64_t index, size_t from, size_t to,
+                                  uint32_t depth) {
+  const bool zoom = f.of(input_[to - 1].key) - f.of(input_[from].key) < kZoomBelow;
+  const NodeModel model = choose_model(f, from, to, zoom);
+  const uint64_t base = words_.size();
+  const uint64_t inner = make_rmi_word(RmiWordType::kInner, base, model.fanout);
+  words_.resize(base + model.fanout);
+  if (zoom) {
+    words_[index] = make_rmi_word(RmiWordType::kZoom, zooms_.size(), 0);
+    zooms_.push_back({model.fraction.low_key, input_[to - 1].key - model.fraction.low_key,
+                      model.fraction.multiplier, inner});
+  } else {
+    words_[index] = inner;
+  }
+  return build_children(model, base, from, to, depth);
+}
+
+// ---- the file ----
+
+inline Status Builder::write_header() {
+  header_.magic = kRmiHeaderMagic;
+  header_.version = kRmiVersion;
+  header_.header_bytes = sizeof(RmiHeader);
+  header_.entry_count = input_.size();
+  header_.min_key = input_.empty() ? ~uint64_t{0} : input_.front().key;
+  header_.max_key = input_.empty() ? 0 : input_.back().key;
+  header_.crc = crc32c(&header_, offsetof(RmiHeader, crc));
+  return sink_.append(&header_, sizeof header_);
+}
+
+inline Status Builder::finish(const NodeModel& root) {
+  RmiTrailer& t = trailer_;
+  t.slots_used = slots_.written();
+  if (!input_.empty()) {
+    const uint64_t behind = std::max(next_slot_, t.slots_used);
+    KYRO_TRY(slots_.fill_to(behind + rmi_scan_slots(t.displacement_max), input_.back()));
+  }
+  KYRO_TRY(slots_.flush());
+  std::vector<uint32_t>& crcs = slots_.crcs();
+  t.block_count = crcs.size();
+  if (crcs.size() % 2 != 0) crcs.push_back(0);
+  t.entry_count = header_.entry_count;
+  t.min_key = header_.min_key;
+  t.max_key = header_.max_key;
+  t.slot_count = slots_.written();
+  t.word_count = words_.size();
+  t.zoom_count = zooms_.size();
+  t.slots_offset = sizeof(RmiHeader);
+  t.words_offset = t.slots_offset + t.slot_count * sizeof(IndexEntry);
+  t.zooms_offset = t.words_offset + t.word_count * 8;
+  t.block_crcs_offset = t.zooms_offset + t.zoom_count * sizeof(RmiZoom);
+  t.root_scale = root.fraction.multiplier;
+  t.root_fanout = root.fanout;
+  t.version = kRmiVersion;
+  t.magic = kRmiTrailerMagic;
+  t.model_crc = crc32c(words_.data(), words_.size() * 8);
+  t.model_crc = crc32c(zooms_.data(), zooms_.size() * sizeof(RmiZoom), t.model_crc);
+  t.model_crc = crc32c(crcs.data(), crcs.size() * 4, t.model_crc);
+  t.crc = crc32c(&t, offsetof(RmiTrailer, crc), crc32c(&header_, sizeof header_));
+  KYRO_TRY(sink_.append(words_.data(), words_.size() * 8));
+  KYRO_TRY(sink_.append(zooms_.data(), zooms_.size() * sizeof(RmiZoom)));
+  KYRO_TRY(sink_.append(crcs.data(), crcs.size() * 4));
+  return sink_.append(&t, sizeof t);
+}
+
+inline Result<RmiBuildStats> Builder::run() {
+  KYRO_TRY(write_header());
+  NodeModel root{{0, 0}, 0, false};
+  if (!input_.empty()) {
+    const uint64_t low = input_.front().key;
+    const uint64_t high = input_.back().key;
+    if (low > high) return Status(Code::kInvalid, "index: keys are not strictly ascending");
+    const uint64_t fanout =
+        std::min((input_.size() + target_leaf_ - 1) / target_leaf_, uint64_t{1} << 32);
+    root = range_model(low, high, fanout);
+    words_.resize(root.fanout);
+    KYRO_TRY(build_children(root, 0, 0, input_.size(), 0));
+  }
+  KYRO_TRY(finish(root));
+  RmiBuildStats stats;
+  stats.entries = trailer_.entry_count;
+  stats.slots = trailer_.slot_count;
+  stats.leaves = trailer_.leaf_count;
+  stats.nodes = trailer_.node_count;
+  stats.model_bytes = words_.size() * 8 + zooms_.size() * sizeof(RmiZoom);
+  stats.file_bytes =
+      trailer_.block_crcs_offset + rmi_block_crcs_bytes(trailer_.block_count) + sizeof(RmiTrailer);
+  stats.depth = trailer_.depth + 1;
+  stats.epsilon_max = trailer_.displacement_max;
+  return stats;
+}
+
+}  // namespace rmi_builder_detail
+
+// Writes the index of `entries` (keys strictly ascending, positions opaque) to `sink`. Memory: one
+// block of slots and the model; time: a few linear passes over the entries.
+// Errors: kInvalid for options out of range or keys out of order, and whatever the sink reports.
+[[nodiscard]] inline Result<RmiBuildStats> build_rmi(std::span<const IndexEntry> entries,
+                                                     const RmiOptions& options, ByteSink& sink) {
+  KYRO_TRY(options.validate());
+  if (entries.size() > kRmiSlotCountMax / 4) return Status(Code::kTooLarge, "index: too many keys");
+  return rmi_builder_detail::Builder(entries, options, sink).run();
+}
+
+}  // namespace kyro
