@@ -1,0 +1,270 @@
+// The newest writes, in memory: found like in a hash table, walked in key order like in a list.
+//
+//   hash table   key -> node; open addressing, at most half full, replaced by one twice as large
+//   skip list    the same nodes in key order (W. Pugh, 1990)
+//   versions     of a key, newest first, each an encoded record (record.h) in the arena
+//
+// Invariants:
+//   - insert-only: a node or version, once published, never changes but for its next pointers;
+//   - offsets are inserted in ascending order, so a chain of versions descends in offset;
+//   - a reader passes the offset bound it may see; versions at or above it do not exist for it.
+//
+// Cost: a point read is one cache miss for an absent key, three for a present one; an insert into
+// sorted input is O(1) because the search starts from the last place.
+//
+// Thread rule: one writer (the committer, or recovery before it); readers take no lock, and hold
+// the delta alive by an epoch pin or a reference.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/arena.h"
+#include "kyro/base/random.h"
+#include "kyro/storage/record.h"
+
+namespace kyro {
+
+class Delta {
+ public:
+  // Holds records with offsets from `first_offset` on.
+  explicit Delta(uint64_t first_offset)
+      : seed_(random_u64()),
+        random_(seed_ | 1),
+        first_offset_(first_offset),
+        end_offset_(first_offset) {
+    head_ = new_node(0, kMaxHeight);
+    finger_.fill(head_);
+    grow_table();
+  }
+  Delta(const Delta&) = delete;
+  Delta& operator=(const Delta&) = delete;
+
+  // Adds an encoded record whose offset is above every one inserted before.
+  void insert(const RecordHeader& header, std::string_view record_bytes) {
+    Node* node = lookup(header.key);
+    const bool is_new = node == nullptr;
+    if (is_new) node = link_node(header.key);
+    char* memory = arena_.allocate(sizeof(Version) + record_bytes.size());
+    auto* version = new (memory) Version{node->newest.load(std::memory_order_relaxed)};
+    std::memcpy(memory + sizeof(Version), record_bytes.data(), record_bytes.size());
+    node->newest.store(version, std::memory_order_release);
+    if (is_new) add_to_table(header.key, node);
+    end_offset_.store(header.offset + 1, std::memory_order_release);
+  }
+
+  // The newest version of `key` with an offset below `bound`: the start of its record bytes, or
+  // null.
+  [[nodiscard]] const char* find(uint64_t key, uint64_t bound) const {
+    const Node* node = lookup(key);
+    return node == nullptr ? nullptr : newest_below(node, bound);
+  }
+
+  // The record that find() or an iterator returned. Its checksum has not been looked at.
+  [[nodiscard]] static RecordView view(const char* record) {
+    RecordView out;
+    out.header = load<RecordHeader>(record);
+    out.value = {record + kRecordHeaderBytes, out.header.value_bytes};
+    return out;
+  }
+
+  // How much a record of `record_bytes` may add to bytes().
+  [[nodiscard]] static uint64_t cost_bytes(uint64_t record_bytes) {
+    return record_bytes + sizeof(Version) + sizeof(Node) + 2 * sizeof(Node*) + 4 * sizeof(Slot);
+  }
+
+  [[nodiscard]] uint64_t bytes() const {
+    return arena_.bytes_held() + table_bytes_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t keys() const { return keys_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool empty() const { return keys() == 0; }
+  [[nodiscard]] uint64_t first_offset() const { return first_offset_; }
+  // One above the newest offset inserted (first_offset() when empty).
+  [[nodiscard]] uint64_t end_offset() const { return end_offset_.load(std::memory_order_acquire); }
+
+ private:
+  static constexpr size_t kMaxHeight = 12;
+
+  struct Version {
+    Version* older;
+    // record bytes follow
+  };
+  struct Node {
+    uint64_t key;
+    std::atomic<Version*> newest;
+    std::atomic<Node*> next[1];  // as many as the node is high
+  };
+  struct Slot {
+    std::atomic<uint64_t> key;
+    std::atomic<Node*> node;  // null: the slot is free
+  };
+  struct Table {
+    explicit Table(size_t capacity) : mask(capacity - 1), slots(new Slot[capacity]()) {}
+    size_t mask;
+    std::unique_ptr<Slot[]> slots;
+  };
+
+ public:
+  // Walks keys in order. Sees at least every key inserted before the call that moves it.
+  class Iterator {
+   public:
+    explicit Iterator(const Delta& delta) : delta_(&delta) {}
+    [[nodiscard]] bool valid() const { return node_ != nullptr; }
+    [[nodiscard]] uint64_t key() const { return node_->key; }
+    // As Delta::find for the current key; null if every version is at or above `bound`.
+    [[nodiscard]] const char* record(uint64_t bound) const { return newest_below(node_, bound); }
+    void seek_first() { node_ = delta_->head_->next[0].load(std::memory_order_acquire); }
+    // The first key >= `key`.
+    void seek(uint64_t key) {
+      node_ = delta_->last_below(key)->next[0].load(std::memory_order_acquire);
+    }
+    // The last key < `key`.
+    void seek_below(uint64_t key) {
+      node_ = delta_->last_below(key);
+      if (node_ == delta_->head_) node_ = nullptr;
+    }
+    void next() { node_ = node_->next[0].load(std::memory_order_acquire); }
+
+   private:
+    const Delta* delta_;
+    const Node* node_ = nullptr;
+  };
+
+ private:
+  static const char* newest_below(const Node* node, uint64_t bound) {
+    const Version* version = node->newest.load(std::memory_order_acquire);
+    for (; version != nullptr; version = version->older) {
+      const char* record = reinterpret_cast<const char*>(version + 1);
+      if (load_u64(record + offsetof(RecordHeader, offset)) < bound) return record;
+    }
+    return nullptr;
+  }
+
+  // Multiply and fold with a seed nobody outside knows: keys chosen to collide do not.
+  [[nodiscard]] size_t hash(uint64_t key) const {
+    __extension__ using Wide = unsigned __int128;
+    const Wide product = static_cast<Wide>(key ^ seed_) * 0x9E3779B97F4A7C15u;
+    return static_cast<size_t>(static_cast<uint64_t>(product >> 64) ^
+                               static_cast<uint64_t>(product));
+  }
+
+  [[nodiscard]] Node* lookup(uint64_t key) const {
+    const Table* table = table_.load(std::memory_order_acquire);
+    for (size_t i = hash(key) & table->mask;; i = (i + 1) & table->mask) {
+      Node* node = table->slots[i].node.load(std::memory_order_acquire);
+      if (node == nullptr) return nullptr;
+      if (table->slots[i].key.load(std::memory_order_relaxed) == key) return node;
+    }
+  }
+
+  static void place(Table& table, size_t hashed, uint64_t key, Node* node) {
+    size_t i = hashed & table.mask;
+    while (table.slots[i].node.load(std::memory_order_relaxed) != nullptr) i = (i + 1) & table.mask;
+    table.slots[i].key.store(key, std::memory_order_relaxed);
+    table.slots[i].node.store(node, std::memory_order_release);
+  }
+
+  void add_to_table(uint64_t key, Node* node) {
+    const uint64_t count = keys_.load(std::memory_order_relaxed) + 1;
+    keys_.store(count, std::memory_order_relaxed);
+    if (count * 2 > tables_.back()->mask) {
+      grow_table();  // the new table is filled from the list, the new node included
+    } else {
+      place(*tables_.back(), hash(key), key, node);
+    }
+  }
+
+  // Readers may be in an older table for as long as the delta lives; together they are no larger
+  // than the newest.
+  void grow_table() {
+    const size_t capacity = tables_.empty() ? 256 : (tables_.back()->mask + 1) * 2;
+    auto table = std::make_unique<Table>(capacity);
+    for (Node* node = head_->next[0].load(std::memory_order_relaxed); node != nullptr;
+         node = node->next[0].load(std::memory_order_relaxed)) {
+      place(*table, hash(node->key), node->key, node);
+    }
+    table_bytes_.fetch_add(capacity * sizeof(Slot), std::memory_order_relaxed);
+    table_.store(table.get(), std::memory_order_release);
+    tables_.push_back(std::move(table));
+  }
+
+  Node* new_node(uint64_t key, size_t height) {
+    char* memory = arena_.allocate(sizeof(Node) + (height - 1) * sizeof(std::atomic<Node*>));
+    auto* node = new (memory) Node{key, {nullptr}, {nullptr}};
+    for (size_t i = 1; i < height; ++i) new (&node->next[i]) std::atomic<Node*>(nullptr);
+    return node;
+  }
+
+  // A quarter of the nodes of each level reach the next (xorshift64*, G. Marsaglia).
+  size_t random_height() {
+    random_ ^= random_ >> 12;
+    random_ ^= random_ << 25;
+    random_ ^= random_ >> 27;
+    const uint64_t bits = (random_ * 0x2545F4914F6CDD1Du) >> 32;
+    const auto height = static_cast<size_t>(std::countr_one(bits | (~uint64_t{0} << 32))) / 2 + 1;
+    return height < kMaxHeight ? height : kMaxHeight;
+  }
+
+  // Inserts an empty node for a key that is not there, visible to readers once it has a version:
+  // newest_below() of it finds nothing until then.
+  Node* link_node(uint64_t key) {
+    const bool ascending = finger_[0] != head_ && key > finger_[0]->key;
+    std::array<Node*, kMaxHeight> previous;
+    Node* at = head_;
+    for (size_t level = kMaxHeight; level-- > 0;) {
+      Node* finger = finger_[level];
+      if (ascending && finger != head_ && (at == head_ || finger->key > at->key)) at = finger;
+      Node* next = at->next[level].load(std::memory_order_relaxed);
+      while (next != nullptr && next->key < key) {
+        at = next;
+        next = at->next[level].load(std::memory_order_relaxed);
+      }
+      previous[level] = at;
+    }
+    const size_t height = random_height();
+    Node* node = new_node(key, height);
+    for (size_t level = 0; level < height; ++level) {
+      node->next[level].store(previous[level]->next[level].load(std::memory_order_relaxed),
+                              std::memory_order_relaxed);
+      previous[level]->next[level].store(node, std::memory_order_release);
+      previous[level] = node;
+    }
+    finger_ = previous;
+    return node;
+  }
+
+  // The last node with a key below `key`, or the head.
+  [[nodiscard]] const Node* last_below(uint64_t key) const {
+    const Node* at = head_;
+    for (size_t level = kMaxHeight; level-- > 0;) {
+      const Node* next = at->next[level].load(std::memory_order_acquire);
+      while (next != nullptr && next->key < key) {
+        at = next;
+        next = at->next[level].load(std::memory_order_acquire);
+      }
+    }
+    return at;
+  }
+
+  Arena arena_;
+  const uint64_t seed_;
+  uint64_t random_;
+  const uint64_t first_offset_;
+  std::atomic<uint64_t> end_offset_;
+  Node* head_ = nullptr;
+  std::array<Node*, kMaxHeight> finger_{};  // predecessors of the last insert, itself included
+  std::atomic<Table*> table_{nullptr};
+  std::vector<std::unique_ptr<Table>> tables_;
+  std::atomic<uint64_t> table_bytes_{0};
+  std::atomic<uint64_t> keys_{0};
+};
+
+}  // namespace kyro

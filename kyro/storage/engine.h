@@ -1,0 +1,333 @@
+// The engine: what an embedding program and the routes use.
+//
+//   auto db = kyro::Engine::open({.data_dir = "data"});      // Result<std::unique_ptr<Engine>>
+//   (*db)->put(123, "hello");                                // Result<offset>, durable on return
+//   std::string value; (*db)->get(123, &value);              // ok, not_found, corruption, …
+//
+// Reads take no lock: they pin an epoch, look into one immutable view and verify the checksum of
+// what they return. Writes go to the committer and come back when their group has its outcome.
+//
+// Thread rule: every public function from any thread. Ownership: the Engine owns its threads and
+// files; destroying it seals the log. Nothing may be submitted or read once destruction begins.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/epoch.h"
+#include "kyro/storage/committer.h"
+#include "kyro/storage/engine_state.h"
+#include "kyro/storage/log_reader.h"
+#include "kyro/storage/maintenance.h"
+#include "kyro/storage/posix_fs.h"
+#include "kyro/storage/recovery.h"
+
+namespace kyro {
+
+class Engine {
+ public:
+  // Opens or creates a store. Errors: kBusy (another process has it), kCorruption (refused, with
+  // file and position), kUnsupported (a newer format), kIoError, kInvalid (an option out of range).
+  // `progress`, if given, is updated while the log is replayed.
+  [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Options options,
+                                                            RecoveryProgress* progress = nullptr) {
+    KYRO_TRY(check_options(options));
+    static PosixFileSystem posix;
+    FileSystem& fs = options.fs != nullptr ? *options.fs : posix;
+    std::unique_ptr<Engine> engine(new Engine(std::move(options), fs));
+    RecoveryProgress ignored;
+    Recovery recovery(engine->state_, progress != nullptr ? *progress : ignored);
+    KYRO_TRY(recovery.run());
+    engine->committer_ = std::make_unique<Committer>(engine->state_, recovery.take_wal(),
+                                                     recovery.active(), engine->maintenance_);
+    engine->maintenance_.start(*engine->committer_);
+    engine->committer_->start();
+    return engine;
+  }
+
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine() {
+    if (committer_ == nullptr) return;
+    maintenance_.stop();
+    committer_->stop();
+    if (state_.latch.is_set()) return;
+    // The last manifest tells the next start how far the log was durable. Without it the seal does.
+    const std::lock_guard lock(state_.manifest_mutex);
+    static_cast<void>(state_.commit_manifest(state_.manifest));
+  }
+
+  // ---- writes ----
+
+  // Stores a value; the offset is its version. Errors: kTooLarge, kNoSpace, kReadOnly.
+  Result<uint64_t> put(uint64_t key, std::string_view value, uint64_t expiry_secs = 0) {
+    const Mutation mutation = Mutation::put(key, value, expiry_secs);
+    return write({&mutation, 1});
+  }
+
+  // Removes a key; kNotFound, and no offset is taken, if it is not there.
+  Result<uint64_t> remove(uint64_t key) {
+    const Mutation mutation = Mutation::remove(key);
+    BlockingWrite request;
+    request.mutations = {&mutation, 1};
+    request.guard = WriteGuard::kMustExist;
+    request.wants_current = true;
+    do {
+      KYRO_TRY(resolve_base(key, &request.base));
+      request.is_stale = false;
+      request.submit_to(*committer_);
+    } while (request.is_stale);
+    if (!request.status.ok()) return request.status;
+    return request.offset;
+  }
+
+  // Commits several mutations together: all or none of them, with consecutive offsets; returns the
+  // last one's. Later mutations of a key win.
+  Result<uint64_t> write(std::span<const Mutation> mutations) {
+    KYRO_TRY(check(mutations));
+    BlockingWrite request;
+    request.mutations = mutations;
+    request.submit_to(*committer_);
+    if (!request.status.ok()) return request.status;
+    return request.offset;
+  }
+
+  // The asynchronous form; see WriteRequest for who owns what until done().
+  void submit(WriteRequest* request) { committer_->submit(request); }
+
+  // Whether mutations respect the configured limits; kInvalid for an empty batch.
+  Status check(std::span<const Mutation> mutations) const {
+    if (mutations.empty()) return Status(Code::kInvalid, "an empty batch");
+    uint64_t bytes = 0;
+    uint64_t record_bytes = 0;
+    for (const Mutation& mutation : mutations) {
+      if (mutation.value.size() > options().max_value_bytes) {
+        return Status(Code::kTooLarge,
+                      "a value of " + std::to_string(mutation.value.size()) + " bytes, at most " +
+                          std::to_string(options().max_value_bytes) + " are allowed");
+      }
+      if (mutation.expiry_secs > kExpirySecsMax) return Status(Code::kInvalid, "expiry too far");
+      bytes += mutation.value.size();
+      record_bytes += mutation.record_bytes();
+    }
+    if (record_bytes > kGroupBodyBytesMax) return Status(Code::kTooLarge, "too large a batch");
+    if (mutations.size() > 1 && bytes > options().max_batch_bytes) {
+      return Status(Code::kTooLarge, "a batch of " + std::to_string(bytes) + " bytes, at most " +
+                                         std::to_string(options().max_batch_bytes) +
+                                         " are allowed");
+    }
+    return Status();
+  }
+
+  // Finds the version of `key` that a conditional write is decided against.
+  Status resolve_base(uint64_t key, BaseVersion* base) {
+    const EpochPin pin;
+    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+    const View* view = state_.view.load(std::memory_order_acquire);
+    *base = BaseVersion{};
+    base->bound = view->bound(visible);
+    Found found;
+    if (Status status = find_in_view(*view, key, base->bound, &found); !status.ok()) {
+      return note_damage(*view, std::move(status));
+    }
+    if (found.source == Source::kNone) return Status();
+    base->found = true;
+    base->offset = found.record.header.offset;
+    base->meta = found.record.header.meta;
+    return Status();
+  }
+
+  // ---- reads ----
+
+  // What a read found. `value` is valid while the caller's EpochPin is held; `run` may be used to
+  // hold it longer (null: the value lies in a delta and must be copied).
+  struct Lookup {
+    std::string_view value;
+    uint64_t offset = 0;
+    uint64_t expiry_secs = 0;
+    std::shared_ptr<Run> const* run = nullptr;
+  };
+
+  // The live value of `key`. REQUIRES: the calling thread holds an EpochPin. Errors: kNotFound,
+  // kCorruption.
+  Status lookup(uint64_t key, Lookup* out) {
+    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+    const View* view = state_.view.load(std::memory_order_acquire);
+    Found found;
+    if (Status status = find_in_view(*view, key, view->bound(visible), &found); !status.ok()) {
+      return note_damage(*view, std::move(status));
+    }
+    if (found.source == Source::kNone || !is_live(found.record)) {
+      state_.stats.read_misses.add();
+      return Status(Code::kNotFound);
+    }
+    if (found.source == Source::kDelta) {
+      state_.stats.reads_from_delta.add();
+    } else {
+      state_.stats.reads_from_runs.add();
+      out->run = found.run;
+    }
+    out->value = found.record.value;
+    out->offset = found.record.header.offset;
+    out->expiry_secs = found.record.header.expiry_secs();
+    return Status();
+  }
+
+  // Copies the value of `key`; `offset`, if given, receives its version.
+  Status get(uint64_t key, std::string* value, uint64_t* offset = nullptr) {
+    const EpochPin pin;
+    Lookup found;
+    KYRO_TRY(lookup(key, &found));
+    value->assign(found.value);
+    if (offset != nullptr) *offset = found.offset;
+    return Status();
+  }
+
+  // Calls visit(key, value, offset) for the live keys in [first, last], ascending, until it returns
+  // false. All of it is one moment. The values are valid during the call.
+  template <class Visit>
+  Status scan(uint64_t first, uint64_t last, Visit visit) {
+    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+    const View view = state_.copy_view();  // held by reference: a scan may be long
+    const uint64_t bound = view.bound(visible);
+    std::vector<std::unique_ptr<RecordCursor>> sources;
+    sources.push_back(std::make_unique<DeltaCursor>(*view.active, bound));
+    for (const auto& delta : view.frozen) {
+      sources.push_back(std::make_unique<DeltaCursor>(*delta, bound));
+    }
+    for (const auto& run : view.runs) sources.push_back(std::make_unique<RunCursor>(*run));
+    MergedCursor cursor(std::move(sources));
+    const uint64_t now_secs = state_.now_secs();
+    for (cursor.seek(first); cursor.valid(); cursor.next()) {
+      const RecordView& record = cursor.record();
+      if (record.header.key > last) break;
+      if (!record.is_live(now_secs)) continue;
+      if (!visit(record.header.key, record.value, record.header.offset)) break;
+    }
+    if (!cursor.status().ok()) return note_damage(view, cursor.status());
+    return Status();
+  }
+
+  // ---- the log ----
+
+  [[nodiscard]] LogRange log_range() { return LogReader::range(state_); }
+  [[nodiscard]] Result<std::unique_ptr<LogReader>> read_log(uint64_t from) {
+    return LogReader::open(state_, from);
+  }
+  // Calls listener(context) on the committer's thread after each group has become visible.
+  void set_commit_listener(void (*listener)(void*), void* context) {
+    committer_->set_listener(listener, context);
+  }
+
+  // ---- maintenance ----
+
+  // Flushes the delta into a run and commits.
+  Status snapshot() {
+    return wait_for_status([this](SnapshotDone done) { maintenance_.snapshot(std::move(done)); });
+  }
+  void snapshot_async(SnapshotDone done) { maintenance_.snapshot(std::move(done)); }
+
+  // Merges everything into one run. With `rebuild_index` that run's index is new in any case.
+  Status compact(CompactStats* stats = nullptr, bool rebuild_index = false) {
+    return wait_for_status([&](SnapshotDone done) {
+      maintenance_.compact(rebuild_index, [stats, done = std::move(done)](
+                                              const Status& status, const CompactStats& result) {
+        if (stats != nullptr) *stats = result;
+        done(status);
+      });
+    });
+  }
+  void compact_async(bool rebuild_index, CompactDone done) {
+    maintenance_.compact(rebuild_index, std::move(done));
+  }
+
+  // Asks the kernel to bring the runs into memory.
+  void warm() {
+    for (const auto& run : state_.copy_view().runs) run->warm();
+  }
+
+  [[nodiscard]] const Options& options() const { return state_.options; }
+  [[nodiscard]] const std::string& database_id() const { return state_.database_id; }
+  [[nodiscard]] uint64_t next_offset() const {
+    return state_.visible.load(std::memory_order_acquire);
+  }
+  [[nodiscard]] const EngineStats& stats() const { return state_.stats; }
+  [[nodiscard]] const ReadOnlyLatch& latch() const { return state_.latch; }
+  // For metrics and tests: the members as they are now, kept alive by the copy.
+  [[nodiscard]] View view() { return state_.copy_view(); }
+  [[nodiscard]] uint64_t wal_position() const {
+    return state_.wal_position.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t disk_free_bytes() {
+    auto free_bytes = state_.fs.free_bytes(state_.dir);
+    return free_bytes.ok() ? *free_bytes : 0;
+  }
+
+ private:
+  Engine(Options options, FileSystem& fs) : state_(std::move(options), fs), maintenance_(state_) {}
+
+  static Status check_options(const Options& options) {
+    KYRO_TRY(options.rmi.validate());
+    const auto invalid = [](const char* what) { return Status(Code::kInvalid, what); };
+    if (options.max_value_bytes > kValueBytesCeiling)
+      return invalid("max_value_bytes is above 1 GiB");
+    if (options.max_batch_bytes > kBatchBytesCeiling)
+      return invalid("max_batch_bytes is above 2 GiB");
+    if (options.wal_segment_bytes < 4 * kKiB) return invalid("wal_segment_bytes is below 4 KiB");
+    if (options.delta_max_bytes < 64 * kKiB) return invalid("delta_max_bytes is below 64 KiB");
+    if (options.merge_fan_in < 2) return invalid("merge_fan_in is below 2");
+    if (options.wal_segments_max < 1) return invalid("wal_segments_max is below 1");
+    return Status();
+  }
+
+  // A request whose submitter sleeps until it is done.
+  class BlockingWrite final : public WriteRequest {
+   public:
+    void submit_to(Committer& committer) {
+      is_done_ = false;
+      committer.submit(this);
+      std::unique_lock lock(mutex_);
+      answered_.wait(lock, [this] { return is_done_; });
+    }
+    void done() override {
+      const std::lock_guard lock(mutex_);
+      is_done_ = true;
+      answered_.notify_one();  // under the lock: afterwards the request may be gone
+    }
+
+   private:
+    std::mutex mutex_;
+    std::condition_variable answered_;
+    bool is_done_ = false;
+  };
+
+  [[nodiscard]] bool is_live(const RecordView& record) const {
+    if (record.is_tombstone()) return false;
+    return record.header.expiry_secs() == 0 || record.is_live(state_.now_secs());
+  }
+
+  // Counts and logs damage that a read met, and has a damaged index rebuilt.
+  Status note_damage(const View& view, Status status) {
+    state_.stats.corruptions.add();
+    log_event(LogLevel::kError, "corruption", {{"what", status.message()}});
+    for (const auto& run : view.runs) {
+      if (run->index_is_damaged()) maintenance_.request_index_rebuild(run->meta().id);
+    }
+    return status;
+  }
+
+  EngineState state_;
+  Maintenance maintenance_;
+  std::unique_ptr<Committer> committer_;
+};
+
+}  // namespace kyro

@@ -1,0 +1,186 @@
+// What the threads of an engine share: the view, the visible offset, the manifest, the latch.
+//
+//   committer    owns the WAL and the active delta; moves `visible`; freezes deltas
+//   flusher      commits manifests and publishes views for flushes and merges
+//   merger       produces files only; the flusher installs them
+//   readers      pin, load `visible`, load the view; nothing else
+//
+// Locks, in this order when both are held: manifest_mutex (held across the syncs of a commit),
+// view_mutex (held for moments). Readers take neither.
+//
+// Ownership: the Engine owns the state and outlives every thread that uses it.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/clock.h"
+#include "kyro/base/epoch.h"
+#include "kyro/base/log.h"
+#include "kyro/storage/engine_stats.h"
+#include "kyro/storage/fs.h"
+#include "kyro/storage/manifest.h"
+#include "kyro/storage/options.h"
+#include "kyro/storage/view.h"
+
+namespace kyro {
+
+// Set once, by the first failure after which writing on could lose or repeat something. Reads go
+// on.
+class ReadOnlyLatch {
+ public:
+  [[nodiscard]] bool is_set() const { return set_.load(std::memory_order_acquire); }
+  void set(const Status& cause) {
+    const std::lock_guard lock(mutex_);
+    if (set_.load(std::memory_order_relaxed)) return;
+    reason_ = cause.to_string();
+    set_.store(true, std::memory_order_release);
+    log_event(LogLevel::kError, "read_only", {{"reason", reason_}});
+  }
+  [[nodiscard]] std::string reason() const {
+    const std::lock_guard lock(mutex_);
+    return reason_;
+  }
+  [[nodiscard]] Status status() const {
+    return Status(Code::kReadOnly, "the engine is read-only after a failure: " + reason());
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::atomic<bool> set_{false};
+  std::string reason_;
+};
+
+// A file that only takes room, so that a full disk can still be emptied: it is given up for deletes
+// and flushes, and while it is gone nothing else may be written. Whoever flushes takes it back.
+class DiskReserve {
+ public:
+  static constexpr char kName[] = "RESERVE";
+
+  // Claims `bytes` in `dir`; without room for them the reserve counts as released.
+  void claim(FileSystem& fs, const std::string& dir, uint64_t bytes) {
+    if (bytes == 0) return;
+    const std::lock_guard lock(mutex_);
+    path_ = dir + "/" + kName;
+    // Not by trying: that would take the last bytes from others for a moment.
+    const auto room = fs.free_bytes(dir);
+    if (!room.ok() || *room < bytes) {
+      released_.store(true, std::memory_order_release);
+      return;
+    }
+    auto file = fs.open(path_, OpenMode::kCreate);
+    const bool held = file.ok() && (*file)->allocate(bytes).ok();
+    if (!held) static_cast<void>(fs.remove(path_));
+    released_.store(!held, std::memory_order_release);
+  }
+  // Gives the room back; false if it was gone already (or there never was any).
+  [[nodiscard]] bool release(FileSystem& fs) {
+    const std::lock_guard lock(mutex_);
+    if (path_.empty() || is_released()) return false;
+    released_.store(true, std::memory_order_release);
+    log_event(LogLevel::kWarn, "disk_reserve_released");
+    return fs.remove(path_).ok();
+  }
+  [[nodiscard]] bool is_released() const { return released_.load(std::memory_order_acquire); }
+
+ private:
+  std::mutex mutex_;
+  std::string path_;
+  std::atomic<bool> released_{false};
+};
+
+struct EngineState {
+  EngineState(Options chosen, FileSystem& file_system)
+      : options(std::move(chosen)), fs(file_system), dir(options.data_dir) {}
+  EngineState(const EngineState&) = delete;
+  EngineState& operator=(const EngineState&) = delete;
+  ~EngineState() {
+    delete view.load(std::memory_order_acquire);
+    epoch_collect();
+  }
+
+  const Options options;
+  FileSystem& fs;
+  const std::string dir;
+  std::unique_ptr<FileLock> lock;
+  EngineStats stats;
+  ReadOnlyLatch latch;
+  DiskReserve reserve;
+
+  // Every record below `visible` has been acknowledged and is in the view; below `durable`, synced.
+  std::atomic<uint64_t> visible{0};
+  std::atomic<uint64_t> durable{0};
+  std::atomic<const View*> view{nullptr};
+  std::mutex view_mutex;
+
+  std::mutex manifest_mutex;
+  Manifest manifest;        // as it is on disk
+  std::string database_id;  // the manifest's, fixed once recovered
+  std::atomic<uint64_t> next_run{1};
+
+  std::atomic<uint64_t> wal_position{0};  // bytes in the newest segment
+
+  [[nodiscard]] uint64_t now_secs() const {
+    return options.clock_secs != nullptr ? options.clock_secs()
+                                         : static_cast<uint64_t>(time(nullptr));
+  }
+
+  // Replaces the view by an edited copy; readers see the one or the other.
+  template <class Edit>
+  void publish(Edit edit) {
+    const std::lock_guard guard(view_mutex);
+    const View* old = view.load(std::memory_order_relaxed);
+    auto fresh = old != nullptr ? std::make_unique<View>(*old) : std::make_unique<View>();
+    edit(*fresh);
+    view.store(fresh.release(), std::memory_order_seq_cst);
+    if (old != nullptr) epoch_retire(std::unique_ptr<const View>(old));
+  }
+
+  // A copy of the current view that keeps its members alive. For background threads.
+  [[nodiscard]] View copy_view() {
+    const std::lock_guard guard(view_mutex);
+    return *view.load(std::memory_order_relaxed);
+  }
+
+  // Makes `next` the manifest on disk. REQUIRES manifest_mutex. After kNoSpace or kBusy the old one
+  // stands; after any other failure nobody knows which one does, and the engine is latched.
+  Status commit_manifest(Manifest next) {
+    next.generation = manifest.generation + 1;
+    next.next_offset = std::max(manifest.next_offset, durable.load(std::memory_order_acquire));
+    next.next_run = next_run.load(std::memory_order_relaxed);
+    bool renamed = false;
+    Status status =
+        write_file_atomically(fs, dir, dir + "/" + kManifestName, encode_manifest(next), &renamed);
+    if (status.ok()) {
+      manifest = std::move(next);
+    } else if (renamed || !is_temporary(status)) {
+      latch.set(status);
+    }
+    return status;
+  }
+
+  // Lists a new log segment; `sealed_bytes` is the size of the one before it.
+  Status add_segment(const SegmentRef& segment, uint64_t sealed_bytes) {
+    const std::lock_guard guard(manifest_mutex);
+    Manifest next = manifest;
+    if (!next.segments.empty()) next.segments.back().bytes = sealed_bytes;
+    next.segments.push_back(segment);
+    KYRO_TRY(commit_manifest(std::move(next)));
+    publish([&](View& fresh) { fresh.segments = manifest.segments; });
+    return Status();
+  }
+
+  // Failures that pass by themselves and that left nothing half done.
+  [[nodiscard]] static bool is_temporary(const Status& status) {
+    return status.code() == Code::kNoSpace || status.code() == Code::kBusy;
+  }
+};
+
+}  // namespace kyro

@@ -1,0 +1,484 @@
+// The two background threads: the flusher, which turns frozen deltas into runs and is the only one
+// to change which runs there are, and the merger, which makes merged files at idle priority.
+//
+// Invariants:
+//   - deltas are flushed in order, oldest first, and only when synced in the log (the committer
+//   sees
+//     to that when it freezes);
+//   - the merger holds no lock that others wait for while it works: it prepares an Install, the
+//     flusher carries it out at normal priority;
+//   - files go only after the manifest that no longer names them is durable.
+//
+// Failures: no space → what waits for room is told so, the flush is tried again until it works;
+// damage met by a merge → that run is quarantined; anything else → the latch.
+//
+// Thread rule: public functions from any thread; callbacks run on the flusher's or merger's thread
+// and must be short. REQUIRES: stop() before the committer's, which answers what is still frozen.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/thread.h"
+#include "kyro/storage/committer.h"
+#include "kyro/storage/engine_state.h"
+#include "kyro/storage/merge.h"
+#include "kyro/storage/run_change.h"
+
+namespace kyro {
+
+struct CompactStats {
+  uint64_t before_bytes = 0;  // runs, indexes and log
+  uint64_t after_bytes = 0;
+  uint64_t segments_removed = 0;
+  uint64_t segments_active = 0;
+  uint64_t keys_retained = 0;
+};
+
+using SnapshotDone = std::function<void(const Status&)>;
+using CompactDone = std::function<void(const Status&, const CompactStats&)>;
+
+// Runs start(done) and sleeps until done(status) has been called, on whatever thread.
+template <class Start>
+Status wait_for_status(Start start) {
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::optional<Status> outcome;
+  start([&](const Status& status) {
+    const std::lock_guard lock(mutex);
+    outcome = status;
+    answered.notify_one();
+  });
+  std::unique_lock lock(mutex);
+  answered.wait(lock, [&] { return outcome.has_value(); });
+  return *outcome;
+}
+
+class Maintenance final : public FlushScheduler {
+ public:
+  explicit Maintenance(EngineState& state) : state_(state) {}
+  ~Maintenance() override { stop(); }
+
+  void start(Committer& committer) {
+    committer_ = &committer;
+    started_ns_ = monotonic_ns();
+    flusher_ = std::thread([this] { run_flusher(); });
+    merger_ = std::thread([this] { run_merger(); });
+  }
+
+  // Ends the threads; what waits is told kBusy. A merge under way is given up.
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_.store(true, std::memory_order_release);
+    }
+    changed_.notify_all();
+    if (merger_.joinable()) merger_.join();
+    if (flusher_.joinable()) flusher_.join();
+  }
+
+  // Flushes everything written so far; `done` after the manifest that says so is durable.
+  void snapshot(SnapshotDone done) {
+    auto* freeze = new FreezeRequest(*this, std::move(done));
+    freeze->control = WriteRequest::Control::kFreeze;
+    freeze->began_ns = monotonic_ns();
+    committer_->submit(freeze);
+  }
+
+  // Flushes, then merges everything into one run with one index. `rebuild_index` makes the index
+  // anew even if there is nothing to merge.
+  void compact(bool rebuild_index, CompactDone done) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!stopping_.load(std::memory_order_relaxed)) {
+        compactions_.push_back({rebuild_index, std::move(done)});
+        changed_.notify_all();
+        return;
+      }
+    }
+    done(Status(Code::kBusy, "the engine is shutting down"), {});
+  }
+
+  // Has the index of a damaged run made anew by the merger.
+  void request_index_rebuild(uint64_t run_id) {
+    const std::lock_guard lock(mutex_);
+    if (std::find(rebuilds_.begin(), rebuilds_.end(), run_id) != rebuilds_.end()) return;
+    rebuilds_.push_back(run_id);
+    changed_.notify_all();
+  }
+
+  // FlushScheduler, for the committer.
+  void on_frozen() override {
+    const std::lock_guard lock(mutex_);
+    ++frozen_;
+    changed_.notify_all();
+  }
+  Status wait_for_room(size_t frozen_max) override {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] {
+      return frozen_ < frozen_max || !stuck_.ok() || stopping_.load(std::memory_order_relaxed);
+    });
+    if (frozen_ < frozen_max) return Status();
+    return !stuck_.ok() ? stuck_ : Status(Code::kBusy, "the engine is shutting down");
+  }
+  void on_reserve_released() override {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  }
+  void on_commit(uint64_t records, uint64_t log_bytes) override {
+    const Options& options = state_.options;
+    const auto passes = [](std::atomic<uint64_t>& sum, uint64_t n, uint64_t limit) {
+      const uint64_t now = sum.fetch_add(n, std::memory_order_relaxed) + n;
+      return limit > 0 && now >= limit && now - n < limit;
+    };
+    bool due = passes(appends_since_flush_, records, options.snapshot_every_appends);
+    due = passes(log_bytes_since_compaction_, log_bytes, options.compact_when_wal_bytes) || due;
+    due = passes(log_bytes_since_flush_, log_bytes, options.wal_bytes_max) || due;
+    due = passes(appends_since_compaction_, records, appends_per_rebuild()) || due;
+    if (due) {
+      const std::lock_guard lock(mutex_);
+      triggers_due_ = true;
+      changed_.notify_all();
+    }
+  }
+
+ private:
+  struct FreezeRequest final : WriteRequest {
+    FreezeRequest(Maintenance& owner, SnapshotDone callback)
+        : maintenance(owner), callback_done(std::move(callback)) {}
+    void done() override { maintenance.on_freeze_done(this); }
+    Maintenance& maintenance;
+    SnapshotDone callback_done;
+    uint64_t began_ns = 0;
+  };
+  struct Compaction {
+    bool rebuild_index;
+    CompactDone done;
+  };
+
+  void on_freeze_done(FreezeRequest* request) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!flusher_is_gone_) {
+        snapshots_.emplace_back(request);
+        changed_.notify_all();
+        return;
+      }
+    }
+    request->callback_done(Status(Code::kBusy, "the engine is shutting down"));
+    delete request;
+  }
+
+  // The smaller of the two rebuild triggers, as a number of records (0: none).
+  [[nodiscard]] uint64_t appends_per_rebuild() const {
+    const Options& options = state_.options;
+    uint64_t limit = options.rmi_rebuild_appends;
+    if (options.rmi_rebuild_ratio > 0) {
+      const auto by_ratio = static_cast<uint64_t>(
+          options.rmi_rebuild_ratio * static_cast<double>(std::max<uint64_t>(1, keys_in_runs_)));
+      limit = limit == 0 ? by_ratio : std::min(limit, by_ratio);
+    }
+    return limit;
+  }
+
+  // ---- flusher ----
+
+  void run_flusher() {
+    name_this_thread("kyro-flush");
+    update_keys();
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      if (install_ != nullptr && !install_->done) {
+        lock.unlock();
+        const Status status = install_run_change(state_, *install_);
+        update_keys();
+        lock.lock();
+        install_->status = status;
+        install_->done = true;
+        changed_.notify_all();
+      } else if (stopping_.load(std::memory_order_relaxed)) {
+        break;
+      } else if (frozen_ > 0 && stuck_.ok()) {
+        flush_one(lock);
+      } else if (!snapshots_.empty()) {
+        finish_snapshots(lock);
+      } else if (triggers_due_ || timers_are_due()) {
+        triggers_due_ = false;
+        lock.unlock();
+        fire_triggers();
+        lock.lock();
+      } else {
+        sleep(lock);
+      }
+    }
+    flusher_is_gone_ = true;
+    std::vector<std::unique_ptr<FreezeRequest>> waiting;
+    waiting.swap(snapshots_);
+    changed_.notify_all();
+    room_.notify_all();
+    lock.unlock();
+    for (auto& request : waiting) {
+      request->callback_done(Status(Code::kBusy, "the engine is shutting down"));
+    }
+  }
+
+  void sleep(std::unique_lock<std::mutex>& lock) {
+    const Options& options = state_.options;
+    const bool is_retrying = !stuck_.ok() || state_.reserve.is_released();
+    if (is_retrying && !state_.latch.is_set()) {
+      changed_.wait_for(lock, std::chrono::milliseconds(250));
+      // While deltas wait to be flushed, the room is theirs.
+      if (state_.reserve.is_released() && frozen_ == 0) {
+        lock.unlock();
+        state_.reserve.claim(state_.fs, state_.dir, options.reserve_bytes);
+        lock.lock();
+      }
+      if (EngineState::is_temporary(stuck_)) stuck_ = Status();
+    } else if (options.auto_snapshot_secs > 0 || options.compact_interval_secs > 0 ||
+               epoch_waiting() > 0) {
+      changed_.wait_for(lock, std::chrono::seconds(1));
+      epoch_collect();  // what readers held when it was retired
+    } else {
+      changed_.wait(lock);
+    }
+  }
+
+  void flush_one(std::unique_lock<std::mutex>& lock) {
+    lock.unlock();
+    const Status status = flush_oldest(state_, stopping_);
+    if (status.ok()) update_keys();
+    lock.lock();
+    stuck_ = status;
+    if (status.ok()) {
+      --frozen_;
+      runs_changed_ = true;
+      appends_since_flush_.store(0, std::memory_order_relaxed);
+      log_bytes_since_flush_.store(0, std::memory_order_relaxed);
+      last_flush_ns_ = monotonic_ns();
+      changed_.notify_all();  // there may be something to merge
+    } else if (!stopping_.load(std::memory_order_relaxed)) {
+      log_event(LogLevel::kWarn, "flush_failed", {{"reason", status.to_string()}});
+      // With the reserve's room it may work at once.
+      if (status.code() == Code::kNoSpace && state_.reserve.release(state_.fs)) stuck_ = Status();
+      if (!EngineState::is_temporary(status)) state_.latch.set(status);
+    }
+    room_.notify_all();
+  }
+
+  // Answers the snapshots for which everything is flushed; all of them if flushing does not work.
+  void finish_snapshots(std::unique_lock<std::mutex>& lock) {
+    std::vector<std::unique_ptr<FreezeRequest>> finished;
+    finished.swap(snapshots_);
+    const Status stuck = stuck_;
+    lock.unlock();
+    for (auto& request : finished) {
+      Status status = request->status.ok() ? stuck : request->status;
+      if (status.ok()) {
+        state_.stats.snapshots.add();
+        state_.stats.snapshot_ns.observe(monotonic_ns() - request->began_ns);
+      }
+      request->callback_done(status);
+    }
+    lock.lock();
+  }
+
+  [[nodiscard]] bool timers_are_due() const {
+    const Options& options = state_.options;
+    const uint64_t now = monotonic_ns();
+    const auto due = [&](uint64_t every_secs, uint64_t last_ns) {
+      return every_secs > 0 && now - std::max(last_ns, started_ns_) >= every_secs * 1'000'000'000u;
+    };
+    return due(options.auto_snapshot_secs, last_flush_ns_) ||
+           due(options.compact_interval_secs, last_compaction_ns_);
+  }
+
+  void fire_triggers() {
+    const Options& options = state_.options;
+    const auto reached = [](const std::atomic<uint64_t>& sum, uint64_t limit) {
+      return limit > 0 && sum.load(std::memory_order_relaxed) >= limit;
+    };
+    const uint64_t now = monotonic_ns();
+    const bool compact_by_time =
+        options.compact_interval_secs > 0 && now - std::max(last_compaction_ns_, started_ns_) >=
+                                                 options.compact_interval_secs * 1'000'000'000u;
+    if (compact_by_time || reached(log_bytes_since_compaction_, options.compact_when_wal_bytes) ||
+        reached(appends_since_compaction_, appends_per_rebuild())) {
+      last_compaction_ns_ = now;
+      log_bytes_since_compaction_.store(0, std::memory_order_relaxed);
+      appends_since_compaction_.store(0, std::memory_order_relaxed);
+      compact(false, [](const Status&, const CompactStats&) {});
+    } else {
+      last_flush_ns_ = now;
+      appends_since_flush_.store(0, std::memory_order_relaxed);
+      log_bytes_since_flush_.store(0, std::memory_order_relaxed);
+      snapshot([](const Status&) {});
+    }
+  }
+
+  void update_keys() {
+    uint64_t keys = 0;
+    for (const auto& run : state_.copy_view().runs) keys += run->meta().records;
+    keys_in_runs_.store(keys, std::memory_order_relaxed);
+  }
+
+  // ---- merger ----
+
+  void run_merger() {
+    name_this_thread("kyro-merge");
+    make_this_thread_idle();
+    std::unique_lock lock(mutex_);
+    while (!stopping_.load(std::memory_order_relaxed)) {
+      if (!compactions_.empty()) {
+        Compaction compaction = std::move(compactions_.front());
+        compactions_.erase(compactions_.begin());
+        lock.unlock();
+        run_compaction(compaction);
+        lock.lock();
+        continue;
+      }
+      if (!rebuilds_.empty()) {
+        const uint64_t id = rebuilds_.front();
+        lock.unlock();
+        rebuild_one(id);
+        lock.lock();
+        rebuilds_.erase(rebuilds_.begin());
+        continue;
+      }
+      runs_changed_ = false;
+      lock.unlock();
+      const bool merged = merge_some();
+      lock.lock();
+      if (!merged && !runs_changed_ && compactions_.empty() && rebuilds_.empty() &&
+          !stopping_.load(std::memory_order_relaxed)) {
+        changed_.wait(lock);
+      }
+    }
+    std::vector<Compaction> waiting;
+    waiting.swap(compactions_);
+    lock.unlock();
+    for (Compaction& compaction : waiting) {
+      compaction.done(Status(Code::kBusy, "the engine is shutting down"), {});
+    }
+  }
+
+  // One background merge, if one is worth while.
+  bool merge_some() {
+    if (state_.latch.is_set()) return false;
+    const View view = state_.copy_view();
+    const MergeChoice choice = choose_merge(view.runs, state_.options.merge_fan_in);
+    if (choice.empty()) return false;
+    const Status status = merge_range(view, choice);
+    if (!status.ok() && status.code() != Code::kBusy) {
+      log_event(LogLevel::kWarn, "merge_failed", {{"reason", status.to_string()}});
+    }
+    if (status.ok()) return true;
+    // Go on at once only where the damaged run is now left out; else at the next change.
+    return choose_merge(view.runs, state_.options.merge_fan_in) != choice;
+  }
+
+  Status merge_range(const View& view, MergeChoice choice) {
+    RunChange change;
+    KYRO_TRY(prepare_merge(state_, view, choice, stopping_, &change));
+    return install(change);
+  }
+
+  // Hands a change to the flusher and waits for it.
+  Status install(RunChange& change) {
+    std::unique_lock lock(mutex_);
+    install_ = &change;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return change.done || flusher_is_gone_; });
+    if (!change.done) change.status = Status(Code::kBusy, "the engine is shutting down");
+    install_ = nullptr;
+    return change.status;
+  }
+
+  void rebuild_one(uint64_t id) {
+    const View view = state_.copy_view();
+    for (size_t i = 0; i < view.runs.size(); ++i) {
+      if (view.runs[i]->meta().id != id) continue;
+      RunChange change;
+      Status status = prepare_index_rebuild(state_, view, i, &change);
+      if (status.ok()) status = install(change);
+      log_event(status.ok() ? LogLevel::kInfo : LogLevel::kError, "index_rebuilt",
+                {{"run", id}, {"outcome", status.ok() ? "ok" : status.to_string()}});
+    }
+  }
+
+  void run_compaction(Compaction& compaction) {
+    const uint64_t began_ns = monotonic_ns();
+    CompactStats stats;
+    const Status status = compact_all(compaction.rebuild_index, &stats);
+    if (status.ok()) {
+      state_.stats.compactions.add();
+      state_.stats.compaction_ns.observe(monotonic_ns() - began_ns);
+    }
+    compaction.done(status, stats);
+  }
+
+  Status compact_all(bool rebuild_index, CompactStats* stats) {
+    uint64_t segments_before = 0;
+    measure(&stats->before_bytes, &segments_before);
+    KYRO_TRY(wait_for_status([this](SnapshotDone done) { snapshot(std::move(done)); }));
+    const View view = state_.copy_view();
+    const bool is_one_clean_run = view.runs.size() == 1 && view.runs[0]->meta().tombstones == 0 &&
+                                  view.runs[0]->meta().expiring == 0;
+    if (view.runs.size() > 1 || (view.runs.size() == 1 && !is_one_clean_run)) {
+      KYRO_TRY(merge_range(view, {0, view.runs.size()}));
+    } else if (rebuild_index && is_one_clean_run) {
+      RunChange change;
+      KYRO_TRY(prepare_index_rebuild(state_, view, 0, &change));
+      KYRO_TRY(install(change));
+    }
+    measure(&stats->after_bytes, &stats->segments_active);
+    stats->segments_removed = segments_before - std::min(segments_before, stats->segments_active);
+    for (const auto& run : state_.copy_view().runs) stats->keys_retained += run->meta().records;
+    return Status();
+  }
+
+  void measure(uint64_t* bytes, uint64_t* segments) {
+    const View view = state_.copy_view();
+    *segments = view.segments.size();
+    *bytes = state_.wal_position.load(std::memory_order_relaxed);
+    for (const SegmentRef& segment : view.segments) *bytes += segment.bytes;
+    for (const auto& run : view.runs) *bytes += run->data_bytes() + run->index_bytes();
+  }
+
+  EngineState& state_;
+  Committer* committer_ = nullptr;
+  std::thread flusher_;
+  std::thread merger_;
+  std::atomic<bool> stopping_{false};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;  // there may be work
+  std::condition_variable room_;     // a delta has been flushed, or that does not work
+  size_t frozen_ = 0;
+  Status stuck_;  // why flushing does not work at the moment
+  std::vector<std::unique_ptr<FreezeRequest>> snapshots_;
+  std::vector<Compaction> compactions_;
+  std::vector<uint64_t> rebuilds_;
+  RunChange* install_ = nullptr;
+  bool triggers_due_ = false;
+  bool runs_changed_ = false;  // by a flush, since the merger looked
+  bool flusher_is_gone_ = false;
+
+  uint64_t started_ns_ = 0;
+  uint64_t last_flush_ns_ = 0;
+  uint64_t last_compaction_ns_ = 0;
+  std::atomic<uint64_t> keys_in_runs_{0};
+  std::atomic<uint64_t> appends_since_flush_{0};
+  std::atomic<uint64_t> log_bytes_since_flush_{0};
+  std::atomic<uint64_t> appends_since_compaction_{0};
+  std::atomic<uint64_t> log_bytes_since_compaction_{0};
+};
+
+}  // namespace kyro

@@ -1,0 +1,121 @@
+// Turning many sources into one run, and choosing which runs to merge.
+//
+// A flush (one delta), a merge of neighbouring runs and a full compaction are the same operation:
+// walk the sources merged, keep the newest version of each key, write a run. A tombstone is kept
+// only while an older run could still hold its key; an expired record becomes a tombstone with the
+// same offset, then the same rule applies.
+//
+// Thread rule: one thread per merge; readers go on.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kyro/storage/cursor.h"
+#include "kyro/storage/run.h"
+#include "kyro/storage/run_writer.h"
+
+namespace kyro {
+
+struct MergeInput {
+  std::vector<std::shared_ptr<Run>> runs;   // newest first, neighbours in age
+  std::shared_ptr<Delta> delta;             // newer than the runs; may be null
+  std::vector<std::shared_ptr<Run>> older;  // runs older than all inputs, for the tombstone rule
+  uint64_t first_offset = 0;                // the part of the log that the result stands for
+  uint64_t end_offset = 0;
+  uint64_t now_secs = 0;
+};
+
+struct MergeOutput {
+  RunMeta meta;
+  bool empty = true;                 // nothing was left: no files were made
+  const Run* damaged_run = nullptr;  // set with a kCorruption: where the damage is
+};
+
+namespace merge_detail {
+
+inline Status copy_records(MergedCursor& cursor, const MergeInput& input, RunWriter& writer,
+                           const std::atomic<bool>& cancelled) {
+  for (; cursor.valid(); cursor.next()) {
+    if (cancelled.load(std::memory_order_relaxed)) return Status(Code::kBusy, "shutting down");
+    const RecordView& record = cursor.record();
+    const RecordHeader& header = record.header;
+    if (record.is_live(input.now_secs)) {
+      KYRO_TRY(writer.append(header, record_bytes_of(record)));
+      continue;
+    }
+    const bool shadows = std::any_of(input.older.begin(), input.older.end(), [&](const auto& run) {
+      return run->meta().may_hold(header.key);
+    });
+    if (!shadows) continue;
+    char tombstone[kRecordHeaderBytes];
+    encode_record(Mutation::remove(header.key), header.offset, tombstone);
+    KYRO_TRY(writer.append(load<RecordHeader>(tombstone), {tombstone, sizeof tombstone}));
+  }
+  return cursor.status();
+}
+
+}  // namespace merge_detail
+
+// Writes the merged run `id`. On any failure nothing of it is left that matters.
+inline Status merge_to_run(FileSystem& fs, const std::string& dir, uint64_t id,
+                           const RmiOptions& rmi, const MergeInput& input,
+                           const std::atomic<bool>& cancelled, MergeOutput* output) {
+  std::vector<std::unique_ptr<RecordCursor>> sources;
+  if (input.delta != nullptr) {
+    sources.push_back(std::make_unique<DeltaCursor>(*input.delta, input.end_offset));
+  }
+  for (const auto& run : input.runs) sources.push_back(std::make_unique<RunCursor>(*run));
+  MergedCursor cursor(std::move(sources));
+  RunWriter writer(fs, dir, id, rmi);
+  const auto write = [&]() -> Status {
+    KYRO_TRY(writer.start());
+    cursor.seek(0);
+    KYRO_TRY(merge_detail::copy_records(cursor, input, writer, cancelled));
+    if (writer.records() == 0) return Status();
+    auto meta = writer.finish(input.first_offset, input.end_offset);
+    KYRO_TRY(meta);
+    output->meta = *meta;
+    output->empty = false;
+    return Status();
+  };
+  const Status status = write();
+  if (output->empty) writer.abandon();
+  if (!cursor.status().ok()) output->damaged_run = cursor.run();
+  return status;
+}
+
+// A choice of neighbouring runs: indices [begin, end) of a newest-first list; empty if none.
+struct MergeChoice {
+  size_t begin = 0;
+  size_t end = 0;
+  [[nodiscard]] bool empty() const { return begin == end; }
+  friend bool operator==(const MergeChoice&, const MergeChoice&) = default;
+};
+
+// Size-tiered: the newest stretch of at least `fan_in` neighbours in which each run is at most as
+// large as all newer ones of the stretch together. So a record is rewritten about once each time
+// the data around it has doubled, and the number of runs grows with the logarithm of the data size.
+[[nodiscard]] inline MergeChoice choose_merge(std::span<const std::shared_ptr<Run>> newest_first,
+                                              size_t fan_in) {
+  for (size_t begin = 0; begin < newest_first.size(); ++begin) {
+    uint64_t bytes = newest_first[begin]->data_bytes();
+    size_t end = begin + 1;
+    if (newest_first[begin]->is_quarantined()) continue;
+    while (end < newest_first.size() && !newest_first[end]->is_quarantined() &&
+           newest_first[end]->data_bytes() <= bytes) {
+      bytes += newest_first[end]->data_bytes();
+      ++end;
+    }
+    if (end - begin >= fan_in) return {begin, end};
+  }
+  return {};
+}
+
+}  // namespace kyro

@@ -1,0 +1,49 @@
+// What an embedding program may choose about an engine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kyro/base/limits.h"
+#include "kyro/index/rmi_builder.h"
+#include "kyro/storage/fs.h"
+#include "kyro/storage/wal_format.h"
+
+namespace kyro {
+
+struct Options {
+  std::string data_dir = "data";
+
+  // When an acknowledged write is on the disk: at once; within the interval; when the system likes.
+  FsyncPolicy fsync = FsyncPolicy::kAlways;
+  uint64_t fsync_interval_ms = 100;
+
+  // The delta is flushed at this size. At most three exist (one in use, two waiting to be flushed).
+  uint64_t delta_max_bytes = kDefaultDeltaBytesMax;
+  uint64_t snapshot_every_appends = 0;  // flush after so many records too (0: only by size)
+  uint64_t auto_snapshot_secs = 0;      // and after so many seconds (0: never)
+
+  uint64_t wal_segment_bytes = kDefaultWalSegmentBytes;
+  uint64_t wal_segments_max =
+      kDefaultWalSegmentsMax;  // kept for replay; never costs unflushed data
+  uint64_t wal_bytes_max = 0;  // flush and trim the log to about this size (0: no bound)
+
+  uint64_t compact_interval_secs = 0;   // full compaction every so often (0: never)
+  uint64_t compact_when_wal_bytes = 0;  // and after so many bytes of log (0: never)
+  uint64_t rmi_rebuild_appends = 0;     // and after so many records (0: never)
+  double rmi_rebuild_ratio = 0;         // and when records since the last exceed this share of keys
+
+  uint64_t max_value_bytes = kDefaultValueBytesMax;
+  uint64_t max_batch_bytes = kDefaultBatchBytesMax;
+  uint64_t reserve_bytes = kDefaultReserveBytes;  // given back when the disk is full (0: none)
+
+  // Neighbouring runs are merged when at least so many of like size stand side by side.
+  uint32_t merge_fan_in = 4;
+  RmiOptions rmi;
+  bool huge_index = false;  // hold indexes in anonymous huge pages instead of mapping them
+
+  FileSystem* fs = nullptr;            // null: the operating system's; not owned
+  uint64_t (*clock_secs)() = nullptr;  // null: the system's Unix time
+};
+
+}  // namespace kyro

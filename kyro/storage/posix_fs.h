@@ -1,0 +1,255 @@
+// The file system of a POSIX host (Linux calls where they matter: fallocate, fdatasync, flock).
+//
+// Thread rule: stateless but for file descriptors; every call may come from any thread.
+// Ownership: a PosixFile closes its descriptor; a mapping lives on after its file is closed.
+#pragma once
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/decimal.h"
+#include "kyro/storage/fs.h"
+
+namespace kyro {
+namespace posix_detail {
+
+inline Status error(std::string_view call, const std::string& path, int number) {
+  Code code = Code::kIoError;
+  if (number == ENOENT) code = Code::kNotFound;
+  if (number == ENOSPC || number == EDQUOT) code = Code::kNoSpace;
+  if (number == EMFILE || number == ENFILE || number == ENOMEM) code = Code::kBusy;
+  const char* text = strerrordesc_np(number);
+  std::string message(call);
+  message.append(" ").append(path).append(": ").append(text != nullptr ? text : "unknown error");
+  return Status(code, std::move(message));
+}
+
+// Repeats a system call that a signal interrupted.
+template <class Call>
+auto retry(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result != -1 || errno != EINTR) return result;
+  }
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  [[nodiscard]] int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+class PosixMapping final : public Mapping {
+ public:
+  PosixMapping(void* address, size_t size) : address_(address), size_(size) {}
+  ~PosixMapping() override {
+    if (size_ > 0) munmap(address_, size_);
+  }
+  [[nodiscard]] std::span<const std::byte> bytes() const override {
+    return {static_cast<const std::byte*>(address_), size_};
+  }
+  void advise(Access access) override {
+    if (size_ == 0) return;
+    int advice = MADV_RANDOM;
+    if (access == Access::kSequential) advice = MADV_SEQUENTIAL;
+    if (access == Access::kWillNeed) advice = MADV_WILLNEED;
+    if (access == Access::kDontNeed) advice = MADV_DONTNEED;
+    madvise(address_, size_, advice);  // a hint: its failure changes nothing
+  }
+
+ private:
+  void* address_;
+  size_t size_;
+};
+
+class PosixFile final : public File {
+ public:
+  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+
+  Result<size_t> read_at(uint64_t position, void* to, size_t n) override {
+    auto* out = static_cast<char*>(to);
+    size_t done = 0;
+    while (done < n) {
+      const ssize_t got = retry([&] {
+        return pread(fd_.get(), out + done, n - done, static_cast<off_t>(position + done));
+      });
+      if (got < 0) return error("read", path_, errno);
+      if (got == 0) break;
+      done += static_cast<size_t>(got);
+    }
+    return done;
+  }
+
+  Status write_at(uint64_t position, std::string_view bytes) override {
+    while (!bytes.empty()) {
+      const ssize_t put = retry([&] {
+        return pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(position));
+      });
+      if (put < 0) return error("write", path_, errno);
+      if (put == 0) return error("write", path_, EIO);
+      position += static_cast<uint64_t>(put);
+      bytes.remove_prefix(static_cast<size_t>(put));
+    }
+    return Status();
+  }
+
+  Status sync() override {
+    if (retry([&] { return fdatasync(fd_.get()); }) != 0) return error("fdatasync", path_, errno);
+    return Status();
+  }
+
+  Status truncate(uint64_t size) override {
+    if (retry([&] { return ftruncate(fd_.get(), static_cast<off_t>(size)); }) != 0) {
+      return error("truncate", path_, errno);
+    }
+    return Status();
+  }
+
+  Status allocate(uint64_t size) override {
+    if (size == 0) return Status();
+    if (retry([&] { return fallocate(fd_.get(), 0, 0, static_cast<off_t>(size)); }) == 0) {
+      return Status();
+    }
+    if (errno == EOPNOTSUPP || errno == ENOSYS) return Status();
+    return error("allocate", path_, errno);
+  }
+
+  Result<uint64_t> size() override {
+    struct stat info {};
+    if (fstat(fd_.get(), &info) != 0) return error("stat", path_, errno);
+    return static_cast<uint64_t>(info.st_size);
+  }
+
+  Result<std::unique_ptr<Mapping>> map() override {
+    auto bytes = size();
+    KYRO_TRY(bytes);
+    void* address = nullptr;
+    if (*bytes > 0) {
+      address = mmap(nullptr, *bytes, PROT_READ, MAP_SHARED, fd_.get(), 0);
+      if (address == MAP_FAILED) return error("mmap", path_, errno);
+    }
+    return std::unique_ptr<Mapping>(std::make_unique<PosixMapping>(address, *bytes));
+  }
+
+  void drop_cache() override {
+    posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);  // a hint
+  }
+
+ private:
+  Descriptor fd_;
+  std::string path_;
+};
+
+class PosixLock final : public FileLock {
+ public:
+  explicit PosixLock(int fd) : fd_(fd) {}
+
+ private:
+  Descriptor fd_;
+};
+
+}  // namespace posix_detail
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    int flags = O_CLOEXEC | (mode == OpenMode::kRead ? O_RDONLY : O_RDWR);
+    if (mode == OpenMode::kCreate) flags |= O_CREAT | O_TRUNC;
+    const int fd = posix_detail::retry([&] { return ::open(path.c_str(), flags, 0644); });
+    if (fd < 0) return posix_detail::error("open", path, errno);
+    return std::unique_ptr<File>(std::make_unique<posix_detail::PosixFile>(fd, path));
+  }
+
+  Result<std::vector<std::string>> list(const std::string& dir) override {
+    DIR* stream = opendir(dir.c_str());
+    if (stream == nullptr) return posix_detail::error("list", dir, errno);
+    std::vector<std::string> names;
+    errno = 0;
+    while (const dirent* entry = readdir(stream)) {
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") names.emplace_back(name);
+    }
+    const int failure = errno;
+    closedir(stream);
+    if (failure != 0) return posix_detail::error("list", dir, failure);
+    return names;
+  }
+
+  Status make_dir(const std::string& dir) override {
+    if (mkdir(dir.c_str(), 0755) == 0) return Status();
+    struct stat info {};
+    if (errno == EEXIST && stat(dir.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return Status();
+    return posix_detail::error("mkdir", dir, errno == EEXIST ? ENOTDIR : errno);
+  }
+
+  Status rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) return posix_detail::error("rename", from, errno);
+    return Status();
+  }
+
+  Status remove(const std::string& path) override {
+    if (unlink(path.c_str()) != 0) return posix_detail::error("remove", path, errno);
+    return Status();
+  }
+
+  Status sync_dir(const std::string& dir) override {
+    const posix_detail::Descriptor fd(posix_detail::retry(
+        [&] { return ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+    if (fd.get() < 0) return posix_detail::error("open", dir, errno);
+    if (posix_detail::retry([&] { return fsync(fd.get()); }) != 0) {
+      return posix_detail::error("fsync", dir, errno);
+    }
+    return Status();
+  }
+
+  // The file holds the pid of its holder, so that whoever is refused can say who has it.
+  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
+    const int fd = posix_detail::retry(
+        [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
+    if (fd < 0) return posix_detail::error("open", path, errno);
+    auto held = std::make_unique<posix_detail::PosixLock>(fd);
+    if (posix_detail::retry([&] { return flock(fd, LOCK_EX | LOCK_NB); }) != 0) {
+      if (errno != EWOULDBLOCK) return posix_detail::error("lock", path, errno);
+      char pid[24] = {};
+      const ssize_t got = pread(fd, pid, sizeof pid - 1, 0);
+      std::string holder(pid, got > 0 ? static_cast<size_t>(got) : 0);
+      holder.erase(std::remove(holder.begin(), holder.end(), '\n'), holder.end());
+      return Status(Code::kBusy, path + ": in use by process " + (holder.empty() ? "?" : holder));
+    }
+    std::string pid;
+    append_decimal(pid, static_cast<uint64_t>(getpid()));
+    pid += '\n';
+    if (ftruncate(fd, 0) != 0) return posix_detail::error("truncate", path, errno);
+    if (pwrite(fd, pid.data(), pid.size(), 0) < 0) return posix_detail::error("write", path, errno);
+    return std::unique_ptr<FileLock>(std::move(held));
+  }
+
+  Result<uint64_t> free_bytes(const std::string& dir) override {
+    struct statvfs info {};
+    if (statvfs(dir.c_str(), &info) != 0) return posix_detail::error("statvfs", dir, errno);
+    return static_cast<uint64_t>(info.f_bavail) * static_cast<uint64_t>(info.f_frsize);
+  }
+};
+
+}  // namespace kyro

@@ -1,0 +1,267 @@
+// A run as readers see it: the mapped data file and the learned index over it.
+//
+// Invariants:
+//   - immutable: the files never change while this object lives, only their names may go;
+//   - a record is returned only if its checksum is right and its key is the one asked for; whatever
+//     else is found there is kCorrupt, never "not found";
+//   - every position from the index is checked against the data file before it is followed.
+//
+// Thread rule: any number of readers. Ownership: shared; a view, a merge or a slow response each
+// hold a reference, and the mappings go with the last one.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/index/huge_bytes.h"
+#include "kyro/index/rmi.h"
+#include "kyro/storage/fs.h"
+#include "kyro/storage/run_format.h"
+#include "kyro/storage/run_writer.h"
+
+namespace kyro {
+
+struct RunOptions {
+  RmiOptions rmi;
+  bool huge_index = false;  // copy the index into anonymous huge pages
+};
+
+class Run {
+ public:
+  // Opens a run that the manifest names. A missing or damaged index is rebuilt from the data first
+  // (`*index_rebuilt` says so); damage to the data's ends is kCorruption. Does not read the
+  // records.
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open(FileSystem& fs, const std::string& dir,
+                                                         const RunMeta& meta,
+                                                         const RunOptions& options,
+                                                         bool* index_rebuilt) {
+    *index_rebuilt = false;
+    auto run = open_data(fs, dir, meta);
+    KYRO_TRY(run);
+    if (Status opened = (*run)->open_index(fs, dir, options); !opened.ok()) {
+      if (opened.code() != Code::kCorruption && opened.code() != Code::kNotFound) return opened;
+      *index_rebuilt = true;
+      KYRO_TRY((*run)->rebuild_index(fs, dir, options));
+      KYRO_TRY((*run)->open_index(fs, dir, options));
+    }
+    return run;
+  }
+
+  // Opens only the data, for verify_records() and a walk by position.
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(FileSystem& fs,
+                                                              const std::string& dir,
+                                                              const RunMeta& meta) {
+    auto run = std::make_shared<Run>();
+    run->meta_ = meta;
+    run->name_ = run_data_name(meta.id);
+    auto file = fs.open(dir + "/" + run->name_, OpenMode::kRead);
+    if (!file.ok() && file.status().code() == Code::kNotFound) {
+      return Status(Code::kCorruption,
+                    run->name_ + ": the manifest names this run, but it is missing");
+    }
+    KYRO_TRY(file);
+    auto mapping = (*file)->map();
+    KYRO_TRY(mapping);
+    run->data_ = std::move(*mapping);
+    run->data_->advise(Access::kRandom);
+    KYRO_TRY(check_run_ends(run->data_view(), meta, run->name_));
+    return run;
+  }
+
+  // Maps and checks the index. kNotFound or kCorruption: it has to be rebuilt.
+  Status open_index(FileSystem& fs, const std::string& dir, const RunOptions& options) {
+    auto file = fs.open(dir + "/" + run_index_name(meta_.id), OpenMode::kRead);
+    KYRO_TRY(file);
+    auto mapping = (*file)->map();
+    KYRO_TRY(mapping);
+    index_file_ = std::move(*mapping);
+    index_bytes_ = index_file_->bytes();
+    const IndexSeal seal = make_index_seal(meta_);
+    if (index_bytes_.size() < sizeof seal ||
+        std::memcmp(index_bytes_.last(sizeof seal).data(), &seal, sizeof seal) != 0) {
+      return Status(Code::kCorruption, run_index_name(meta_.id) + ": not the index of this run");
+    }
+    index_bytes_ = index_bytes_.first(index_bytes_.size() - sizeof seal);
+    if (options.huge_index) {
+      auto huge = HugeBytes::copy_of(index_bytes_);
+      KYRO_TRY(huge);
+      huge_index_ = std::move(*huge);
+      index_bytes_ = huge_index_.bytes();
+      index_file_.reset();
+    } else {
+      index_file_->advise(Access::kRandom);
+    }
+    auto index = RmiIndex::open(index_bytes_, meta_.records, end_position());
+    KYRO_TRY(index);
+    index_ = std::make_unique<RmiIndex>(std::move(*index));
+    return Status();
+  }
+
+  enum class Find : uint8_t { kHit, kMiss, kCorrupt };
+
+  // The record of `key`, checksum verified.
+  [[nodiscard]] Find get(uint64_t key, RecordView* out) const {
+    const FindResult found = index_->find(key);
+    if (found.code == FindCode::kMiss) return Find::kMiss;
+    if (found.code == FindCode::kCorrupt) {
+      note_index_damage();
+      return Find::kCorrupt;
+    }
+    return get_at(found.position, key, out);
+  }
+
+  // The record of `key` at `position`, as an index lookup returned it.
+  [[nodiscard]] Find get_at(uint64_t position, uint64_t key, RecordView* out) const {
+    if (!record_at(position, out) || out->header.key != key) return Find::kCorrupt;
+    return Find::kHit;
+  }
+
+  // Decodes and verifies the record at a byte position; false where there is no valid one.
+  [[nodiscard]] bool record_at(uint64_t position, RecordView* out) const {
+    if (position < kRunHeaderBytes || position >= end_position()) return false;
+    const std::string_view rest =
+        data_view().substr(position, static_cast<size_t>(end_position() - position));
+    return decode_record(rest, out) == RecordCheck::kOk;
+  }
+
+  // The bytes of a record that record_at() has decoded.
+  [[nodiscard]] static std::string_view record_bytes(const RecordView& record) {
+    return {record.value.data() - kRecordHeaderBytes, record.value.size() + kRecordHeaderBytes};
+  }
+
+  // Reads every record: checksums, order, offsets, the whole-file checksum.
+  Status verify_records() const;
+  // Reads the whole index and checks that it leads to every record. REQUIRES: verify_records() ok.
+  Status verify_index() const;
+  Status verify() const {
+    KYRO_TRY(verify_records());
+    return verify_index();
+  }
+
+  [[nodiscard]] const RunMeta& meta() const { return meta_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const RmiIndex& index() const { return *index_; }
+  [[nodiscard]] uint64_t first_position() const { return kRunHeaderBytes; }
+  [[nodiscard]] uint64_t end_position() const { return kRunHeaderBytes + meta_.record_bytes; }
+  [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
+  [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
+  void prefetch(uint64_t position) const {
+    if (position < end_position()) __builtin_prefetch(data_view().data() + position);
+  }
+  // A hint to the kernel: these pages will be wanted.
+  void warm() const {
+    data_->advise(Access::kWillNeed);
+    if (index_file_ != nullptr) index_file_->advise(Access::kWillNeed);
+  }
+
+  // Set when a merge met a record it cannot read: the run is left alone, so that nothing is lost.
+  [[nodiscard]] bool is_quarantined() const { return quarantined_.load(std::memory_order_relaxed); }
+  void quarantine() const { quarantined_.store(true, std::memory_order_relaxed); }
+
+  // A lookup met damage in the index, which can be made anew from the data.
+  [[nodiscard]] bool index_is_damaged() const {
+    return index_damaged_.load(std::memory_order_relaxed);
+  }
+
+  void note_index_damage() const { index_damaged_.store(true, std::memory_order_relaxed); }
+
+  // Walks the data and writes the index anew, under its name, atomically.
+  Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
+
+ private:
+  [[nodiscard]] std::string_view data_view() const {
+    const auto bytes = data_->bytes();
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+
+  RunMeta meta_;
+  std::string name_;
+  std::unique_ptr<Mapping> data_;
+  std::unique_ptr<Mapping> index_file_;
+  HugeBytes huge_index_;
+  std::span<const std::byte> index_bytes_;
+  std::unique_ptr<RmiIndex> index_;
+  mutable std::atomic<bool> quarantined_{false};
+  mutable std::atomic<bool> index_damaged_{false};
+};
+
+inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
+                                 const RunOptions& options) const {
+  const std::string spool_path = dir + "/run-" + std::to_string(meta_.id) + ".keys.tmp";
+  const auto rebuild = [&]() -> Status {
+    auto file = fs.open(spool_path, OpenMode::kCreate);
+    KYRO_TRY(file);
+    FileSink spool(std::move(*file));
+    uint64_t position = first_position();
+    uint64_t records = 0;
+    for (RecordView record; position < end_position(); ++records) {
+      if (!record_at(position, &record)) {
+        return Status(Code::kCorruption, name_ + " at " + std::to_string(position) +
+                                             ": a damaged record, so the index cannot be rebuilt");
+      }
+      const IndexEntry entry{record.header.key, position};
+      KYRO_TRY(spool.append(&entry, sizeof entry));
+      position += record.header.record_bytes();
+    }
+    if (records != meta_.records) {
+      return Status(Code::kCorruption, name_ + ": the number of records is not what it says");
+    }
+    KYRO_TRY(spool.flush());
+    KYRO_TRY(build_run_index(fs, dir, meta_, spool_path, options.rmi));
+    return fs.sync_dir(dir);
+  };
+  const Status status = rebuild();
+  if (!status.ok()) {  // what is half made must not fill the disk
+    static_cast<void>(fs.remove(spool_path));
+    static_cast<void>(fs.remove(dir + "/" + run_index_name(meta_.id) + ".tmp"));
+  }
+  return status;
+}
+
+inline Status Run::verify_records() const {
+  const auto damaged = [this](uint64_t position, const char* what) {
+    return Status(Code::kCorruption, name_ + " at " + std::to_string(position) + ": " + what);
+  };
+  uint64_t position = first_position();
+  uint64_t records = 0;
+  uint64_t previous_key = 0;
+  uint32_t crc = 0;
+  for (RecordView record; position < end_position(); ++records) {
+    if (!record_at(position, &record)) return damaged(position, "a damaged record");
+    const uint64_t key = record.header.key;
+    if (records > 0 && key <= previous_key) return damaged(position, "keys out of order");
+    if (record.header.offset < meta_.first_offset || record.header.offset >= meta_.end_offset) {
+      return damaged(position, "an offset outside the run's range");
+    }
+    crc = crc32c(record_bytes(record), crc);
+    previous_key = key;
+    position += record.header.record_bytes();
+  }
+  if (records != meta_.records || crc != meta_.record_crc) {
+    return damaged(position, "the records are not the ones the manifest speaks of");
+  }
+  return Status();
+}
+
+inline Status Run::verify_index() const {
+  KYRO_TRY(index_->verify());
+  uint64_t position = first_position();
+  for (RecordView record; position < end_position(); position += record.header.record_bytes()) {
+    if (!record_at(position, &record)) break;
+    const FindResult found = index_->find(record.header.key);
+    if (found.code != FindCode::kHit || found.position != position) {
+      return Status(Code::kCorruption, run_index_name(meta_.id) +
+                                           ": it does not lead to the record at " +
+                                           std::to_string(position) + " of " + name_);
+    }
+  }
+  return Status();
+}
+
+}  // namespace kyro

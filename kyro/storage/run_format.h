@@ -1,0 +1,187 @@
+// The bytes of a run, `run-<id>.data`: an immutable file of records in key order, one per key.
+//
+// Header, 64 bytes:
+//    0  8 bytes "KYRO-RUN"
+//    8  u32  format version (1)
+//   12  u32  0
+//   16  u64  id
+//   24  36 bytes 0
+//   60  u32  crc32c of bytes 0..59
+//
+// Records (record.h) from byte 64 on, without gaps, keys strictly ascending.
+//
+// Footer, the last 128 bytes:
+//    0  8 bytes "KYRO-END"
+//    8  u64  id
+//   16  u64  number of records
+//   24  u64  of them tombstones
+//   32  u64  of them with an expiry
+//   40  u64  smallest key
+//   48  u64  largest key
+//   56  u64  first offset, and
+//   64  u64  end offset of the part of the log that this run stands for (not only of what is left)
+//   72  u64  bytes of all records
+//   80  u32  crc32c of all records' bytes
+//   84  40 bytes 0
+//  124  u32  crc32c of footer bytes 0..123
+//
+// Its index is `run-<id>.rmi`, derived from this file and rebuilt at need: what
+// kyro/index/rmi_file.h describes, and behind it a seal of 32 bytes that ties it to these records
+// and no others:
+//    0  8 bytes "KYRO-IDX"
+//    8  u64  id of the run
+//   16  u64  bytes of all records
+//   24  u32  crc32c of all records' bytes
+//   28  u32  crc32c of seal bytes 0..27
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "kyro/base/crc32c.h"
+#include "kyro/base/status.h"
+#include "kyro/storage/record.h"
+
+namespace kyro {
+
+// What the manifest and the footer say of a run.
+struct RunMeta {
+  uint64_t id = 0;
+  uint64_t records = 0;
+  uint64_t tombstones = 0;
+  uint64_t expiring = 0;
+  uint64_t key_min = 0;
+  uint64_t key_max = 0;
+  uint64_t first_offset = 0;
+  uint64_t end_offset = 0;
+  uint64_t record_bytes = 0;
+  uint32_t record_crc = 0;
+
+  friend bool operator==(const RunMeta&, const RunMeta&) = default;
+  [[nodiscard]] bool may_hold(uint64_t key) const { return key_min <= key && key <= key_max; }
+};
+
+struct RunHeader {
+  char magic[8];
+  uint32_t version;
+  uint32_t zero;
+  uint64_t id;
+  uint32_t zeros[9];
+  uint32_t crc;
+};
+static_assert(sizeof(RunHeader) == 64 && offsetof(RunHeader, crc) == 60);
+
+struct RunFooter {
+  char magic[8];
+  uint64_t id;
+  uint64_t records;
+  uint64_t tombstones;
+  uint64_t expiring;
+  uint64_t key_min;
+  uint64_t key_max;
+  uint64_t first_offset;
+  uint64_t end_offset;
+  uint64_t record_bytes;
+  uint32_t record_crc;
+  uint32_t zeros[10];
+  uint32_t crc;
+};
+static_assert(sizeof(RunFooter) == 128 && offsetof(RunFooter, crc) == 124);
+
+struct IndexSeal {
+  char magic[8];
+  uint64_t id;
+  uint64_t record_bytes;
+  uint32_t record_crc;
+  uint32_t crc;
+};
+static_assert(sizeof(IndexSeal) == 32 && offsetof(IndexSeal, crc) == 28);
+
+inline constexpr uint32_t kRunVersion = 1;
+inline constexpr char kRunMagic[9] = "KYRO-RUN";
+inline constexpr char kRunEndMagic[9] = "KYRO-END";
+inline constexpr char kIndexSealMagic[9] = "KYRO-IDX";
+inline constexpr uint64_t kRunHeaderBytes = sizeof(RunHeader);
+inline constexpr uint64_t kRunFooterBytes = sizeof(RunFooter);
+
+[[nodiscard]] inline std::string run_data_name(uint64_t id) {
+  return "run-" + std::to_string(id) + ".data";
+}
+[[nodiscard]] inline std::string run_index_name(uint64_t id) {
+  return "run-" + std::to_string(id) + ".rmi";
+}
+
+[[nodiscard]] inline RunHeader make_run_header(uint64_t id) {
+  RunHeader header{};
+  std::memcpy(header.magic, kRunMagic, sizeof header.magic);
+  header.version = kRunVersion;
+  header.id = id;
+  header.crc = crc32c(&header, offsetof(RunHeader, crc));
+  return header;
+}
+
+[[nodiscard]] inline RunFooter make_run_footer(const RunMeta& meta) {
+  RunFooter footer{};
+  std::memcpy(footer.magic, kRunEndMagic, sizeof footer.magic);
+  footer.id = meta.id;
+  footer.records = meta.records;
+  footer.tombstones = meta.tombstones;
+  footer.expiring = meta.expiring;
+  footer.key_min = meta.key_min;
+  footer.key_max = meta.key_max;
+  footer.first_offset = meta.first_offset;
+  footer.end_offset = meta.end_offset;
+  footer.record_bytes = meta.record_bytes;
+  footer.record_crc = meta.record_crc;
+  footer.crc = crc32c(&footer, offsetof(RunFooter, crc));
+  return footer;
+}
+
+[[nodiscard]] inline IndexSeal make_index_seal(const RunMeta& meta) {
+  IndexSeal seal{};
+  std::memcpy(seal.magic, kIndexSealMagic, sizeof seal.magic);
+  seal.id = meta.id;
+  seal.record_bytes = meta.record_bytes;
+  seal.record_crc = meta.record_crc;
+  seal.crc = crc32c(&seal, offsetof(IndexSeal, crc));
+  return seal;
+}
+
+[[nodiscard]] inline RunMeta meta_of(const RunFooter& footer) {
+  return {footer.id,           footer.records,   footer.tombstones,   footer.expiring,
+          footer.key_min,      footer.key_max,   footer.first_offset, footer.end_offset,
+          footer.record_bytes, footer.record_crc};
+}
+
+// Checks the two ends of the run file `bytes` (named `name`) against what the manifest says of it.
+inline Status check_run_ends(std::string_view bytes, const RunMeta& expected,
+                             const std::string& name) {
+  const auto damaged = [&](const char* what) {
+    return Status(Code::kCorruption, name + ": " + what);
+  };
+  if (bytes.size() < kRunHeaderBytes + kRunFooterBytes) return damaged("shorter than an empty run");
+  const auto header = load<RunHeader>(bytes.data());
+  if (std::memcmp(header.magic, kRunMagic, sizeof header.magic) != 0) {
+    return damaged("at 0: not a KyroDB run");
+  }
+  if (header.version > kRunVersion) {
+    return Status(Code::kUnsupported, name + ": written by a newer KyroDB (run format " +
+                                          std::to_string(header.version) + ")");
+  }
+  if (header.crc != crc32c(&header, offsetof(RunHeader, crc)) || header.id != expected.id) {
+    return damaged("at 0: the header is damaged or of another run");
+  }
+  if (bytes.size() != kRunHeaderBytes + expected.record_bytes + kRunFooterBytes) {
+    return damaged("its size is not what the manifest says");
+  }
+  const auto footer = load<RunFooter>(bytes.data() + bytes.size() - kRunFooterBytes);
+  if (std::memcmp(footer.magic, kRunEndMagic, sizeof footer.magic) != 0 ||
+      footer.crc != crc32c(&footer, offsetof(RunFooter, crc)) || !(meta_of(footer) == expected)) {
+    return damaged("the footer is damaged or not what the manifest says");
+  }
+  return Status();
+}
+
+}  // namespace kyro
