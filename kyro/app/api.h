@@ -1,0 +1,409 @@
+// The routes over the engine: what API.md says of HTTP happens here, and only here do engine and
+// server meet.
+//
+// on_headers decides everything that needs no body (token, route, method, key, type), on_request
+// does the work. A read behind a write of the same connection waits for it. The engine appears when
+// recovery is done; until then routes that need it answer 503.
+//
+// Thread rule: reactors call the Handler functions concurrently; what they share is atomic or
+// immutable. Reads run under the epoch pin of their reactor's round. Ownership: borrows the engine,
+// which outlives the server's threads.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/app/access.h"
+#include "kyro/app/api_admin.h"
+#include "kyro/app/api_stream.h"
+#include "kyro/app/api_write.h"
+#include "kyro/app/http_stats.h"
+#include "kyro/app/json.h"
+#include "kyro/app/metrics.h"
+#include "kyro/app/query.h"
+#include "kyro/app/reply.h"
+#include "kyro/app/routes.h"
+#include "kyro/base/epoch.h"
+#include "kyro/net/http_handler.h"
+#include "kyro/net/http_server.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+class Api final : public Handler {
+ public:
+  // Values from here on go out from where they lie, not through the output buffer.
+  static constexpr size_t kSharedValueBytes = 32 * 1024;
+
+  Api(AccessControl& access, const Options& limits, unsigned reactors)
+      : access_(access), max_value_bytes_(limits.max_value_bytes), pins_(reactors) {}
+
+  // Recovery is done.
+  void set_engine(Engine* engine) { engine_.store(engine, std::memory_order_release); }
+  // For the number of connections in the metrics.
+  void set_server(const HttpServer* server) { server_.store(server, std::memory_order_release); }
+  void set_draining() { draining_.store(true, std::memory_order_release); }
+  [[nodiscard]] RecoveryProgress& recovery_progress() { return progress_; }
+  [[nodiscard]] HttpStats& http_stats() { return http_stats_; }
+
+  void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
+  void on_round_end(unsigned reactor) override { pins_[reactor].pin.reset(); }
+  void on_response(uint16_t route, int status, uint64_t duration_ns) override {
+    http_stats_.count(route, status, duration_ns);
+  }
+  void on_rejected(RejectReason reason) override { http_stats_.count_rejected(reason); }
+
+  void on_headers(Exchange& x) override {
+    const HttpRequest& request = x.request();
+    std::string_view key_text;
+    const RouteInfo& info = match_route(request.path, &key_text);
+    x.set_route(static_cast<uint16_t>(info.route));
+    x.set_max_body_bytes(kSmallBodyBytes);
+    if (!check_access(x, info) || !check_method(x, info)) return;
+    if (info.takes_key) {
+      const auto key = parse_u64(key_text);
+      if (!key) return bad_key(x);
+      x.set_user(*key);
+    }
+    if (info.needs_engine && engine() == nullptr) {
+      x.add_header("Retry-After", "1");
+      return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
+    }
+    const bool has_body = request.method == Method::kPost || request.method == Method::kPut;
+    if (has_body && info.body != Body::kIgnored) check_body(x, info);
+  }
+
+  void on_request(Exchange& x) override {
+    const HttpRequest& request = x.request();
+    const auto route = static_cast<Route>(x.route());
+    if (request.method == Method::kOptions) {
+      x.add_header("Allow", request.path == "*" ? kAllMethods : route_info(route).allow);
+      return x.respond(204, {}, {});
+    }
+    const bool is_read = request.method == Method::kGet || request.method == Method::kHead;
+    if (is_read && x.has_pending_before() && x.wait_for_earlier()) return;
+    dispatch(x, route);
+  }
+
+ private:
+  // What a request may carry that needs no body at all.
+  static constexpr uint64_t kSmallBodyBytes = 64 * 1024;
+  static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+
+  [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
+
+  // ---- what is decided before the body ----
+
+  bool check_access(Exchange& x, const RouteInfo& info) {
+    const bool is_metrics = info.route == Route::kMetrics;
+    switch (access_.check(x.request(), info.is_probe, is_metrics)) {
+      case AccessControl::Verdict::kAllowed:
+        return true;
+      case AccessControl::Verdict::kForbidden:
+        http_stats_.count_forbidden();
+        x.respond_error(403, "forbidden",
+                        "without a token only programs on this machine may ask, not web pages "
+                        "(see --auth-token-file and --no-auth)");
+        return false;
+      case AccessControl::Verdict::kNeedsToken:
+        http_stats_.count_unauthorized();
+        x.add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
+        x.respond_error(401, "unauthorized", "a valid bearer token is needed");
+        return false;
+    }
+    return false;
+  }
+
+  static bool check_method(Exchange& x, const RouteInfo& info) {
+    const HttpRequest& request = x.request();
+    if (request.method == Method::kOptions && (request.path == "*" || info.route != Route::kNone)) {
+      return true;
+    }
+    if (info.route == Route::kNone) {
+      x.respond_error(404, "not_found", "no such route");
+      return false;
+    }
+    if (allows(info, request.method)) return true;
+    x.add_header("Allow", info.allow);
+    x.respond_error(405, "method_not_allowed", "this route does not answer that method");
+    return false;
+  }
+
+  void check_body(Exchange& x, const RouteInfo& info) {
+    const HttpRequest& request = x.request();
+    if (!request.has_content_length && !request.chunked) {
+      return x.respond_error(411, "length_required",
+                             "a body is needed: send Content-Length or chunks");
+    }
+    if (info.body == Body::kJson && !is_json_type(request)) {
+      return x.respond_error(415, "unsupported_media_type", "send application/json");
+    }
+    if (info.body == Body::kRaw) {
+      if (has_unsupported_condition(x)) return;
+      x.set_max_body_bytes(max_value_bytes_);
+    } else {
+      // JSON may spell one byte of a value with six; what decodes to too much is refused later.
+      x.set_max_body_bytes(max_value_bytes_ * 6 + kSmallBodyBytes);
+    }
+  }
+
+  // Conditions and lifetimes are not there yet: refused rather than ignored.
+  static bool has_unsupported_condition(Exchange& x) {
+    const HttpRequest& request = x.request();
+    const bool conditional =
+        request.header("if-match").has_value() || request.header("if-none-match").has_value();
+    const auto ttl = find_param(request.query, "ttl");
+    if (!conditional && ttl.ok() && !ttl->has_value()) return false;
+    x.respond_error(501, "not_implemented", "conditional writes and ttl are not supported yet");
+    return true;
+  }
+
+  // application/json, a form's type (what curl -d sends), or none.
+  static bool is_json_type(const HttpRequest& request) {
+    auto type = request.header("content-type");
+    if (!type) return true;
+    std::string_view name = type->substr(0, type->find(';'));
+    while (name.ends_with(' ') || name.ends_with('\t')) name.remove_suffix(1);
+    return name.empty() || iequals(name, kJsonType) ||
+           iequals(name, "application/x-www-form-urlencoded");
+  }
+
+  static void bad_key(Exchange& x) {
+    x.respond_error(400, "bad_key", "a key is a plain decimal number from 0 to 2^64-1");
+  }
+
+  // ---- the routes ----
+
+  void dispatch(Exchange& x, Route route) {
+    switch (route) {
+      case Route::kGetFast:
+        return get_fast(x);
+      case Route::kLookupFast:
+        return lookup_fast(x);
+      case Route::kKv:
+        return kv(x);
+      case Route::kPut:
+        return put(x);
+      case Route::kLookup:
+        return lookup(x);
+      case Route::kLookupRaw:
+        return lookup_raw(x);
+      case Route::kOffset:
+        return offset(x);
+      case Route::kReplay:
+        return replay(x);
+      case Route::kSubscribe:
+        return subscribe(x);
+      case Route::kSnapshot:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kSnapshot);
+      case Route::kCompact:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kCompact);
+      case Route::kRmiBuild:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kRmiBuild);
+      case Route::kWarmup:
+        engine()->warm();
+        return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
+      case Route::kHealth:
+        return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
+      case Route::kReady:
+        return ready(x);
+      case Route::kMetrics:
+        return metrics(x);
+      case Route::kBuildInfo:
+        return x.respond(200, kJsonType, build_info_json());
+      case Route::kNone:
+      case Route::kCount:
+        break;
+    }
+    x.respond_error(404, "not_found", "no such route");
+  }
+
+  // Finds the live value; answers itself if there is none.
+  bool find(Exchange& x, uint64_t key, Engine::Lookup* found) {
+    const Status status = engine()->lookup(key, found);
+    if (status.ok()) return true;
+    respond_status(x, status);
+    return false;
+  }
+
+  static void respond_value(Exchange& x, const Engine::Lookup& found) {
+    if (found.run != nullptr && found.value.size() >= kSharedValueBytes) {
+      return x.respond_shared(200, kBytesType, found.value, *found.run);
+    }
+    x.respond(200, kBytesType, found.value);
+  }
+
+  void get_fast(Exchange& x) {
+    Engine::Lookup found;
+    if (find(x, x.user(), &found)) respond_value(x, found);
+  }
+
+  void lookup_fast(Exchange& x) {
+    Engine::Lookup found;
+    if (!find(x, x.user(), &found)) return;
+    char bytes[sizeof(uint64_t)];
+    store_u64(bytes, found.offset);
+    x.respond(200, kBytesType, {bytes, sizeof bytes});
+  }
+
+  void kv(Exchange& x) {
+    const HttpRequest& request = x.request();
+    if (request.method == Method::kPut) {
+      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body);
+    }
+    if (request.method == Method::kDelete) {
+      if (has_unsupported_condition(x)) return;
+      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvDelete, x.user(), {});
+    }
+    Engine::Lookup found;
+    if (!find(x, x.user(), &found)) return;
+    if (const auto field = request.header("if-none-match")) {
+      const auto names = none_match_names(*field, found.offset);
+      if (!names) return x.respond_error(400, "bad_tag", "If-None-Match is not a list of tags");
+      if (*names) {
+        add_etag(x, found.offset);
+        return x.respond(304, {}, {});
+      }
+    }
+    add_etag(x, found.offset);
+    respond_value(x, found);
+  }
+
+  void put(Exchange& x) {
+    JsonWrite write;
+    if (const Status decoded = decode_json_put(x.request().body, &write); !decoded.ok()) {
+      return x.respond_error(400, "bad_json", decoded.message());
+    }
+    if (write.ttl_secs) {
+      return x.respond_error(501, "not_implemented", "\"ttl_secs\" is not supported yet");
+    }
+    PendingWrite::start(*engine(), x, PendingWrite::Kind::kPut, *write.key, *write.value);
+  }
+
+  // The parameter "key"; answers itself if it is missing or wrong.
+  static bool key_param(Exchange& x, uint64_t* key) {
+    const auto text = find_param(x.request().query, "key");
+    if (text.ok() && text->has_value()) {
+      if (const auto number = parse_u64(**text)) {
+        *key = *number;
+        return true;
+      }
+    }
+    bad_key(x);
+    return false;
+  }
+
+  void lookup(Exchange& x) {
+    uint64_t key = 0;
+    Engine::Lookup found;
+    if (!key_param(x, &key) || !find(x, key, &found)) return;
+    const auto keys = find_param(x.request().query, "keys");
+    const bool string_keys = keys.ok() && keys->has_value() && **keys == "string";
+    std::string body;
+    append_item(body, key, found.value, found.offset, string_keys);
+    add_etag(x, found.offset);
+    x.respond(200, kJsonType, body);
+  }
+
+  void lookup_raw(Exchange& x) {
+    uint64_t key = 0;
+    Engine::Lookup found;
+    if (key_param(x, &key) && find(x, key, &found)) x.respond(204, {}, {});
+  }
+
+  void offset(Exchange& x) {
+    std::string body = "{\"offset\":";
+    append_decimal(body, engine()->next_offset());
+    body.append(",\"database\":\"").append(engine()->database_id()).append("\"}");
+    x.respond(200, kJsonType, body);
+  }
+
+  void replay(Exchange& x) {
+    const std::string_view query = x.request().query;
+    const auto start = find_number(query, "start");
+    const auto end = find_number(query, "end");
+    const auto limit = find_number(query, "limit");
+    for (const auto* param : {&start, &end, &limit}) {
+      if (!param->ok()) return respond_status(x, param->status());
+    }
+    if (limit->has_value() && **limit == 0) {
+      return x.respond_error(400, "invalid", "parameter \"limit\" must be at least 1");
+    }
+    const LogRange range = engine()->log_range();
+    auto reader = engine()->read_log(start->value_or(range.oldest));
+    if (!reader.ok()) return respond_gone(x, reader.status(), range);
+    const uint64_t last = std::min(end->value_or(range.next), range.next);
+    x.respond_stream(
+        200, "application/x-ndjson",
+        std::make_unique<ReplayStream>(std::move(*reader), last, limit->value_or(~uint64_t{0})));
+  }
+
+  void subscribe(Exchange& x) {
+    const auto from = find_number(x.request().query, "from");
+    if (!from.ok()) return respond_status(x, from.status());
+    const LogRange range = engine()->log_range();
+    uint64_t start = from->value_or(range.next);
+    if (const auto last = x.request().header("last-event-id")) {
+      const auto offset = parse_u64(*last);
+      if (!offset || *offset == ~uint64_t{0}) {
+        return x.respond_error(400, "invalid", "Last-Event-ID is not an offset");
+      }
+      start = *offset + 1;
+    }
+    auto reader = engine()->read_log(start);
+    if (!reader.ok()) return respond_gone(x, reader.status(), range);
+    x.add_header("Cache-Control", "no-store");
+    x.respond_stream(
+        200, "text/event-stream",
+        std::make_unique<SubscribeStream>(*engine(), std::move(*reader), http_stats_.subscribe));
+  }
+
+  // Ready, or why not: {"status":"recovering"|"read_only"|"draining", …}.
+  void ready(Exchange& x) {
+    std::string body = "{\"status\":\"";
+    const Engine* db = engine();
+    if (draining_.load(std::memory_order_acquire)) {
+      body += "draining\"}";
+    } else if (db == nullptr) {
+      body += "recovering\",\"replayed\":";
+      append_decimal(body, progress_.records.load(std::memory_order_relaxed));
+      body += '}';
+    } else if (db->latch().is_set()) {
+      body += "read_only\",\"reason\":";
+      append_json_string(body, db->latch().reason());
+      body += '}';
+    } else {
+      return x.respond(200, kJsonType, "{\"status\":\"ready\"}");
+    }
+    x.respond(503, kJsonType, body);
+  }
+
+  void metrics(Exchange& x) {
+    const bool is_draining = draining_.load(std::memory_order_acquire);
+    const HttpServer* server = server_.load(std::memory_order_acquire);
+    const uint64_t connections = server != nullptr ? server->connections() : 0;
+    x.respond(200, "text/plain; version=0.0.4; charset=utf-8",
+              render_metrics(engine(), http_stats_, connections, is_draining));
+  }
+
+  struct alignas(64) RoundPin {
+    std::optional<EpochPin> pin;
+  };
+
+  AccessControl& access_;
+  const uint64_t max_value_bytes_;
+  std::atomic<Engine*> engine_{nullptr};
+  std::atomic<const HttpServer*> server_{nullptr};
+  std::atomic<bool> draining_{false};
+  RecoveryProgress progress_;
+  HttpStats http_stats_;
+  std::vector<RoundPin> pins_;
+};
+
+}  // namespace kyro

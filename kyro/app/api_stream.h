@@ -1,0 +1,118 @@
+// Streams of log records: replay (finite, NDJSON) and subscribe (endless, server-sent events).
+//
+// Both pull from the log in bounded slices as the client reads, so a slow client costs no memory:
+// its place in the log is its buffer. A subscriber that falls behind what the log retains is told
+// so and closed. Past and live records come from the same place, so there is no seam between them.
+//
+// Thread rule: produce() on the reactor. Ownership: the server owns the stream.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "kyro/app/reply.h"
+#include "kyro/base/counters.h"
+#include "kyro/net/http_handler.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+// Log bytes looked at per slice, so that other connections get their turn.
+inline constexpr size_t kLogSliceBytes = 256 * 1024;
+
+class ReplayStream final : public BodyStream {
+ public:
+  // Records in [reader's place, end), at most `limit`.
+  ReplayStream(std::unique_ptr<LogReader> reader, uint64_t end, uint64_t limit)
+      : reader_(std::move(reader)), end_(end), left_(limit) {}
+
+  Next produce(std::string& out, size_t budget_bytes) override {
+    bool caught_up = false;
+    const Status status = reader_->read(end_, std::min(budget_bytes, kLogSliceBytes), &caught_up,
+                                        [&](const RecordView& record) {
+                                          if (left_ == 0) return;
+                                          --left_;
+                                          append_log_record(out, record);
+                                          out += '\n';
+                                        });
+    if (!status.ok()) {
+      log_event(LogLevel::kWarn, "replay_broken_off", {{"reason", status.to_string()}});
+      return Next::kAbort;
+    }
+    return caught_up || left_ == 0 ? Next::kEnd : Next::kMore;
+  }
+
+ private:
+  std::unique_ptr<LogReader> reader_;
+  const uint64_t end_;
+  uint64_t left_;
+};
+
+struct SubscribeStats {
+  Gauge subscribers;
+  Counter lagged;
+};
+
+class SubscribeStream final : public BodyStream {
+ public:
+  SubscribeStream(Engine& engine, std::unique_ptr<LogReader> reader, SubscribeStats& stats)
+      : engine_(engine), reader_(std::move(reader)), stats_(stats) {
+    stats_.subscribers.add(1);
+  }
+  ~SubscribeStream() override { stats_.subscribers.sub(1); }
+
+  Next produce(std::string& out, size_t budget_bytes) override {
+    const size_t before = out.size();
+    if (!is_greeted_) out += ": subscribed\n\n";
+    is_greeted_ = true;
+    bool caught_up = false;
+    constexpr uint64_t kNoEnd = ~uint64_t{0};
+    const Status status = reader_->read(kNoEnd, std::min(budget_bytes, kLogSliceBytes), &caught_up,
+                                        [&](const RecordView& record) {
+                                          out += "id: ";
+                                          append_decimal(out, record.header.offset);
+                                          out += "\ndata: ";
+                                          append_log_record(out, record);
+                                          out += "\n\n";
+                                        });
+    const uint64_t now = monotonic_ns();
+    if (!status.ok()) return finish(out, status);
+    if (out.size() == before && now - last_output_ns_ >= kHeartbeatNs) out += ": heartbeat\n\n";
+    if (out.size() != before) last_output_ns_ = now;
+    return caught_up ? Next::kWait : Next::kMore;
+  }
+
+  [[nodiscard]] uint64_t heartbeat_ms() const override { return kHeartbeatNs / 1'000'000; }
+
+  void on_drain(std::string& out) override {
+    out += "event: end\ndata: {\"reason\":\"the server is stopping\"}\n\n";
+  }
+
+ private:
+  static constexpr uint64_t kHeartbeatNs = 15'000'000'000;
+
+  Next finish(std::string& out, const Status& status) {
+    if (status.code() != Code::kGone) {
+      log_event(LogLevel::kWarn, "subscription_broken_off", {{"reason", status.to_string()}});
+      return Next::kAbort;
+    }
+    const LogRange range = engine_.log_range();
+    stats_.lagged.add();
+    out += "event: lagged\ndata: {\"oldest\":";
+    append_decimal(out, range.oldest);
+    out += ",\"next\":";
+    append_decimal(out, range.next);
+    out += "}\n\n";
+    return Next::kEnd;
+  }
+
+  Engine& engine_;
+  std::unique_ptr<LogReader> reader_;
+  SubscribeStats& stats_;
+  uint64_t last_output_ns_ = monotonic_ns();
+  bool is_greeted_ = false;
+};
+
+}  // namespace kyro

@@ -1,0 +1,94 @@
+// The standard process_* metrics, from /proc and getrusage.
+#pragma once
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+namespace kyro {
+
+struct ProcessStats {
+  double cpu_seconds = 0;
+  double start_time_seconds = 0;
+  uint64_t resident_bytes = 0;
+  uint64_t virtual_bytes = 0;
+  uint64_t open_fds = 0;
+  uint64_t max_fds = 0;
+};
+
+namespace process_detail {
+
+inline std::string read_proc(const char* path) {
+  char buffer[4096];
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  const ssize_t got = read(fd, buffer, sizeof buffer);
+  close(fd);
+  return std::string(buffer, got > 0 ? static_cast<size_t>(got) : 0);
+}
+
+inline double seconds_of(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
+
+// Field `index` (from 0) of a line of blank-separated numbers.
+inline uint64_t field_of(std::string_view line, int index) {
+  for (; index > 0; --index) {
+    const size_t blank = line.find(' ');
+    if (blank == line.npos) return 0;
+    line.remove_prefix(blank + 1);
+  }
+  return std::strtoull(std::string(line.substr(0, 24)).c_str(), nullptr, 10);
+}
+
+// Seconds since 1970 at which the process began: boot time + ticks since boot.
+inline double start_time() {
+  const std::string stat = read_proc("/proc/self/stat");
+  const std::string system = read_proc("/proc/stat");
+  const size_t name_end = stat.rfind(") ");
+  size_t boot = system.find("\nbtime ");
+  // btime lies behind one line per core and may be out of the first page on huge machines.
+  if (name_end == std::string::npos || boot == std::string::npos) return 0;
+  constexpr int kStartTimeField = 19;  // of those behind the name
+  const uint64_t ticks = field_of(std::string_view(stat).substr(name_end + 2), kStartTimeField);
+  return static_cast<double>(std::strtoull(system.c_str() + boot + 7, nullptr, 10)) +
+         static_cast<double>(ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+inline uint64_t count_fds() {
+  DIR* dir = opendir("/proc/self/fd");
+  if (dir == nullptr) return 0;
+  uint64_t count = 0;
+  while (const dirent* entry = readdir(dir)) count += entry->d_name[0] != '.' ? 1 : 0;
+  closedir(dir);
+  return count - 1;  // not the one that is reading
+}
+
+}  // namespace process_detail
+
+[[nodiscard]] inline ProcessStats read_process_stats() {
+  ProcessStats stats;
+  rusage usage{};
+  if (getrusage(RUSAGE_SELF, &usage) == 0) {
+    stats.cpu_seconds =
+        process_detail::seconds_of(usage.ru_utime) + process_detail::seconds_of(usage.ru_stime);
+  }
+  const std::string memory = process_detail::read_proc("/proc/self/statm");
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  stats.virtual_bytes = process_detail::field_of(memory, 0) * page;
+  stats.resident_bytes = process_detail::field_of(memory, 1) * page;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_fds = limit.rlim_cur;
+  stats.open_fds = process_detail::count_fds();
+  static const double kStart = process_detail::start_time();
+  stats.start_time_seconds = kStart;
+  return stats;
+}
+
+}  // namespace kyro
