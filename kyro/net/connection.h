@@ -1,0 +1,358 @@
+// One client connection: its socket, its deadlines, and the work between reading and answering.
+//
+// drive() does all there is to do: it is called for events, for answers of deferred requests, and
+// in the next round when there is more. It reads at most once, so that connections take turns, and
+// sends all answers with one call. Requests are not read while the socket does not take our
+// answers, while a stream is being sent, or while too many requests are deferred: what the client
+// has sent stays in the kernel, and its window closes.
+//
+// The socket is registered once, edge-triggered for input; output is added only while it is
+// blocked.
+//
+// Thread rule: its reactor's thread. Ownership: owns its socket; the reactor owns the connection
+// and deletes it at the end of the round in which it closed.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/net/request_reader.h"
+
+namespace kyro {
+
+class Connection final : public EventTarget, public TimerNode {
+ public:
+  static constexpr uint32_t kInputEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
+
+  Connection(ReactorContext& context, int fd, const PeerAddress& peer, bool is_unix)
+      : context_(context),
+        line_(context, this),
+        reader_(context, line_, peer, is_unix),
+        peer_(peer),
+        fd_(fd),
+        is_unix_(is_unix) {}
+  ~Connection() { KYRO_CHECK(fd_ < 0); }
+
+  // Registers with the loop, or closes.
+  void start() {
+    if (!context_.loop.add(fd_, kInputEvents, this)) return close_now();
+    settle();
+  }
+
+  void on_events(uint32_t events) override {
+    if (closed()) return;
+    if ((events & EPOLLERR) != 0) return close_now();
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) readable_ = true;
+    if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0) end_announced_ = true;
+    drive();
+  }
+
+  // Does what can be done now: moves answers up, reads once, sends.
+  void drive() {
+    if (closed()) return;
+    if (lingering_) return discard_input();
+    bool has_read = false;
+    do {
+      line_.promote();
+      if (line_.stream() != nullptr) pump_stream();
+      if (closed()) return;
+      line_.promote();
+      if (reader_.may_dispatch() && reader_.stalled()) {
+        reader_.resume();
+      } else if (may_read() && !has_read) {
+        has_read = true;
+        read_once();
+        if (closed()) return;
+      }
+      if (read_closed_ && !reader_.stalled() && !line_.closing()) on_end_of_input();
+      send_out();
+      if (closed()) return;
+    } while (reader_.may_dispatch() && reader_.stalled());
+    if (may_read() || stream_wants_room()) make_ready();
+    settle();
+  }
+
+  inline void on_deadline() override;
+
+  // The server stops: ends a stream, closes if idle, else the next answer closes.
+  void drain() {
+    if (closed()) return;
+    if (line_.stream() != nullptr) {
+      line_.drain_stream();
+      leave_streaming();
+    } else {
+      readable_ = true;  // what has arrived by now is still answered
+    }
+    drive();
+  }
+  // The handler may have something new for a parked stream.
+  void wake_stream() {
+    if (std::exchange(parked_, false)) drive();
+  }
+  // Others have given bytes back.
+  void retry_starved() {
+    starved_ = false;
+    drive();
+  }
+
+  inline void close_now();
+  [[nodiscard]] bool closed() const { return fd_ < 0; }
+
+  // The reactor takes it off the list in question.
+  void clear_answered() { line_.in_answered = false; }
+  void clear_ready() { in_ready_ = false; }
+  // Takes it off every list; to be called before it is deleted.
+  void leave_lists() {
+    if (in_ready_) std::erase(context_.ready, this);
+    if (line_.in_answered) std::erase(context_.answered, this);
+    if (starved_) std::erase(context_.starved, this);
+    leave_streaming();
+  }
+
+  Connection* next_of_reactor = nullptr;  // the reactor's list of its connections
+  Connection* previous_of_reactor = nullptr;
+
+ private:
+  enum class Deadline : uint8_t { kNone, kIdle, kHead, kBody, kStarved, kWrite, kStream, kLinger };
+
+  inline void read_once();
+  inline void discard_input();
+  inline void on_end_of_input();
+  inline void pump_stream();
+  inline void send_out();
+  inline void tell_finished();
+  inline void settle();
+  inline void finish();
+
+  [[nodiscard]] bool may_read() const { return readable_ && !starved_ && reader_.may_dispatch(); }
+  [[nodiscard]] bool stream_wants_room() const {
+    return line_.stream() != nullptr && !parked_ && !line_.blocked();
+  }
+  void make_ready() {
+    if (!std::exchange(in_ready_, true)) context_.ready.push_back(this);
+  }
+  void join_streaming() {
+    in_streaming_ = true;
+    context_.streaming.push_back(this);
+    context_.streams.store(static_cast<uint32_t>(context_.streaming.size()),
+                           std::memory_order_seq_cst);
+  }
+  void leave_streaming() {
+    parked_ = false;
+    if (!std::exchange(in_streaming_, false)) return;
+    std::erase(context_.streaming, this);
+    context_.streams.store(static_cast<uint32_t>(context_.streaming.size()),
+                           std::memory_order_seq_cst);
+  }
+  void arm(Deadline deadline, uint64_t at_ms) {
+    deadline_ = deadline;
+    context_.loop.wheel().arm(this, at_ms);
+  }
+
+  ReactorContext& context_;
+  AnswerLine line_;
+  RequestReader reader_;
+  PeerAddress peer_;
+  uint64_t write_deadline_ms_ = 0;
+  uint64_t output_seen_ = 0;  // what was left when write_deadline_ms_ was last looked at
+  uint64_t pieces_seen_ = 0;
+  int fd_;
+  Deadline deadline_ = Deadline::kNone;
+  bool is_unix_;
+  bool readable_ = false;       // the kernel may have input (edge-triggered: it says so once)
+  bool end_announced_ = false;  // the end of the input is there or near
+  bool read_closed_ = false;    // and has been read
+  bool output_wanted_ = false;  // registered for EPOLLOUT
+  bool parked_ = false;         // the stream waits
+  bool starved_ = false;        // reading waits for in-flight bytes
+  bool lingering_ = false;      // everything is sent; waiting for the client to close
+  bool in_ready_ = false;
+  bool in_streaming_ = false;
+};
+
+inline void Connection::read_once() {
+  if (reader_.in_body() && context_.shared.inflight_bytes.load(std::memory_order_relaxed) >
+                               context_.config.inflight_bytes_max) {
+    starved_ = true;
+    context_.starved.push_back(this);
+    return;
+  }
+  char* const in = context_.in.get();
+  const ssize_t n = recv(fd_, in, ReactorContext::kInputBytes, 0);
+  if (n > 0) {
+    const auto size = static_cast<size_t>(n);
+    // A short read has emptied the socket; new bytes raise a new edge.
+    if (size < ReactorContext::kInputBytes && !end_announced_) readable_ = false;
+    reader_.receive(std::string_view(in, size));
+  } else if (n == 0) {
+    readable_ = false;
+    read_closed_ = true;
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    readable_ = false;
+  } else if (errno != EINTR) {
+    close_now();
+  }
+}
+
+// The client has shut down its side: what was complete is answered, what was not is refused.
+inline void Connection::on_end_of_input() {
+  if (reader_.in_request() && !reader_.skips()) {
+    reader_.reject(400, "bad_request", "The request ended too early.", RejectReason::kBadRequest);
+  }
+  line_.stop_requests();
+}
+
+// After our last answer: reads away what the client still sends, so that closing does not reset the
+// connection under the answer.
+inline void Connection::discard_input() {
+  constexpr int kReadsPerRound = 16;
+  for (int i = 0; i < kReadsPerRound; ++i) {
+    const ssize_t n = recv(fd_, context_.in.get(), ReactorContext::kInputBytes, 0);
+    if (n > 0 || (n < 0 && errno == EINTR)) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    return close_now();
+  }
+  make_ready();
+}
+
+inline void Connection::pump_stream() {
+  if (parked_ || line_.blocked()) return;
+  if (!in_streaming_) {
+    // Counted before the first look at what the handler has, so that no wake-up is missed.
+    join_streaming();
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (context_.draining) {
+      line_.drain_stream();
+      return leave_streaming();
+    }
+  }
+  switch (line_.pump()) {
+    case BodyStream::Next::kMore:
+      break;
+    case BodyStream::Next::kWait:
+      parked_ = true;
+      break;
+    case BodyStream::Next::kEnd:
+      leave_streaming();
+      break;
+    case BodyStream::Next::kAbort:
+      send_out();
+      close_now();
+      break;
+  }
+}
+
+inline void Connection::send_out() {
+  const OutputQueue::Sent sent = line_.flush(fd_);
+  if (sent == OutputQueue::Sent::kError) return close_now();
+  const bool blocked = sent == OutputQueue::Sent::kBlocked;
+  if (blocked) {
+    // A deadline for each answer; for a stream, for any progress at all.
+    const bool progress = !output_wanted_ || line_.pieces_sent() != pieces_seen_ ||
+                          (line_.stream() != nullptr && line_.output_bytes() < output_seen_);
+    if (progress) {
+      write_deadline_ms_ = context_.loop.now_ms() + context_.config.write_timeout_ms;
+      pieces_seen_ = line_.pieces_sent();
+    }
+    output_seen_ = line_.output_bytes();
+  }
+  if (blocked != output_wanted_) {
+    output_wanted_ = blocked;
+    const uint32_t events = kInputEvents | (blocked ? uint32_t{EPOLLOUT} : 0u);
+    if (!context_.loop.modify(fd_, events, this)) return close_now();
+  }
+  tell_finished();
+}
+
+inline void Connection::tell_finished() {
+  if (context_.finished.empty()) return;
+  const uint64_t now = context_.loop.refresh_now();
+  for (const ReactorContext::Finished& answer : context_.finished) {
+    context_.handler.on_response(answer.route, answer.status, now - answer.start_ns);
+  }
+  context_.finished.clear();
+}
+
+// Nothing more can be done now: closes if that is what is left, else sets the one deadline.
+inline void Connection::settle() {
+  const bool quiet = !line_.blocked() && !line_.pending() && line_.stream() == nullptr;
+  if (quiet && line_.closing()) return finish();
+  if (quiet && context_.draining && !reader_.in_request() && !readable_) return finish();
+  const HttpServerConfig& config = context_.config;
+  const uint64_t now = context_.loop.now_ms();
+  if (line_.blocked()) return arm(Deadline::kWrite, write_deadline_ms_);
+  if (line_.stream() != nullptr) {
+    return arm(Deadline::kStream, parked_ ? now + line_.stream()->heartbeat_ms() : kNever);
+  }
+  if (starved_) {
+    if (deadline_ != Deadline::kStarved) arm(Deadline::kStarved, now + config.inflight_wait_ms);
+    return;
+  }
+  if (const uint64_t at_ms = reader_.deadline_ms(); at_ms != 0) {
+    const bool body = reader_.in_body() || reader_.skips();
+    return arm(body ? Deadline::kBody : Deadline::kHead, at_ms);
+  }
+  if (line_.pending()) return arm(Deadline::kNone, kNever);
+  arm(Deadline::kIdle, now + config.idle_timeout_ms);
+}
+
+inline void Connection::on_deadline() {
+  if (closed()) return;
+  switch (std::exchange(deadline_, Deadline::kNone)) {
+    case Deadline::kNone:
+      return;
+    case Deadline::kWrite:
+      context_.handler.on_rejected(RejectReason::kWriteTimeout);
+      break;
+    case Deadline::kStream:
+      return wake_stream();
+    case Deadline::kHead:
+      reader_.reject(408, "timeout", "The request head did not arrive in time.",
+                     RejectReason::kHeaderTimeout);
+      return drive();
+    case Deadline::kBody:
+      if (reader_.skips()) break;
+      reader_.reject(408, "timeout", "The body did not arrive in time.",
+                     RejectReason::kBodyTimeout);
+      return drive();
+    case Deadline::kStarved:
+      starved_ = false;
+      std::erase(context_.starved, this);
+      reader_.reject(503, "overloaded", "Too many bytes of requests are in flight.",
+                     RejectReason::kInflightBytes);
+      return drive();
+    case Deadline::kIdle:
+    case Deadline::kLinger:
+      break;
+  }
+  close_now();
+}
+
+// Everything is sent. Closes, at once where the client has nothing under way that would turn the
+// close into a reset.
+inline void Connection::finish() {
+  if (read_closed_ || (!line_.lingers() && !readable_)) return close_now();
+  shutdown(fd_, SHUT_WR);
+  lingering_ = true;
+  reader_.close();
+  arm(Deadline::kLinger, context_.loop.now_ms() + context_.config.linger_timeout_ms);
+  discard_input();
+}
+
+inline void Connection::close_now() {
+  if (closed()) return;
+  ::close(fd_);  // leaves the epoll set, too
+  fd_ = -1;
+  context_.out.clear();  // what could not be sent any more
+  tell_finished();
+  context_.loop.wheel().cancel(this);
+  line_.abandon();
+  reader_.close();
+  context_.shared.leave(peer_, is_unix_);
+  context_.closed.push_back(this);
+}
+
+}  // namespace kyro

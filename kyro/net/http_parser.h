@@ -1,0 +1,413 @@
+// The request head of HTTP/1.x (RFC 9112): bytes to HttpRequest. No I/O, no allocation, no copy.
+//
+// Strict where the RFC lets a server be strict: exact CRLF, no folding, no blank before a colon, no
+// control characters, one Content-Length, Transfer-Encoding only "chunked" and never together with
+// Content-Length or in HTTP/1.0, one valid Host, targets of RFC 3986 characters only.
+//
+// Incremental: parse() is called with all bytes from the beginning of the request, each time more
+// of them; it goes on where it stopped and looks at each byte about once. A line is judged when it
+// is complete and a forbidden byte as soon as it is seen, so the outcome is the same for every
+// split. The buffer may move between calls: the state holds positions, views are made at the end.
+//
+// Thread rule: values, not shared. Ownership: nothing is owned.
+#pragma once
+
+#include <arpa/inet.h>
+
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "kyro/net/chunked.h"
+#include "kyro/net/http_chars.h"
+#include "kyro/net/http_request.h"
+
+namespace kyro {
+
+struct HttpLimits {
+  uint32_t request_line_bytes_max = 16 * 1024;
+  uint32_t header_bytes_max = 64 * 1024;
+  uint32_t fields_max = 512;
+};
+
+namespace http_detail {
+
+inline constexpr HttpError kOk{};
+
+[[nodiscard]] inline bool all_are(std::string_view text, uint8_t bits) {
+  for (const char c : text) {
+    if (!http_chars::is(c, bits)) return false;
+  }
+  return true;
+}
+
+// Every character is of the class, or part of a "%" and two hexadecimal digits.
+[[nodiscard]] inline bool is_percent_encoded(std::string_view text, uint8_t bits) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (http_chars::is(text[i], bits)) continue;
+    if (text[i] != '%' || text.size() - i < 3) return false;
+    if (!http_chars::is(text[i + 1], http_chars::kHex) ||
+        !http_chars::is(text[i + 2], http_chars::kHex)) {
+      return false;
+    }
+    i += 2;
+  }
+  return true;
+}
+
+// uri-host [ ":" port ] of RFC 3986 with a host that is not empty.
+[[nodiscard]] inline bool is_valid_host(std::string_view host) {
+  size_t host_end = 0;
+  if (!host.empty() && host[0] == '[') {
+    host_end = host.find(']');
+    char literal[INET6_ADDRSTRLEN];
+    if (host_end == std::string_view::npos || host_end > sizeof literal) return false;
+    std::memcpy(literal, host.data() + 1, host_end - 1);
+    literal[host_end - 1] = '\0';
+    in6_addr address;
+    if (inet_pton(AF_INET6, literal, &address) != 1) return false;
+    ++host_end;
+  } else {
+    host_end = std::min(host.find(':'), host.size());
+    if (host_end == 0) return false;
+    if (!is_percent_encoded(host.substr(0, host_end), http_chars::kHost)) return false;
+  }
+  if (host_end == host.size()) return true;
+  if (host[host_end] != ':') return false;
+  uint32_t port = 0;
+  for (const char c : host.substr(host_end + 1)) {
+    if (c < '0' || c > '9') return false;
+    port = port * 10 + static_cast<uint32_t>(c - '0');
+    if (port > 65535) return false;
+  }
+  return true;
+}
+
+[[nodiscard]] inline Method method_of(std::string_view text) {
+  switch (text.size()) {
+    case 3:
+      return text == "GET" ? Method::kGet : text == "PUT" ? Method::kPut : Method::kOther;
+    case 4:
+      return text == "HEAD" ? Method::kHead : text == "POST" ? Method::kPost : Method::kOther;
+    case 5:
+      return text == "PATCH" ? Method::kPatch : text == "TRACE" ? Method::kTrace : Method::kOther;
+    case 6:
+      return text == "DELETE" ? Method::kDelete : Method::kOther;
+    case 7:
+      return text == "OPTIONS"   ? Method::kOptions
+             : text == "CONNECT" ? Method::kConnect
+                                 : Method::kOther;
+    default:
+      return Method::kOther;
+  }
+}
+
+// Calls visit with every element of a comma-separated list, blanks around it removed.
+template <class Visit>
+inline void for_each_element(std::string_view list, Visit visit) {
+  while (true) {
+    const size_t comma = std::min(list.find(','), list.size());
+    std::string_view element = list.substr(0, comma);
+    while (!element.empty() && (element.front() == ' ' || element.front() == '\t')) {
+      element.remove_prefix(1);
+    }
+    while (!element.empty() && (element.back() == ' ' || element.back() == '\t')) {
+      element.remove_suffix(1);
+    }
+    visit(element);
+    if (comma == list.size()) return;
+    list.remove_prefix(comma + 1);
+  }
+}
+
+}  // namespace http_detail
+
+class HttpParser {
+ public:
+  enum class Outcome : uint8_t { kNeedMore, kComplete, kError };
+
+  // Empty lines before a request line that are overlooked (RFC 9112 §2.2).
+  static constexpr uint32_t kLeadingLinesMax = 4;
+
+  HttpParser() = default;
+  explicit HttpParser(const HttpLimits& limits) : limits_(limits) {}
+
+  // Makes ready for the next request.
+  void reset() { *this = HttpParser(limits_); }
+
+  // `bytes` is everything since the beginning of the request; what it began with in the last call
+  // it begins with now. kComplete: `request` is filled with views into `bytes` (all but body and
+  // peer) and head_bytes() says where the body begins. kError: see error(); `request` is untouched.
+  [[nodiscard]] Outcome parse(std::string_view bytes, HttpRequest* request) {
+    while (true) {
+      const bool in_fields = phase_ == Phase::kFields;
+      const size_t bound = in_fields ? size_t{block_start_} + limits_.header_bytes_max
+                                     : size_t{line_start_} + limits_.request_line_bytes_max;
+      const size_t end = std::min(bytes.size(), bound);
+      if (scanned_ < end) {
+        const char* const base = bytes.data();
+        scanned_ =
+            static_cast<uint32_t>(http_chars::find_control(base + scanned_, base + end) - base);
+      }
+      if (scanned_ >= end) {
+        if (bytes.size() < bound) return Outcome::kNeedMore;
+        return in_fields ? fail(431, "The header section is too large.")
+                         : fail(414, "The request line is too long.");
+      }
+      const char* const at = bytes.data() + scanned_;
+      if (*at != '\r') return fail(400, "The request head contains a control character.");
+      if (scanned_ + 1 == bytes.size()) return Outcome::kNeedMore;
+      if (at[1] != '\n') return fail(400, "The request head contains a bare CR.");
+      const std::string_view line = bytes.substr(line_start_, scanned_ - line_start_);
+      const uint32_t line_start = line_start_;
+      scanned_ += 2;
+      line_start_ = scanned_;
+      if (line.empty() && in_fields) return finish(bytes, request);
+      if (HttpError error = on_line(line, line_start); error.status != 0) {
+        return fail(error.status, error.message);
+      }
+    }
+  }
+
+  // After kComplete: makes the views again, when `bytes` has moved or grown.
+  void rebuild(std::string_view bytes, HttpRequest* request) const { fill(bytes, request); }
+
+  // The length of the head with its last empty line, once kComplete.
+  [[nodiscard]] size_t head_bytes() const { return line_start_; }
+  // Something other than empty lines has arrived.
+  [[nodiscard]] bool begun(std::string_view bytes) const { return bytes.size() > line_start_; }
+  [[nodiscard]] const HttpError& error() const { return error_; }
+
+ private:
+  enum class Phase : uint8_t { kRequestLine, kFields };
+
+  // A part of the request by position, since the buffer may move.
+  struct Part {
+    uint32_t from = 0;
+    uint32_t size = 0;
+    [[nodiscard]] std::string_view in(std::string_view bytes) const {
+      return bytes.substr(from, size);
+    }
+  };
+  [[nodiscard]] static Part part_of(std::string_view line, uint32_t line_start,
+                                    std::string_view view) {
+    return Part{line_start + static_cast<uint32_t>(view.data() - line.data()),
+                static_cast<uint32_t>(view.size())};
+  }
+
+  Outcome fail(uint16_t status, const char* message) {
+    error_ = HttpError{status, message};
+    return Outcome::kError;
+  }
+  [[nodiscard]] static HttpError bad(const char* message) { return HttpError{400, message}; }
+
+  HttpError on_line(std::string_view line, uint32_t line_start) {
+    if (phase_ == Phase::kFields) return on_field(line, line_start);
+    if (line.empty()) {
+      if (++leading_lines_ > kLeadingLinesMax) return bad("The request line is missing.");
+      return http_detail::kOk;
+    }
+    phase_ = Phase::kFields;
+    block_start_ = line_start_;
+    return on_request_line(line, line_start);
+  }
+
+  HttpError on_request_line(std::string_view line, uint32_t line_start) {
+    const size_t first = line.find(' ');
+    if (first == std::string_view::npos || first == 0) return bad("The request line is malformed.");
+    const std::string_view method = line.substr(0, first);
+    if (!http_detail::all_are(method, http_chars::kToken)) return bad("The method is malformed.");
+    const size_t second = line.find(' ', first + 1);
+    if (second == std::string_view::npos) return bad("The request line has no HTTP version.");
+    const std::string_view target = line.substr(first + 1, second - first - 1);
+    const std::string_view version = line.substr(second + 1);
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    if (version.size() != 8 || version.substr(0, 5) != "HTTP/" || !is_digit(version[5]) ||
+        version[6] != '.' || !is_digit(version[7])) {
+      return bad("The HTTP version is malformed.");
+    }
+    if (version[5] != '1') return HttpError{505, "Only HTTP/1.0 and HTTP/1.1 are spoken here."};
+    version_minor_ = version[7] == '0' ? 0 : 1;
+    method_ = http_detail::method_of(method);
+    method_text_ = part_of(line, line_start, method);
+    target_ = part_of(line, line_start, target);
+    return on_target(target);
+  }
+
+  // origin-form, absolute-form, "*" for OPTIONS, authority-form for CONNECT (RFC 9112 §3.2).
+  HttpError on_target(std::string_view target) {
+    std::string_view rest = target;
+    if (method_ == Method::kConnect) {
+      if (!http_detail::is_valid_host(target)) return bad("The target of CONNECT is malformed.");
+      return HttpError{501, "CONNECT is not supported."};
+    }
+    if (target == "*") {
+      if (method_ != Method::kOptions) return bad("Only OPTIONS may ask for *.");
+      path_ = target_;
+      return http_detail::kOk;
+    }
+    if (target.empty() || target[0] != '/') {
+      const size_t scheme_end = target.find("://");
+      if (scheme_end == std::string_view::npos) return bad("The request target is malformed.");
+      const std::string_view scheme = target.substr(0, scheme_end);
+      if (!iequals(scheme, "http") && !iequals(scheme, "https")) {
+        return bad("The scheme of the request target is not http.");
+      }
+      rest = target.substr(scheme_end + 3);
+      const size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
+      const std::string_view authority = rest.substr(0, authority_end);
+      if (!http_detail::is_valid_host(authority)) return bad("The host of the target is invalid.");
+      authority_ = part_of(target, target_.from, authority);
+      rest.remove_prefix(authority_end);
+    }
+    if (!http_detail::is_percent_encoded(rest, http_chars::kTarget)) {
+      return bad("The request target contains a forbidden character.");
+    }
+    const size_t mark = rest.find('?');
+    has_query_ = mark != std::string_view::npos;
+    path_ = part_of(target, target_.from, rest.substr(0, mark));
+    if (has_query_) query_ = part_of(target, target_.from, rest.substr(mark + 1));
+    return http_detail::kOk;
+  }
+
+  HttpError on_field(std::string_view line, uint32_t line_start) {
+    if (++fields_ > limits_.fields_max) return HttpError{431, "There are too many header fields."};
+    if (line[0] == ' ' || line[0] == '\t') return bad("A header line is folded.");
+    size_t colon = 0;
+    while (colon < line.size() && http_chars::is(line[colon], http_chars::kToken)) ++colon;
+    if (colon == 0 || colon == line.size() || line[colon] != ':') {
+      return bad("A header field name is malformed.");
+    }
+    const std::string_view name = line.substr(0, colon);
+    std::string_view value = line.substr(colon + 1);
+    while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
+      value.remove_prefix(1);
+    while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
+    name_mask_ |= header_name_bit(name);
+    switch (name.size()) {
+      case 4:
+        return iequals(name, "host") ? on_host(line, line_start, value) : http_detail::kOk;
+      case 6:
+        return iequals(name, "expect") ? on_expect(value) : http_detail::kOk;
+      case 10:
+        return iequals(name, "connection") ? on_connection(value) : http_detail::kOk;
+      case 14:
+        return iequals(name, "content-length") ? on_length(value) : http_detail::kOk;
+      case 17:
+        return iequals(name, "transfer-encoding") ? on_coding(value) : http_detail::kOk;
+      default:
+        return http_detail::kOk;
+    }
+  }
+
+  HttpError on_host(std::string_view line, uint32_t line_start, std::string_view value) {
+    if (has_host_) return bad("There is more than one Host.");
+    has_host_ = true;
+    host_ = part_of(line, line_start, value);
+    const bool absent = value.empty() && version_minor_ == 0;
+    if (!absent && !http_detail::is_valid_host(value)) return bad("The Host is invalid.");
+    return http_detail::kOk;
+  }
+
+  HttpError on_expect(std::string_view value) {
+    if (version_minor_ == 0) return http_detail::kOk;
+    if (!iequals(value, "100-continue")) {
+      return HttpError{417, "Only the expectation 100-continue is known."};
+    }
+    expect_continue_ = true;
+    return http_detail::kOk;
+  }
+
+  HttpError on_connection(std::string_view value) {
+    http_detail::for_each_element(value, [this](std::string_view element) {
+      if (iequals(element, "close")) close_ = true;
+      if (iequals(element, "keep-alive")) keep_alive_ = true;
+    });
+    return http_detail::kOk;
+  }
+
+  HttpError on_length(std::string_view value) {
+    if (has_length_) return bad("There is more than one Content-Length.");
+    has_length_ = true;
+    if (value.empty()) return bad("The Content-Length is malformed.");
+    for (const char c : value) {
+      if (c < '0' || c > '9') return bad("The Content-Length is malformed.");
+      const auto digit = static_cast<uint64_t>(c - '0');
+      if (length_ > (UINT64_MAX / 2 - digit) / 10) return bad("The Content-Length is too large.");
+      length_ = length_ * 10 + digit;
+    }
+    return http_detail::kOk;
+  }
+
+  // Anything but "chunked" is refused: 501 where the framing would still be clear (other codings
+  // and then chunked), else 400 (RFC 9112 §6.1, §6.3).
+  HttpError on_coding(std::string_view value) {
+    if (has_coding_) return bad("There is more than one Transfer-Encoding.");
+    has_coding_ = true;
+    if (iequals(value, "chunked")) return http_detail::kOk;
+    uint32_t chunked = 0;
+    bool last_is_chunked = false;
+    http_detail::for_each_element(value, [&](std::string_view element) {
+      last_is_chunked = iequals(element, "chunked");
+      if (last_is_chunked) ++chunked;
+    });
+    if (chunked != 1 || !last_is_chunked) return bad("The Transfer-Encoding is malformed.");
+    return HttpError{501, "The only transfer coding known is chunked."};
+  }
+
+  Outcome finish(std::string_view bytes, HttpRequest* request) {
+    if (version_minor_ == 1 && !has_host_) return fail(400, "The Host is missing.");
+    if (has_coding_ && version_minor_ == 0) {
+      return fail(400, "HTTP/1.0 has no Transfer-Encoding.");
+    }
+    if (has_coding_ && has_length_) {
+      return fail(400, "Transfer-Encoding and Content-Length exclude each other.");
+    }
+    fill(bytes, request);
+    return Outcome::kComplete;
+  }
+
+  void fill(std::string_view bytes, HttpRequest* request) const {
+    *request = HttpRequest{};
+    request->method = method_;
+    request->version_minor = version_minor_;
+    request->has_query = has_query_;
+    request->chunked = has_coding_;
+    request->has_content_length = has_length_;
+    request->content_length = length_;
+    request->keep_alive = !close_ && (version_minor_ == 1 || keep_alive_);
+    request->expect_continue = expect_continue_ && request->announces_body();
+    request->method_text = method_text_.in(bytes);
+    request->target = target_.in(bytes);
+    request->path = path_.in(bytes);
+    // An absolute target may end behind its authority: then it asks for the root, or for all.
+    if (path_.size == 0) request->path = method_ == Method::kOptions && !has_query_ ? "*" : "/";
+    request->query = query_.in(bytes);
+    request->host = authority_.size != 0 ? authority_.in(bytes) : host_.in(bytes);
+    request->header_block = bytes.substr(block_start_, line_start_ - 2 - block_start_);
+    request->name_mask = name_mask_;
+  }
+
+  HttpLimits limits_;
+  Phase phase_ = Phase::kRequestLine;
+  Method method_ = Method::kGet;
+  uint8_t version_minor_ = 1;
+  bool has_query_ = false;
+  bool has_host_ = false;
+  bool has_length_ = false;
+  bool has_coding_ = false;
+  bool close_ = false;
+  bool keep_alive_ = false;
+  bool expect_continue_ = false;
+  uint32_t leading_lines_ = 0;
+  uint32_t fields_ = 0;
+  uint32_t scanned_ = 0;      // no control character before this position
+  uint32_t line_start_ = 0;   // of the line that is not complete yet
+  uint32_t block_start_ = 0;  // of the field section
+  Part method_text_, target_, path_, query_, authority_, host_;
+  uint64_t name_mask_ = 0;
+  uint64_t length_ = 0;
+  HttpError error_;
+};
+
+}  // namespace kyro

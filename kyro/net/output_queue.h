@@ -1,0 +1,97 @@
+// What a connection still has to send: pieces of copied bytes and views of memory that someone else
+// keeps alive, sent with as few system calls as possible.
+//
+// Exists only while a socket does not take everything at once, or for large bodies.
+//
+// Thread rule: one thread. Ownership: owns its bytes and holds the owners of the views until sent.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace kyro {
+
+class OutputQueue {
+ public:
+  enum class Sent : uint8_t { kAll, kBlocked, kError };
+  static constexpr size_t kPiecesPerCall = 64;
+
+  void append(std::string_view bytes) {
+    if (bytes.empty()) return;
+    if (pieces_.empty() || pieces_.back().owner != nullptr) pieces_.emplace_back();
+    pieces_.back().bytes.append(bytes);
+    bytes_ += bytes.size();
+  }
+  void append_shared(std::string_view view, std::shared_ptr<const void> owner) {
+    if (view.empty()) return;
+    Piece& piece = pieces_.emplace_back();
+    piece.view = view;
+    piece.owner = std::move(owner);
+    bytes_ += view.size();
+  }
+
+  [[nodiscard]] bool empty() const { return bytes_ == 0; }
+  [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  // Grows with every piece that has been sent whole: a sign of progress.
+  [[nodiscard]] uint64_t pieces_sent() const { return pieces_sent_; }
+
+  // Sends until everything is sent or the socket takes no more.
+  [[nodiscard]] Sent send(int fd) {
+    while (bytes_ != 0) {
+      iovec parts[kPiecesPerCall];
+      size_t count = 0;
+      size_t asked = 0;
+      for (const Piece& piece : pieces_) {
+        if (count == kPiecesPerCall) break;
+        const std::string_view rest = piece.all().substr(count == 0 ? front_sent_ : 0);
+        parts[count].iov_base = const_cast<char*>(rest.data());
+        parts[count++].iov_len = rest.size();
+        asked += rest.size();
+      }
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = count;
+      const ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        return errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kBlocked : Sent::kError;
+      }
+      drop(static_cast<size_t>(n));
+      if (static_cast<size_t>(n) < asked) return Sent::kBlocked;
+    }
+    return Sent::kAll;
+  }
+
+ private:
+  struct Piece {
+    std::string bytes;
+    std::string_view view;  // instead of bytes when owner is set
+    std::shared_ptr<const void> owner;
+    [[nodiscard]] std::string_view all() const {
+      return owner != nullptr ? view : std::string_view(bytes);
+    }
+  };
+
+  void drop(size_t n) {
+    bytes_ -= n;
+    front_sent_ += n;
+    while (!pieces_.empty() && front_sent_ >= pieces_.front().all().size()) {
+      front_sent_ -= pieces_.front().all().size();
+      pieces_.pop_front();
+      ++pieces_sent_;
+    }
+  }
+
+  std::deque<Piece> pieces_;
+  size_t front_sent_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t pieces_sent_ = 0;
+};
+
+}  // namespace kyro

@@ -1,0 +1,172 @@
+// The head of an answer as bytes, with what is the same for many answers formatted once a second.
+//
+// Every head carries Date. The prefix of the last shape (status, Content-Type) is kept ready made,
+// since a busy server repeats one shape; it is rebuilt when the second or the shape changes.
+//
+// Thread rule: one ResponseHeads per reactor. Ownership: owns its two small strings.
+#pragma once
+
+#include <time.h>
+
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace kyro {
+
+[[nodiscard]] constexpr std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 100:
+      return "Continue";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 406:
+      return "Not Acceptable";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 410:
+      return "Gone";
+    case 411:
+      return "Length Required";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Content Too Large";
+    case 414:
+      return "URI Too Long";
+    case 415:
+      return "Unsupported Media Type";
+    case 416:
+      return "Range Not Satisfiable";
+    case 417:
+      return "Expectation Failed";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    case 505:
+      return "HTTP Version Not Supported";
+    case 507:
+      return "Insufficient Storage";
+    default:
+      return "Unknown";
+  }
+}
+
+// 204 and 304 (and 1xx) never have a body or a length.
+[[nodiscard]] constexpr bool status_has_body(int status) {
+  return status >= 200 && status != 204 && status != 304;
+}
+
+struct ResponseHead {
+  enum class Framing : uint8_t { kNone, kLength, kChunked, kUntilClose };
+  enum class Persistence : uint8_t { kImplied, kClose, kKeepAlive };
+  int status = 200;
+  Framing framing = Framing::kLength;
+  Persistence persistence = Persistence::kImplied;
+  uint64_t length = 0;
+  std::string_view content_type;  // empty: no field
+  std::string_view fields;        // further field lines, each with CRLF
+};
+
+class ResponseHeads {
+ public:
+  // Once per round: renews the Date when its second is over.
+  void refresh(uint64_t now_ns) {
+    if (now_ns < due_ns_) return;
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    due_ns_ = now_ns + 1000000000u - static_cast<uint64_t>(now.tv_nsec);
+    set_date(now.tv_sec);
+  }
+
+  // Appends status line, fields and the empty line.
+  void append(std::string& out, const ResponseHead& head) {
+    if (head.status != prefix_status_ || head.content_type != prefix_type_) make_prefix(head);
+    out.append(prefix_);
+    if (!head.fields.empty()) out.append(head.fields);
+    if (head.persistence == ResponseHead::Persistence::kClose) {
+      out.append("Connection: close\r\n");
+    } else if (head.persistence == ResponseHead::Persistence::kKeepAlive) {
+      out.append("Connection: keep-alive\r\n");
+    }
+    if (head.framing == ResponseHead::Framing::kLength) {
+      char line[48] = "Content-Length: ";
+      char* end = std::to_chars(line + 16, line + 40, head.length).ptr;
+      *end++ = '\r';
+      *end++ = '\n';
+      *end++ = '\r';
+      *end++ = '\n';
+      out.append(line, static_cast<size_t>(end - line));
+      return;
+    }
+    if (head.framing == ResponseHead::Framing::kChunked) {
+      out.append("Transfer-Encoding: chunked\r\n");
+    }
+    out.append("\r\n");
+  }
+
+  // The Date of a time in seconds since 1970 (IMF-fixdate, RFC 9110 §5.6.7).
+  void set_date(time_t seconds) {
+    static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+    static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+    tm utc{};
+    gmtime_r(&seconds, &utc);
+    char line[96];
+    const int n = std::snprintf(
+        line, sizeof line, "\r\nDate: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", kDays[utc.tm_wday],
+        utc.tm_mday, kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
+    date_.assign(line, static_cast<size_t>(n));
+    prefix_status_ = 0;
+  }
+
+ private:
+  void make_prefix(const ResponseHead& head) {
+    prefix_status_ = head.status;
+    prefix_type_.assign(head.content_type);
+    prefix_.assign("HTTP/1.1 ").append(std::to_string(head.status)).append(" ");
+    prefix_.append(reason_phrase(head.status)).append(date_);
+    if (!head.content_type.empty()) {
+      prefix_.append("Content-Type: ").append(head.content_type).append("\r\n");
+    }
+  }
+
+  uint64_t due_ns_ = 0;
+  std::string date_ = "\r\n";
+  std::string prefix_;
+  std::string prefix_type_;
+  int prefix_status_ = 0;
+};
+
+}  // namespace kyro
