@@ -207,8 +207,7 @@ class Api final : public Handler {
       case Route::kRmiBuild:
         return AdminTask::start(*engine(), x, AdminTask::Kind::kRmiBuild);
       case Route::kWarmup:
-        engine()->warm();
-        return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kWarmup);
       case Route::kHealth:
         return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
       case Route::kReady:

@@ -15,16 +15,19 @@ namespace kyro {
 
 class AdminTask final : public Task {
  public:
-  enum class Kind : uint8_t { kSnapshot, kCompact, kRmiBuild };
+  enum class Kind : uint8_t { kSnapshot, kCompact, kRmiBuild, kWarmup };
 
   static void start(Engine& engine, Exchange& exchange, Kind kind) {
     auto* task = new AdminTask(engine, kind);
     exchange.defer(task);
+    const auto finish = [task](const Status& status) {
+      task->status_ = status;
+      task->post();
+    };
     if (kind == Kind::kSnapshot) {
-      engine.snapshot_async([task](const Status& status) {
-        task->status_ = status;
-        task->post();
-      });
+      engine.snapshot_async(finish);
+    } else if (kind == Kind::kWarmup) {
+      engine.warm_async(finish);
     } else {
       engine.compact_async(kind == Kind::kRmiBuild,
                            [task](const Status& status, const CompactStats& stats) {
@@ -52,6 +55,8 @@ class AdminTask final : public Task {
       append_decimal(out, value);
     };
     switch (kind_) {
+      case Kind::kWarmup:
+        return "{\"status\":\"ok\"}";
       case Kind::kSnapshot:
         out = "{\"snapshot\":\"ok\"";
         field("next_offset", engine_.next_offset());

@@ -137,9 +137,13 @@ inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t conn
 
 inline void render_process(MetricsText& text) {
   text.family("kyrodb_build_info", "gauge", "What this binary is.");
-  text.sample(
-      "kyrodb_build_info",
-      std::string("version=\"").append(kProductVersion).append("\",commit=\"").append(kProductCommit) + "\"", 1);
+  text.sample("kyrodb_build_info",
+              std::string("version=\"")
+                      .append(kProductVersion)
+                      .append("\",commit=\"")
+                      .append(kProductCommit) +
+                  "\"",
+              1);
   const ProcessStats process = read_process_stats();
   text.family("process_cpu_seconds_total", "counter", "User and system time used.");
   text.sample_seconds("process_cpu_seconds_total", {}, process.cpu_seconds);

@@ -95,7 +95,8 @@ inline int fail(const Status& status, int exit_code = kExitError) {
 }
 
 // Waits for the signal that ends the process; SIGHUP reloads the token meanwhile.
-inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, AccessControl& access) {
+inline void wait_for_end(const sigset_t& signals, const ServeConfig& config,
+                         AccessControl& access) {
   for (;;) {
     int number = 0;
     if (sigwait(&signals, &number) != 0) continue;
@@ -126,7 +127,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Acc
                 kExitUsage);
   }
   AccessControl access({.guard_against_pages = token->empty() && !config.no_auth,
-                 .protect_metrics = config.protect_metrics});
+                        .protect_metrics = config.protect_metrics});
   access.set_token(*token);
 
   // Blocked before any thread starts, so that only sigwait() sees them.
@@ -149,7 +150,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Acc
   }
   (*engine)->set_commit_listener(
       [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
-  if (config.warm_on_start) (*engine)->warm();
+  if (config.warm_on_start) static_cast<void>((*engine)->warm());  // only slower without
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
 

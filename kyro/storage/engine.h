@@ -250,10 +250,11 @@ class Engine {
     maintenance_.compact(rebuild_index, std::move(done));
   }
 
-  // Asks the kernel to bring the runs into memory.
-  void warm() {
-    for (const auto& run : state_.copy_view().runs) run->warm();
+  // Brings every page of the runs into memory.
+  Status warm() {
+    return wait_for_status([this](SnapshotDone done) { maintenance_.warm(std::move(done)); });
   }
+  void warm_async(SnapshotDone done) { maintenance_.warm(std::move(done)); }
 
   [[nodiscard]] const Options& options() const { return state_.options; }
   [[nodiscard]] const std::string& database_id() const { return state_.database_id; }

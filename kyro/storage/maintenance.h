@@ -19,6 +19,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,7 @@
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/merge.h"
 #include "kyro/storage/run_change.h"
+#include "kyro/storage/triggers.h"
 
 namespace kyro {
 
@@ -64,12 +66,11 @@ Status wait_for_status(Start start) {
 
 class Maintenance final : public FlushScheduler {
  public:
-  explicit Maintenance(EngineState& state) : state_(state) {}
+  explicit Maintenance(EngineState& state) : state_(state), triggers_(state.options) {}
   ~Maintenance() override { stop(); }
 
   void start(Committer& committer) {
     committer_ = &committer;
-    started_ns_ = monotonic_ns();
     flusher_ = std::thread([this] { run_flusher(); });
     merger_ = std::thread([this] { run_merger(); });
   }
@@ -96,15 +97,20 @@ class Maintenance final : public FlushScheduler {
   // Flushes, then merges everything into one run with one index. `rebuild_index` makes the index
   // anew even if there is nothing to merge.
   void compact(bool rebuild_index, CompactDone done) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!stopping_.load(std::memory_order_relaxed)) {
-        compactions_.push_back({rebuild_index, std::move(done)});
-        changed_.notify_all();
-        return;
+    add_job([this, rebuild_index, done = std::move(done)](const Status& status) {
+      if (status.ok()) return run_compaction(rebuild_index, done);
+      done(status, {});
+    });
+  }
+
+  // Brings every page of the runs and their indexes into memory.
+  void warm(SnapshotDone done) {
+    add_job([this, done = std::move(done)](const Status& status) {
+      if (status.ok()) {
+        for (const auto& run : state_.copy_view().runs) run->warm(stopping_);
       }
-    }
-    done(Status(Code::kBusy, "the engine is shutting down"), {});
+      done(status);
+    });
   }
 
   // Has the index of a damaged run made anew by the merger.
@@ -134,20 +140,10 @@ class Maintenance final : public FlushScheduler {
     changed_.notify_all();
   }
   void on_commit(uint64_t records, uint64_t log_bytes) override {
-    const Options& options = state_.options;
-    const auto passes = [](std::atomic<uint64_t>& sum, uint64_t n, uint64_t limit) {
-      const uint64_t now = sum.fetch_add(n, std::memory_order_relaxed) + n;
-      return limit > 0 && now >= limit && now - n < limit;
-    };
-    bool due = passes(appends_since_flush_, records, options.snapshot_every_appends);
-    due = passes(log_bytes_since_compaction_, log_bytes, options.compact_when_wal_bytes) || due;
-    due = passes(log_bytes_since_flush_, log_bytes, options.wal_bytes_max) || due;
-    due = passes(appends_since_compaction_, records, appends_per_rebuild()) || due;
-    if (due) {
-      const std::lock_guard lock(mutex_);
-      triggers_due_ = true;
-      changed_.notify_all();
-    }
+    if (!triggers_.on_commit(records, log_bytes)) return;
+    const std::lock_guard lock(mutex_);
+    triggers_due_ = true;
+    changed_.notify_all();
   }
 
  private:
@@ -158,16 +154,28 @@ class Maintenance final : public FlushScheduler {
     Maintenance& maintenance;
     SnapshotDone callback_done;
     uint64_t began_ns = 0;
+    uint64_t due_at = 0;  // done when so many deltas have been flushed
   };
-  struct Compaction {
-    bool rebuild_index;
-    CompactDone done;
-  };
+  // Work for the merger; called with a failure when it will not be done.
+  using Job = std::function<void(const Status&)>;
+
+  void add_job(Job job) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!stopping_.load(std::memory_order_relaxed)) {
+        jobs_.push_back(std::move(job));
+        changed_.notify_all();
+        return;
+      }
+    }
+    job(Status(Code::kBusy, "the engine is shutting down"));
+  }
 
   void on_freeze_done(FreezeRequest* request) {
     {
       const std::lock_guard lock(mutex_);
       if (!flusher_is_gone_) {
+        request->due_at = flushes_ + frozen_;
         snapshots_.emplace_back(request);
         changed_.notify_all();
         return;
@@ -175,18 +183,6 @@ class Maintenance final : public FlushScheduler {
     }
     request->callback_done(Status(Code::kBusy, "the engine is shutting down"));
     delete request;
-  }
-
-  // The smaller of the two rebuild triggers, as a number of records (0: none).
-  [[nodiscard]] uint64_t appends_per_rebuild() const {
-    const Options& options = state_.options;
-    uint64_t limit = options.rmi_rebuild_appends;
-    if (options.rmi_rebuild_ratio > 0) {
-      const auto by_ratio = static_cast<uint64_t>(
-          options.rmi_rebuild_ratio * static_cast<double>(std::max<uint64_t>(1, keys_in_runs_)));
-      limit = limit == 0 ? by_ratio : std::min(limit, by_ratio);
-    }
-    return limit;
   }
 
   // ---- flusher ----
@@ -206,21 +202,21 @@ class Maintenance final : public FlushScheduler {
         changed_.notify_all();
       } else if (stopping_.load(std::memory_order_relaxed)) {
         break;
+      } else if (!snapshots_.empty() && (snapshots_.front()->due_at <= flushes_ || !stuck_.ok())) {
+        finish_snapshot(lock);
       } else if (frozen_ > 0 && stuck_.ok()) {
         flush_one(lock);
-      } else if (!snapshots_.empty()) {
-        finish_snapshots(lock);
-      } else if (triggers_due_ || timers_are_due()) {
+      } else if (triggers_due_) {
         triggers_due_ = false;
         lock.unlock();
-        fire_triggers();
+        fire(triggers_.take());
         lock.lock();
       } else {
         sleep(lock);
       }
     }
     flusher_is_gone_ = true;
-    std::vector<std::unique_ptr<FreezeRequest>> waiting;
+    std::deque<std::unique_ptr<FreezeRequest>> waiting;
     waiting.swap(snapshots_);
     changed_.notify_all();
     room_.notify_all();
@@ -231,20 +227,19 @@ class Maintenance final : public FlushScheduler {
   }
 
   void sleep(std::unique_lock<std::mutex>& lock) {
-    const Options& options = state_.options;
     const bool is_retrying = !stuck_.ok() || state_.reserve.is_released();
     if (is_retrying && !state_.latch.is_set()) {
       changed_.wait_for(lock, std::chrono::milliseconds(250));
       // While deltas wait to be flushed, the room is theirs.
       if (state_.reserve.is_released() && frozen_ == 0) {
         lock.unlock();
-        state_.reserve.claim(state_.fs, state_.dir, options.reserve_bytes);
+        state_.reserve.claim(state_.fs, state_.dir, state_.options.reserve_bytes);
         lock.lock();
       }
       if (EngineState::is_temporary(stuck_)) stuck_ = Status();
-    } else if (options.auto_snapshot_secs > 0 || options.compact_interval_secs > 0 ||
-               epoch_waiting() > 0) {
+    } else if (triggers_.has_timers() || epoch_waiting() > 0) {
       changed_.wait_for(lock, std::chrono::seconds(1));
+      triggers_due_ = triggers_due_ || triggers_.has_timers();
       epoch_collect();  // what readers held when it was retired
     } else {
       changed_.wait(lock);
@@ -259,10 +254,9 @@ class Maintenance final : public FlushScheduler {
     stuck_ = status;
     if (status.ok()) {
       --frozen_;
+      ++flushes_;
       runs_changed_ = true;
-      appends_since_flush_.store(0, std::memory_order_relaxed);
-      log_bytes_since_flush_.store(0, std::memory_order_relaxed);
-      last_flush_ns_ = monotonic_ns();
+      triggers_.on_flushed();
       changed_.notify_all();  // there may be something to merge
     } else if (!stopping_.load(std::memory_order_relaxed)) {
       log_event(LogLevel::kWarn, "flush_failed", {{"reason", status.to_string()}});
@@ -273,60 +267,30 @@ class Maintenance final : public FlushScheduler {
     room_.notify_all();
   }
 
-  // Answers the snapshots for which everything is flushed; all of them if flushing does not work.
-  void finish_snapshots(std::unique_lock<std::mutex>& lock) {
-    std::vector<std::unique_ptr<FreezeRequest>> finished;
-    finished.swap(snapshots_);
-    const Status stuck = stuck_;
+  // Answers the oldest snapshot: everything it asked for is flushed, or flushing does not work.
+  void finish_snapshot(std::unique_lock<std::mutex>& lock) {
+    const std::unique_ptr<FreezeRequest> request = std::move(snapshots_.front());
+    snapshots_.pop_front();
+    Status status = request->status;
+    if (status.ok() && request->due_at > flushes_) status = stuck_;
     lock.unlock();
-    for (auto& request : finished) {
-      Status status = request->status.ok() ? stuck : request->status;
-      if (status.ok()) {
-        state_.stats.snapshots.add();
-        state_.stats.snapshot_ns.observe(monotonic_ns() - request->began_ns);
-      }
-      request->callback_done(status);
+    if (status.ok()) {
+      state_.stats.snapshots.add();
+      state_.stats.snapshot_ns.observe(monotonic_ns() - request->began_ns);
     }
+    request->callback_done(status);
     lock.lock();
   }
 
-  [[nodiscard]] bool timers_are_due() const {
-    const Options& options = state_.options;
-    const uint64_t now = monotonic_ns();
-    const auto due = [&](uint64_t every_secs, uint64_t last_ns) {
-      return every_secs > 0 && now - std::max(last_ns, started_ns_) >= every_secs * 1'000'000'000u;
-    };
-    return due(options.auto_snapshot_secs, last_flush_ns_) ||
-           due(options.compact_interval_secs, last_compaction_ns_);
-  }
-
-  void fire_triggers() {
-    const Options& options = state_.options;
-    const auto reached = [](const std::atomic<uint64_t>& sum, uint64_t limit) {
-      return limit > 0 && sum.load(std::memory_order_relaxed) >= limit;
-    };
-    const uint64_t now = monotonic_ns();
-    const bool compact_by_time =
-        options.compact_interval_secs > 0 && now - std::max(last_compaction_ns_, started_ns_) >=
-                                                 options.compact_interval_secs * 1'000'000'000u;
-    if (compact_by_time || reached(log_bytes_since_compaction_, options.compact_when_wal_bytes) ||
-        reached(appends_since_compaction_, appends_per_rebuild())) {
-      last_compaction_ns_ = now;
-      log_bytes_since_compaction_.store(0, std::memory_order_relaxed);
-      appends_since_compaction_.store(0, std::memory_order_relaxed);
-      compact(false, [](const Status&, const CompactStats&) {});
-    } else {
-      last_flush_ns_ = now;
-      appends_since_flush_.store(0, std::memory_order_relaxed);
-      log_bytes_since_flush_.store(0, std::memory_order_relaxed);
-      snapshot([](const Status&) {});
-    }
+  void fire(Triggers::Action action) {
+    if (action == Triggers::Action::kCompact) compact(false, [](const Status&, const auto&) {});
+    if (action == Triggers::Action::kSnapshot) snapshot([](const Status&) {});
   }
 
   void update_keys() {
     uint64_t keys = 0;
     for (const auto& run : state_.copy_view().runs) keys += run->meta().records;
-    keys_in_runs_.store(keys, std::memory_order_relaxed);
+    triggers_.set_keys(keys);
   }
 
   // ---- merger ----
@@ -336,11 +300,11 @@ class Maintenance final : public FlushScheduler {
     make_this_thread_idle();
     std::unique_lock lock(mutex_);
     while (!stopping_.load(std::memory_order_relaxed)) {
-      if (!compactions_.empty()) {
-        Compaction compaction = std::move(compactions_.front());
-        compactions_.erase(compactions_.begin());
+      if (!jobs_.empty()) {
+        const Job job = std::move(jobs_.front());
+        jobs_.erase(jobs_.begin());
         lock.unlock();
-        run_compaction(compaction);
+        job(Status());
         lock.lock();
         continue;
       }
@@ -356,17 +320,15 @@ class Maintenance final : public FlushScheduler {
       lock.unlock();
       const bool merged = merge_some();
       lock.lock();
-      if (!merged && !runs_changed_ && compactions_.empty() && rebuilds_.empty() &&
+      if (!merged && !runs_changed_ && jobs_.empty() && rebuilds_.empty() &&
           !stopping_.load(std::memory_order_relaxed)) {
         changed_.wait(lock);
       }
     }
-    std::vector<Compaction> waiting;
-    waiting.swap(compactions_);
+    std::vector<Job> waiting;
+    waiting.swap(jobs_);
     lock.unlock();
-    for (Compaction& compaction : waiting) {
-      compaction.done(Status(Code::kBusy, "the engine is shutting down"), {});
-    }
+    for (const Job& job : waiting) job(Status(Code::kBusy, "the engine is shutting down"));
   }
 
   // One background merge, if one is worth while.
@@ -413,15 +375,15 @@ class Maintenance final : public FlushScheduler {
     }
   }
 
-  void run_compaction(Compaction& compaction) {
+  void run_compaction(bool rebuild_index, const CompactDone& done) {
     const uint64_t began_ns = monotonic_ns();
     CompactStats stats;
-    const Status status = compact_all(compaction.rebuild_index, &stats);
+    const Status status = compact_all(rebuild_index, &stats);
     if (status.ok()) {
       state_.stats.compactions.add();
       state_.stats.compaction_ns.observe(monotonic_ns() - began_ns);
     }
-    compaction.done(status, stats);
+    done(status, stats);
   }
 
   Status compact_all(bool rebuild_index, CompactStats* stats) {
@@ -453,6 +415,7 @@ class Maintenance final : public FlushScheduler {
   }
 
   EngineState& state_;
+  Triggers triggers_;
   Committer* committer_ = nullptr;
   std::thread flusher_;
   std::thread merger_;
@@ -461,24 +424,16 @@ class Maintenance final : public FlushScheduler {
   std::mutex mutex_;
   std::condition_variable changed_;  // there may be work
   std::condition_variable room_;     // a delta has been flushed, or that does not work
-  size_t frozen_ = 0;
-  Status stuck_;  // why flushing does not work at the moment
-  std::vector<std::unique_ptr<FreezeRequest>> snapshots_;
-  std::vector<Compaction> compactions_;
+  size_t frozen_ = 0;                // deltas that wait
+  uint64_t flushes_ = 0;             // deltas that have become runs
+  Status stuck_;                     // why flushing does not work at the moment
+  std::deque<std::unique_ptr<FreezeRequest>> snapshots_;  // oldest first
+  std::vector<Job> jobs_;
   std::vector<uint64_t> rebuilds_;
   RunChange* install_ = nullptr;
   bool triggers_due_ = false;
   bool runs_changed_ = false;  // by a flush, since the merger looked
   bool flusher_is_gone_ = false;
-
-  uint64_t started_ns_ = 0;
-  uint64_t last_flush_ns_ = 0;
-  uint64_t last_compaction_ns_ = 0;
-  std::atomic<uint64_t> keys_in_runs_{0};
-  std::atomic<uint64_t> appends_since_flush_{0};
-  std::atomic<uint64_t> log_bytes_since_flush_{0};
-  std::atomic<uint64_t> appends_since_compaction_{0};
-  std::atomic<uint64_t> log_bytes_since_compaction_{0};
 };
 
 }  // namespace kyro

@@ -154,10 +154,17 @@ class Run {
   void prefetch(uint64_t position) const {
     if (position < end_position()) __builtin_prefetch(data_view().data() + position);
   }
-  // A hint to the kernel: these pages will be wanted.
-  void warm() const {
+  // Touches every page of data and index, so that reads find them in memory.
+  void warm(const std::atomic<bool>& cancelled) const {
     data_->advise(Access::kWillNeed);
-    if (index_file_ != nullptr) index_file_->advise(Access::kWillNeed);
+    constexpr size_t kPageBytes = 4096;
+    for (const std::span<const std::byte> bytes : {data_->bytes(), index_bytes_}) {
+      for (size_t at = 0; at < bytes.size() && !cancelled.load(std::memory_order_relaxed);
+           at += kPageBytes) {
+        static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
+      }
+    }
+    data_->advise(Access::kRandom);
   }
 
   // Set when a merge met a record it cannot read: the run is left alone, so that nothing is lost.

@@ -1,0 +1,160 @@
+// The small parts that routes are made of: paths, queries, tags, access, the metrics text.
+#include <string>
+
+#include "kyro/app/access.h"
+#include "kyro/app/exposition.h"
+#include "kyro/app/import.h"
+#include "kyro/app/query.h"
+#include "kyro/app/routes.h"
+#include "test/test_util.h"
+
+namespace kyro::test {
+namespace {
+
+TEST_CASE("A path leads to its route and gives its key text") {
+  std::string_view key;
+  CHECK(match_route("/v1/get_fast/17", &key).route == Route::kGetFast);
+  CHECK(key == "17");
+  CHECK(match_route("/v1/kv/", &key).route == Route::kKv);
+  CHECK(key.empty());
+  CHECK(match_route("/v1/lookup", &key).route == Route::kLookup);
+  CHECK(match_route("/v1/lookup_raw", &key).route == Route::kLookupRaw);
+  for (const char* path : {"/", "", "/v1", "/v1/", "/v1/kv", "/v1/put/", "/V1/put", "/v1/scan",
+                           "/v1/mget", "/v1/batch", "/v1/floor/1", "/health/", "//health"}) {
+    INFO(path);
+    CHECK(match_route(path, &key).route == Route::kNone);
+  }
+}
+
+TEST_CASE("Every route allows what its Allow field says and nothing else") {
+  const std::pair<Method, std::string_view> methods[] = {
+      {Method::kGet, "GET"}, {Method::kHead, "HEAD"},     {Method::kPost, "POST"},
+      {Method::kPut, "PUT"}, {Method::kDelete, "DELETE"}, {Method::kPatch, "PATCH"}};
+  for (const RouteInfo& info : kRoutes) {
+    if (info.route == Route::kNone) continue;
+    for (const auto& [method, name] : methods) {
+      INFO(info.path << " " << name);
+      CHECK(allows(info, method) == (info.allow.find(name) != info.allow.npos));
+    }
+  }
+}
+
+TEST_CASE("Query parameters are found, refused when doubled, and ignored when unknown") {
+  const auto value = [](std::string_view query) { return *find_param(query, "key"); };
+  CHECK(value("key=1") == "1");
+  CHECK(value("?") == std::nullopt);
+  CHECK(value("&&a=b&key=1&&") == "1");
+  CHECK(value("key=") == "");
+  CHECK(value("key") == "");
+  CHECK(value("key=a=b") == "a=b");
+  CHECK(value("keys=1&ke=2&xkey=3") == std::nullopt);
+  CHECK(find_param("key=1&key=1", "key").status().code() == Code::kInvalid);
+  CHECK(*find_number("limit=18446744073709551615", "limit") == ~uint64_t{0});
+  CHECK(*find_number("", "limit") == std::nullopt);
+  for (const char* bad : {"limit=", "limit", "limit=-1", "limit=+1", "limit=01", "limit=1.0",
+                          "limit=18446744073709551616", "limit=%31", "limit=1 ", "limit=0x1"}) {
+    INFO(bad);
+    CHECK_FALSE(find_number(bad, "limit").ok());
+  }
+}
+
+TEST_CASE("If-None-Match takes lists, weak tags and a star, and knows what is malformed") {
+  for (const char* yes : {"*", "\"7\"", "W/\"7\"", "\"1\", \"7\"", "\"1\",\"7\"", " \"7\" ",
+                          ",\"7\",", "\"a,b\" , W/\"7\""}) {
+    INFO(yes);
+    CHECK(none_match_names(yes, 7) == true);
+  }
+  for (const char* no : {"\"8\"", "\"07\"", "\"\"", "W/\"77\"", "\"1\", \"2\""}) {
+    INFO(no);
+    CHECK(none_match_names(no, 7) == false);
+  }
+  for (const char* bad : {"", "7", "\"7", "w/\"7\"", "\"7\" \"8\"", "W/", "\"7\"x", "*,\"7\""}) {
+    INFO(bad);
+    CHECK(none_match_names(bad, 7) == std::nullopt);
+  }
+}
+
+HttpRequest request_with(const std::string& headers, std::string_view host) {
+  HttpRequest request;
+  request.header_block = headers;
+  request.host = host;
+  request.name_mask = ~uint64_t{0};
+  return request;
+}
+
+TEST_CASE("A token is asked for everywhere but at the probes, and compared whole") {
+  const EpochPin pin;
+  AccessControl access({.guard_against_pages = false, .protect_metrics = false});
+  access.set_token("secret");
+  using Verdict = AccessControl::Verdict;
+  const auto verdict = [&](const std::string& field) {
+    return access.check(request_with(field, "example.com"), false, false);
+  };
+  CHECK(verdict("Authorization: Bearer secret\r\n") == Verdict::kAllowed);
+  CHECK(verdict("authorization: bearer  secret\r\n") == Verdict::kAllowed);
+  for (const char* bad :
+       {"", "Authorization: Bearer secre\r\n", "Authorization: Bearer secretx\r\n",
+        "Authorization: Bearer SECRET\r\n", "Authorization: Bearer\r\n",
+        "Authorization: secret\r\n", "Authorization: Basic secret\r\n",
+        "Authorization: Bearer \r\n", "Authorization: Bearer secretsecret\r\n"}) {
+    INFO(bad);
+    CHECK(verdict(bad) == Verdict::kNeedsToken);
+  }
+  CHECK(access.check(request_with("", "x"), true, false) == Verdict::kAllowed);
+  access.set_token("other");
+  CHECK(verdict("Authorization: Bearer secret\r\n") == Verdict::kNeedsToken);
+}
+
+TEST_CASE("Without a token nothing that a web page can send is allowed") {
+  const EpochPin pin;
+  const AccessControl access({.guard_against_pages = true, .protect_metrics = false});
+  using Verdict = AccessControl::Verdict;
+  for (const char* host : {"localhost", "LOCALHOST:80", "127.0.0.1", "127.1.2.3:3030", "[::1]:1"}) {
+    INFO(host);
+    CHECK(access.check(request_with("", host), true, false) == Verdict::kAllowed);
+    CHECK(access.check(request_with("Origin: http://localhost\r\n", host), true, false) ==
+          Verdict::kForbidden);
+  }
+  for (const char* host : {"example.com", "128.0.0.1", "localhost.evil.com", "127.0.0.1.nip.io",
+                           "[::2]", "0.0.0.0", "127.0.0", "evil.com:127"}) {
+    INFO(host);
+    CHECK(access.check(request_with("", host), true, false) == Verdict::kForbidden);
+  }
+  HttpRequest local = request_with("", "example.com");
+  local.is_unix = true;
+  CHECK(access.check(local, false, false) == Verdict::kAllowed);
+}
+
+TEST_CASE("Metrics text has help, type, cumulative buckets, sum and count") {
+  Histogram histogram(std::to_array<uint64_t>({1000, 1000000}));
+  histogram.observe(500);
+  histogram.observe(2000);
+  histogram.observe(5000000000);
+  MetricsText text;
+  text.histogram("x_seconds", "How long.", histogram.snapshot(), 1e9);
+  text.counter("y_total", "How many.", 18446744073709551615u);
+  CHECK(text.take() ==
+        "# HELP x_seconds How long.\n# TYPE x_seconds histogram\n"
+        "x_seconds_bucket{le=\"1e-06\"} 1\nx_seconds_bucket{le=\"0.001\"} 2\n"
+        "x_seconds_bucket{le=\"+Inf\"} 3\nx_seconds_sum 5.0000025\nx_seconds_count 3\n"
+        "# HELP y_total How many.\n# TYPE y_total counter\ny_total 18446744073709551615\n");
+}
+
+TEST_CASE("Lines come whole from a pipe, whatever their ends") {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  const std::string text = "one\r\n\ntwo" + std::string(3000, 'x') + "\nlast";
+  REQUIRE(write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  close(ends[1]);
+  LineReader lines(ends[0]);
+  std::vector<std::string> got;
+  std::string_view line;
+  for (auto more = lines.next(&line); more.ok() && *more; more = lines.next(&line)) {
+    got.emplace_back(line);
+  }
+  CHECK(got == std::vector<std::string>{"one", "", "two" + std::string(3000, 'x'), "last"});
+  close(ends[0]);
+}
+
+}  // namespace
+}  // namespace kyro::test

@@ -1,0 +1,136 @@
+// The README's commands: its tour runs against the real binary and must print what it shows; the
+// commands of its other blocks are ones that CI runs.
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "test/e2e_util.h"
+#include "test/test_util.h"
+
+namespace kyro::test {
+namespace {
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path);
+  REQUIRE(in.good());
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+// The lines inside the README's fenced blocks of one language.
+std::vector<std::string> block_lines(const std::string& language) {
+  std::istringstream readme(read_file("README.md"));
+  std::vector<std::string> lines;
+  bool inside = false;
+  for (std::string line; std::getline(readme, line);) {
+    if (line.starts_with("```")) {
+      inside = !inside && line == "```" + language;
+    } else if (inside) {
+      lines.push_back(line);
+    }
+  }
+  return lines;
+}
+
+struct Step {
+  std::string command;
+  std::string expected;  // lines that followed as comments; "…" stands for anything
+};
+
+std::vector<Step> tour_steps() {
+  std::vector<Step> steps;
+  for (const std::string& line : block_lines("sh")) {
+    if (line.starts_with("# ")) {
+      REQUIRE_FALSE(steps.empty());
+      std::string& expected = steps.back().expected;
+      if (!expected.empty()) expected += '\n';
+      expected += line.substr(2);
+    } else {
+      steps.push_back({line, {}});
+    }
+  }
+  return steps;
+}
+
+// Whether `text` matches `pattern`, in which "…" stands for any characters.
+bool matches(const std::string& pattern, const std::string& text) {
+  const std::string gap = "…";
+  size_t at = 0;
+  size_t from = 0;
+  bool is_first = true;
+  for (;;) {
+    const size_t end = pattern.find(gap, from);
+    const std::string part = pattern.substr(from, end == pattern.npos ? pattern.npos : end - from);
+    const size_t found = text.find(part, at);
+    if (found == text.npos || (is_first && found != 0)) return false;
+    at = found + part.size();
+    is_first = false;
+    if (end == pattern.npos) return part.empty() || text.ends_with(part);
+    from = end + gap.size();
+  }
+}
+
+std::string run_shell(const std::string& command) {
+  FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::string output;
+  std::array<char, 4096> buffer{};
+  while (const size_t got = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    output.append(buffer.data(), got);
+  }
+  INFO(command << "\n" << output);
+  REQUIRE(pclose(pipe) == 0);
+  return output;
+}
+
+std::string replace_all(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+TEST_CASE("The README's tour prints what the README shows", "[e2e]") {
+  if (std::system("command -v curl >/dev/null") != 0) {
+    WARN("curl is not installed: the tour was not run");
+    return;
+  }
+  TempDir dir;
+  Server server(dir.file("data"));
+  const std::vector<Step> steps = tour_steps();
+  REQUIRE(steps.size() > 15);
+  const std::string binary_dir = binary_path().substr(0, binary_path().rfind('/'));
+  for (const Step& step : steps) {
+    std::string command =
+        replace_all(step.command, "127.0.0.1:3030", "127.0.0.1:" + std::to_string(server.port()));
+    command = replace_all(command, "build/kyrodb", binary_dir + "/kyrodb");
+    std::string output = run_shell(command);
+    while (output.ends_with('\n')) output.pop_back();
+    INFO(step.command << "\nprinted\n" << output << "\nexpected\n" << step.expected);
+    CHECK(matches(step.expected, output));
+  }
+}
+
+TEST_CASE("The README's other commands are run by CI", "[e2e]") {
+  const std::string ci = read_file(".ci/run");
+  for (const std::string& line : block_lines("bash")) {
+    INFO(line);
+    if (line.starts_with("make ")) {
+      // `make run` is the tour's server; `make unit` and `make e2e` are the parts of `make test`.
+      const std::string target = line.substr(5);
+      const bool is_part = target == "run" || target == "unit" || target == "e2e";
+      CHECK((is_part || ci.find(target) != ci.npos));
+    } else {
+      CHECK(line == "build/kyrodb verify ./data");  // see the tests of the command line
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kyro::test
