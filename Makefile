@@ -46,7 +46,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all run test unit e2e run-tests test-program asan tsan fuzz bench-index lint headers format \
+.PHONY: all run test unit e2e run-tests test-program asan tsan fuzz bench-index bench-http lint headers format \
         clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
@@ -129,6 +129,10 @@ ABSL := absl_btree absl_flat_hash_map
 bench-index: $(BUILD)/bench/index_bench
 	$< $(ARGS)
 
+# Reads over HTTP beside nginx and a bare epoll responder, where wrk is installed.
+bench-http: all $(BUILD)/bench/epoll_responder
+	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
+
 $(BUILD)/bench/%: bench/%.cpp $(BUILD)/flags $(BUILD)/identity
 	@mkdir -p $(@D)
 	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ \
@@ -162,6 +166,7 @@ help:
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'
+	@echo 'make bench-http    reads over HTTP beside nginx and a bare epoll responder (needs wrk)'
 	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'
 	@echo 'make headers       compile every header alone'
 	@echo 'make format        format all C++ files in place'
