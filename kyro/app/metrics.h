@@ -55,6 +55,8 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
   text.counter("kyrodb_compaction_written_bytes_total",
                "Bytes of runs and indexes written by merges.",
                stats.compaction_written_bytes.value());
+  text.histogram("kyrodb_rmi_probe_len", "Slots looked at by a read of a run (one in 256).",
+                 stats.probe_length.snapshot(), 1);
   text.counter("kyrodb_rmi_rebuilds_total", "Indexes made anew from their run.",
                stats.rmi_rebuilds.value());
   text.histogram("kyrodb_rmi_rebuild_duration_seconds", "One such rebuild.",

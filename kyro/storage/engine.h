@@ -174,6 +174,7 @@ class Engine {
       state_.stats.reads_from_delta.add();
     } else {
       state_.stats.reads_from_runs.add();
+      sample_probe(**found.run, key);
       out->run = found.run;
     }
     out->value = found.record.value;
@@ -311,6 +312,14 @@ class Engine {
     bool is_done_ = false;
   };
 
+  // Measures how far one read in 256 had to look; all of them would cost too much.
+  void sample_probe(const Run& run, uint64_t key) {
+    if constexpr (kHotMetrics) {
+      thread_local uint8_t turn = 0;
+      if (++turn == 0) state_.stats.probe_length.observe(run.index().probe_length(key));
+    }
+  }
+
   [[nodiscard]] bool is_live(const RecordView& record) const {
     if (record.is_tombstone()) return false;
     return record.header.expiry_secs() == 0 || record.is_live(state_.now_secs());
@@ -319,7 +328,12 @@ class Engine {
   // Counts and logs damage that a read met, and has a damaged index rebuilt.
   Status note_damage(const View& view, Status status) {
     state_.stats.corruptions.add();
-    log_event(LogLevel::kError, "corruption", {{"what", status.message()}});
+    // At most a line a second: a damaged run may be asked for again and again.
+    const uint64_t now = monotonic_ns();
+    uint64_t last = damage_logged_ns_.load(std::memory_order_relaxed);
+    if (now - last >= 1'000'000'000 && damage_logged_ns_.compare_exchange_strong(last, now)) {
+      log_event(LogLevel::kError, "corruption", {{"what", status.message()}});
+    }
     for (const auto& run : view.runs) {
       if (run->index_is_damaged()) maintenance_.request_index_rebuild(run->meta().id);
     }
@@ -329,6 +343,7 @@ class Engine {
   EngineState state_;
   Maintenance maintenance_;
   std::unique_ptr<Committer> committer_;
+  std::atomic<uint64_t> damage_logged_ns_{0};
 };
 
 }  // namespace kyro

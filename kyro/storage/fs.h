@@ -43,6 +43,8 @@ class Mapping {
   virtual ~Mapping() = default;
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
   virtual void advise(Access access) = 0;
+  // Pages of it could not be read (a bad sector, a truncation from outside) and show zeros instead.
+  [[nodiscard]] virtual bool has_lost_pages() const { return false; }
 };
 
 class File {

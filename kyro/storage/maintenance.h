@@ -175,6 +175,8 @@ class Maintenance final : public FlushScheduler {
     {
       const std::lock_guard lock(mutex_);
       if (!flusher_is_gone_) {
+        // Whoever asks deserves a fresh try, not the failure of an older one.
+        if (EngineState::is_temporary(stuck_)) stuck_ = Status();
         request->due_at = flushes_ + frozen_;
         snapshots_.emplace_back(request);
         changed_.notify_all();

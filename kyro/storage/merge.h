@@ -40,14 +40,16 @@ struct MergeOutput {
 
 namespace merge_detail {
 
-inline Status copy_records(MergedCursor& cursor, const MergeInput& input, RunWriter& writer,
-                           const std::atomic<bool>& cancelled) {
-  for (; cursor.valid(); cursor.next()) {
+// Walks the records of the merged run in key order: keep(header, encoded record) for each.
+template <class Keep>
+Status for_each_kept(MergedCursor& cursor, const MergeInput& input,
+                     const std::atomic<bool>& cancelled, const Keep& keep) {
+  for (cursor.seek(0); cursor.valid(); cursor.next()) {
     if (cancelled.load(std::memory_order_relaxed)) return Status(Code::kBusy, "shutting down");
     const RecordView& record = cursor.record();
     const RecordHeader& header = record.header;
     if (record.is_live(input.now_secs)) {
-      KYRO_TRY(writer.append(header, record_bytes_of(record)));
+      KYRO_TRY(keep(header, record_bytes_of(record)));
       continue;
     }
     const bool shadows = std::any_of(input.older.begin(), input.older.end(), [&](const auto& run) {
@@ -56,28 +58,49 @@ inline Status copy_records(MergedCursor& cursor, const MergeInput& input, RunWri
     if (!shadows) continue;
     char tombstone[kRecordHeaderBytes];
     encode_record(Mutation::remove(header.key), header.offset, tombstone);
-    KYRO_TRY(writer.append(load<RecordHeader>(tombstone), {tombstone, sizeof tombstone}));
+    KYRO_TRY(keep(load<RecordHeader>(tombstone), std::string_view(tombstone, sizeof tombstone)));
   }
   return cursor.status();
 }
 
-}  // namespace merge_detail
-
-// Writes the merged run `id`. On any failure nothing of it is left that matters.
-inline Status merge_to_run(FileSystem& fs, const std::string& dir, uint64_t id,
-                           const RmiOptions& rmi, const MergeInput& input,
-                           const std::atomic<bool>& cancelled, MergeOutput* output) {
+inline MergedCursor open_sources(const MergeInput& input) {
   std::vector<std::unique_ptr<RecordCursor>> sources;
   if (input.delta != nullptr) {
     sources.push_back(std::make_unique<DeltaCursor>(*input.delta, input.end_offset));
   }
   for (const auto& run : input.runs) sources.push_back(std::make_unique<RunCursor>(*run));
-  MergedCursor cursor(std::move(sources));
+  return MergedCursor(std::move(sources));
+}
+
+}  // namespace merge_detail
+
+// Room that merge_to_run needs, counted by a walk over the sources that writes nothing.
+inline Result<uint64_t> merged_bytes(const MergeInput& input, const std::atomic<bool>& cancelled) {
+  // Of each record: an entry of the key spool and, at the usual fill, one and a half of the index.
+  constexpr uint64_t kIndexBytesPerRecord = 48;
+  constexpr uint64_t kFixedBytes = 64 * 1024;
+  uint64_t bytes = kFixedBytes;
+  MergedCursor cursor = merge_detail::open_sources(input);
+  KYRO_TRY(merge_detail::for_each_kept(
+      cursor, input, cancelled, [&](const RecordHeader&, std::string_view record) {
+        bytes += record.size() + kIndexBytesPerRecord;
+        return Status();
+      }));
+  return bytes;
+}
+
+// Writes the merged run `id`. On any failure nothing of it is left that matters.
+inline Status merge_to_run(FileSystem& fs, const std::string& dir, uint64_t id,
+                           const RmiOptions& rmi, const MergeInput& input,
+                           const std::atomic<bool>& cancelled, MergeOutput* output) {
+  MergedCursor cursor = merge_detail::open_sources(input);
   RunWriter writer(fs, dir, id, rmi);
   const auto write = [&]() -> Status {
     KYRO_TRY(writer.start());
-    cursor.seek(0);
-    KYRO_TRY(merge_detail::copy_records(cursor, input, writer, cancelled));
+    const auto append = [&](const RecordHeader& header, std::string_view bytes) {
+      return writer.append(header, bytes);
+    };
+    KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancelled, append));
     if (writer.records() == 0) return Status();
     auto meta = writer.finish(input.first_offset, input.end_offset);
     KYRO_TRY(meta);

@@ -22,6 +22,7 @@
 
 #include "kyro/base/decimal.h"
 #include "kyro/storage/fs.h"
+#include "kyro/storage/mapping_guard.h"
 
 namespace kyro {
 namespace posix_detail {
@@ -62,9 +63,14 @@ class Descriptor {
 
 class PosixMapping final : public Mapping {
  public:
-  PosixMapping(void* address, size_t size) : address_(address), size_(size) {}
+  PosixMapping(void* address, size_t size, MappingGuard::Slot* guard)
+      : address_(address), size_(size), guard_(guard) {}
   ~PosixMapping() override {
+    MappingGuard::release(guard_);
     if (size_ > 0) munmap(address_, size_);
+  }
+  [[nodiscard]] bool has_lost_pages() const override {
+    return guard_ != nullptr && guard_->has_lost_pages.load(std::memory_order_acquire);
   }
   [[nodiscard]] std::span<const std::byte> bytes() const override {
     return {static_cast<const std::byte*>(address_), size_};
@@ -81,6 +87,7 @@ class PosixMapping final : public Mapping {
  private:
   void* address_;
   size_t size_;
+  MappingGuard::Slot* guard_;  // null for an empty file
 };
 
 class PosixFile final : public File {
@@ -149,7 +156,10 @@ class PosixFile final : public File {
       address = mmap(nullptr, *bytes, PROT_READ, MAP_SHARED, fd_.get(), 0);
       if (address == MAP_FAILED) return error("mmap", path_, errno);
     }
-    return std::unique_ptr<Mapping>(std::make_unique<PosixMapping>(address, *bytes));
+    MappingGuard::Slot* guard = *bytes > 0 ? MappingGuard::guard(address, *bytes) : nullptr;
+    auto mapping = std::make_unique<PosixMapping>(address, *bytes, guard);
+    if (*bytes > 0 && guard == nullptr) return error("mmap", path_, ENOMEM);
+    return std::unique_ptr<Mapping>(std::move(mapping));
   }
 
   void drop_cache() override {

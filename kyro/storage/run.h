@@ -108,11 +108,13 @@ class Run {
   // The record of `key`, checksum verified.
   [[nodiscard]] Find get(uint64_t key, RecordView* out) const {
     const FindResult found = index_->find(key);
-    if (found.code == FindCode::kMiss) return Find::kMiss;
-    if (found.code == FindCode::kCorrupt) {
+    // An index that has lost pages since it was checked may say anything; the data will show it,
+    // but for a miss.
+    if (found.code == FindCode::kCorrupt || (found.code == FindCode::kMiss && index_lost_pages())) {
       note_index_damage();
       return Find::kCorrupt;
     }
+    if (found.code == FindCode::kMiss) return Find::kMiss;
     return get_at(found.position, key, out);
   }
 
@@ -177,6 +179,11 @@ class Run {
   }
 
   void note_index_damage() const { index_damaged_.store(true, std::memory_order_relaxed); }
+
+  // The mapped index shows zeros where pages could not be read.
+  [[nodiscard]] bool index_lost_pages() const {
+    return index_file_ != nullptr && index_file_->has_lost_pages();
+  }
 
   // Walks the data and writes the index anew, under its name, atomically.
   Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
