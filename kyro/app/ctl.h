@@ -19,6 +19,7 @@
 #include "kyro/app/exit_codes.h"
 #include "kyro/app/import.h"
 #include "kyro/base/json_reader.h"
+#include "kyro/base/limits.h"
 #include "kyro/net/http_client.h"
 #include "kyro/storage/posix_fs.h"
 

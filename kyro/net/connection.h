@@ -137,15 +137,13 @@ class Connection final : public EventTarget, public TimerNode {
   void join_streaming() {
     in_streaming_ = true;
     context_.streaming.push_back(this);
-    context_.streams.store(static_cast<uint32_t>(context_.streaming.size()),
-                           std::memory_order_seq_cst);
+    context_.streams.fetch_add(1, std::memory_order_acq_rel);
   }
   void leave_streaming() {
     parked_ = false;
     if (!std::exchange(in_streaming_, false)) return;
     std::erase(context_.streaming, this);
-    context_.streams.store(static_cast<uint32_t>(context_.streaming.size()),
-                           std::memory_order_seq_cst);
+    context_.streams.fetch_sub(1, std::memory_order_acq_rel);
   }
   void arm(Deadline deadline, uint64_t at_ms) {
     deadline_ = deadline;
@@ -223,7 +221,6 @@ inline void Connection::pump_stream() {
   if (!in_streaming_) {
     // Counted before the first look at what the handler has, so that no wake-up is missed.
     join_streaming();
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     if (context_.draining) {
       line_.drain_stream();
       return leave_streaming();

@@ -56,7 +56,6 @@ class HttpServer {
   // Parked streams call produce() again soon. Cheap when there are none; calls coalesce. What the
   // streams are to find must have been stored before.
   void wake_streams() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     for (const auto& reactor : reactors_) reactor->wake_streams();
   }
 

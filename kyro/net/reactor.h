@@ -61,10 +61,12 @@ class Reactor final {
     }
     context_.loop.wake();
   }
-  // Any thread: parked streams look again.
+  // Any thread: parked streams look again. Both sides change the same two atomics, never only read
+  // them, so either this sees the stream, or the stream's next look sees what was stored before
+  // this.
   void wake_streams() {
-    if (context_.streams.load(std::memory_order_seq_cst) == 0) return;
-    if (!streams_woken_.exchange(true, std::memory_order_seq_cst)) context_.loop.wake();
+    if (context_.streams.fetch_add(0, std::memory_order_acq_rel) == 0) return;
+    if (!streams_woken_.exchange(true, std::memory_order_acq_rel)) context_.loop.wake();
   }
   [[nodiscard]] uint32_t load() const { return load_.load(std::memory_order_relaxed); }
   // Any thread but this: waits until this reactor accepts nothing (more), after kStopAccepting.
@@ -264,7 +266,7 @@ inline void Reactor::obey() {
 
 inline void Reactor::work_lists() {
   if (streams_woken_.load(std::memory_order_relaxed)) {
-    streams_woken_.store(false, std::memory_order_seq_cst);
+    streams_woken_.exchange(false, std::memory_order_acq_rel);
     working_ = context_.streaming;
     for (Connection* connection : working_) connection->wake_stream();
   }
