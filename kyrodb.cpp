@@ -102,8 +102,9 @@ int run(std::string_view program, Words words) {
   if (command == "help" || command == "--help" || command == "-h") return run_help(rest);
   if (command == "--version") {
     std::printf("kyrodb %.*s (%.*s, %.*s)\n", static_cast<int>(kyro::kProductVersion.size()),
-                kyro::kProductVersion.data(), static_cast<int>(kyro::kProductCommit.size()), kyro::kProductCommit.data(),
-                static_cast<int>(kyro::kProductCompiler.size()), kyro::kProductCompiler.data());
+                kyro::kProductVersion.data(), static_cast<int>(kyro::kProductCommit.size()),
+                kyro::kProductCommit.data(), static_cast<int>(kyro::kProductCompiler.size()),
+                kyro::kProductCompiler.data());
     return kyro::kExitOk;
   }
   return usage_error("unknown command " + std::string(command));

@@ -313,4 +313,10 @@ inline void send(HttpClient& client, std::string_view bytes) {
   REQUIRE(status.ok());
 }
 
+inline const std::string kGetNow = "GET /now HTTP/1.1\r\nHost: a\r\n\r\n";
+
+inline std::string get_line(const std::string& target) {
+  return "GET " + target + " HTTP/1.1\r\nHost: a\r\n\r\n";
+}
+
 }  // namespace kyro::test

@@ -171,7 +171,7 @@ class Histogram {
         columns_(counters_detail::Columns::get().claim(bounds.size() + 2)) {
     KYRO_CHECK(!bounds_.empty() && bounds_.size() <= kBoundsMax);
     KYRO_CHECK(std::adjacent_find(bounds_.begin(), bounds_.end(), std::greater_equal<>()) ==
-          bounds_.end());
+               bounds_.end());
     for (size_t width = 0; width < first_.size(); ++width) {
       const uint64_t smallest = width == 0 ? 0 : uint64_t{1} << (width - 1);
       const auto at = std::lower_bound(bounds_.begin(), bounds_.end(), smallest);

@@ -2,7 +2,8 @@
 //
 // The product is built without exceptions. A function that can fail returns Status, or Result<T>
 // when it also has a value; both are [[nodiscard]]. Ok costs one null pointer and no allocation.
-// KYRO_CHECK is for our own bugs only: bytes that came from a disk, a socket or a user become a Status.
+// KYRO_CHECK is for our own bugs only: bytes that came from a disk, a socket or a user become a
+// Status.
 //
 // Thread rule: values, not shared. Ownership: a failed Status owns its message.
 #pragma once

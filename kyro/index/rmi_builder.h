@@ -8,11 +8,11 @@
 // key at the first slot of its predicted cache line (four slots) or the next free one, and fails if
 // a key would land more than the bound right of it, or leave a longer run of gaps than the bound.
 // Keys may spill behind the slots they are predicted in, because the next bucket begins where this
-// one's keys end. What fits
-// no leaf becomes an inner node whose fan-out is chosen by testing: the coarsest of 1024, 256, 64
-// or 16 keys per child with which nine tenths of the keys would fit leaves, else 4. Keys that fill
-// only a small part of their bucket (outliers elsewhere stretched it) get a zoom: a model over just
-// their range. Below kRmiDepthMax levels a dense leaf with binary search ends the matter.
+// one's keys end. What fits no leaf becomes an inner node whose fan-out is chosen by testing 4 to
+// 1024 keys per child: the one with the least cost, where words and keys that still fit no leaf
+// cost. Keys that fill only a small part of their bucket (outliers elsewhere stretched it) get a
+// zoom: a model over just their range. Below kRmiDepthMax levels a dense leaf with binary search
+// ends the matter.
 //
 // Fractions in nested nodes: if x = distance × m mod 2^64 is the fraction in a bucket, the fraction
 // in a child of a node of fan-out F is x × F mod 2^64 = distance × (m × F) mod 2^64; so one number
@@ -143,18 +143,29 @@ class Builder {
       : input_(input),
         target_leaf_(options.target_leaf),
         displacement_bound_(static_cast<uint64_t>(kDisplacement * options.eps_mult)),
+        small_displacement_bound_(static_cast<uint64_t>(kSmallDisplacement * options.eps_mult)),
         sink_(sink),
         slots_(sink) {}
 
   Result<RmiBuildStats> run();
 
  private:
-  static constexpr double kDisplacement = 14;
+  static constexpr double kDisplacement = 14;         // with the line's own slots: four lines
+  static constexpr double kSmallDisplacement = 11;    // in small leaves: three
   static constexpr uint64_t kDenseDisplacement = 7;   // what a leaf without gaps may cost
   static constexpr uint64_t kGapRun = 32;             // longest run of gaps at either end or inside
   static constexpr uint64_t kSampleCount = 128;       // keys whose buckets a fan-out is tested with
   static constexpr uint64_t kZoomBelow = 1ull << 61;  // fraction of its bucket that keys must fill
+  static constexpr uint64_t kFanoutMin = 4;  // and up to four times that, if the keys are many
   static constexpr uint64_t kFanoutMax = 1ull << 23;
+  // What is tried in turn. Small leaves are many where keys are not smooth, and there the model
+  // takes its share of the bytes as well.
+  static constexpr std::array<uint64_t, 3> kLeafFill = {74, 70, 66};  // percent
+  static constexpr std::array<uint64_t, 3> kSmallLeafFill = {84, 76, 70};
+  static constexpr uint64_t kSmallLeaf = 192;
+  static constexpr uint64_t kCostUnit = 1024;
+  static constexpr uint64_t kWordCost = 2 * 8 * kCostUnit;  // twice its bytes: it costs cache too
+  static constexpr uint64_t kMisfitCost = 12 * kCostUnit;   // a level more, and words of its own
   static constexpr uint64_t kNoFit = ~uint64_t{0};
 
   // The first slot of a predicted slot's cache line.
@@ -162,7 +173,7 @@ class Builder {
   [[nodiscard]] bool fits(const Fraction& f, size_t from, size_t to, uint64_t width,
                           uint64_t bound) const;
   [[nodiscard]] uint64_t fitting_width(const Fraction& f, size_t from, size_t to) const;
-  [[nodiscard]] bool most_fit(const NodeModel& model, size_t from, size_t to) const;
+  [[nodiscard]] uint64_t cost_of(const NodeModel& model, size_t from, size_t to) const;
   [[nodiscard]] size_t bucket_begin(const NodeModel& model, size_t from, size_t at) const;
   [[nodiscard]] size_t bucket_end(const NodeModel& model, size_t at, size_t to) const;
   [[nodiscard]] NodeModel choose_model(const Fraction& f, size_t from, size_t to, bool zoom) const;
@@ -180,6 +191,7 @@ class Builder {
   std::span<const IndexEntry> input_;
   uint64_t target_leaf_;
   uint64_t displacement_bound_;
+  uint64_t small_displacement_bound_;
   ByteSink& sink_;
   SlotWriter slots_;
   std::vector<uint64_t> words_;
@@ -213,10 +225,11 @@ inline uint64_t Builder::fitting_width(const Fraction& f, size_t from, size_t to
   const uint64_t count = to - from;
   if (count > kRmiWidthMax / 2) return kNoFit;
   if (fits(f, from, to, count, kDenseDisplacement)) return count;
-  static constexpr std::array<uint64_t, 3> kFillPercent = {74, 68, 58};
-  for (const uint64_t fill : kFillPercent) {
+  const bool small = count < kSmallLeaf;
+  const uint64_t bound = small ? small_displacement_bound_ : displacement_bound_;
+  for (const uint64_t fill : small ? kSmallLeafFill : kLeafFill) {
     const uint64_t width = (count * 100 + fill - 1) / fill;
-    if (fits(f, from, to, width, displacement_bound_)) return width;
+    if (fits(f, from, to, width, bound)) return width;
   }
   return kNoFit;
 }
@@ -301,38 +314,48 @@ inline size_t Builder::bucket_end(const NodeModel& model, size_t at, size_t to) 
   return low;
 }
 
-// Would nine tenths of the keys fall into buckets that fit leaves? Asked of evenly spaced keys,
-// each speaking for its bucket, so that the cost does not grow with the range.
-inline bool Builder::most_fit(const NodeModel& model, size_t from, size_t to) const {
+// What a key costs under `model`, in 1024ths of a byte: its share of the node's words, and a fine
+// if its bucket fits no leaf. Judged by evenly spaced keys, each speaking
+// for its bucket, so that the time does not grow with the range.
+inline uint64_t Builder::cost_of(const NodeModel& model, size_t from, size_t to) const {
   const size_t count = to - from;
   const size_t samples = std::min<size_t>(count, kSampleCount);
-  size_t misfits = 0;
-  size_t judged_to = from;  // keys before this belong to a bucket already judged
-  bool judged_fit = true;
+  uint64_t sum = 0;
+  uint64_t judged = 0;
+  size_t judged_to = from;  // keys before this belong to the bucket judged last
   for (size_t i = 0; i < samples; ++i) {
     const size_t at = from + i * count / samples;
     if (at >= judged_to) {
       const size_t begin = bucket_begin(model, from, at);
       judged_to = bucket_end(model, at, to);
-      judged_fit = fitting_width(model.child_fraction(), begin, judged_to) != kNoFit;
+      const uint64_t width = fitting_width(model.child_fraction(), begin, judged_to);
+      judged = width == kNoFit ? kMisfitCost : 0;
     }
-    if (!judged_fit && ++misfits * 10 > samples) return false;
+    sum += judged;
   }
-  return true;
+  return sum / samples + model.fanout * kWordCost / count;
 }
 
 inline NodeModel Builder::choose_model(const Fraction& f, size_t from, size_t to, bool zoom) const {
   const uint64_t count = to - from;
-  NodeModel model{};
-  for (const uint64_t per_child : {1024u, 256u, 64u, 16u, 4u}) {
-    const uint64_t fanout =
-        std::clamp<uint64_t>((count + per_child - 1) / per_child, zoom ? 1 : 2, kFanoutMax);
-    if (fanout == model.fanout) continue;
-    model = zoom ? range_model(input_[from].key, input_[to - 1].key, fanout)
-                 : NodeModel{f, fanout, true};
-    if (per_child == 4 || most_fit(model, from, to)) break;
+  NodeModel best{};
+  uint64_t best_cost = ~uint64_t{0};
+  // Every level must divide the range well, or hostile keys would make long chains of nodes.
+  const uint64_t fanout_min = zoom ? 1 : std::clamp(count / 8, kFanoutMin, 4 * kFanoutMin);
+  uint64_t tried = 0;
+  for (const uint64_t per_child : {1024u, 256u, 64u, 32u, 16u, 8u, 4u}) {
+    const uint64_t fanout = std::clamp((count + per_child - 1) / per_child, fanout_min, kFanoutMax);
+    if (fanout == tried) continue;
+    tried = fanout;
+    const NodeModel model = zoom ? range_model(input_[from].key, input_[to - 1].key, fanout)
+                                 : NodeModel{f, fanout, true};
+    const uint64_t cost = cost_of(model, from, to);
+    if (cost < best_cost) {
+      best_cost = cost;
+      best = model;
+    }
   }
-  return model;
+  return best;
 }
 
 inline Status Builder::build_children(const NodeModel& model, uint64_t base, size_t from, size_t to,

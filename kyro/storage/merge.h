@@ -81,11 +81,11 @@ inline Result<uint64_t> merged_bytes(const MergeInput& input, const std::atomic<
   constexpr uint64_t kFixedBytes = 64 * 1024;
   uint64_t bytes = kFixedBytes;
   MergedCursor cursor = merge_detail::open_sources(input);
-  KYRO_TRY(merge_detail::for_each_kept(
-      cursor, input, cancelled, [&](const RecordHeader&, std::string_view record) {
-        bytes += record.size() + kIndexBytesPerRecord;
-        return Status();
-      }));
+  KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancelled,
+                                       [&](const RecordHeader&, std::string_view record) {
+                                         bytes += record.size() + kIndexBytesPerRecord;
+                                         return Status();
+                                       }));
   return bytes;
 }
 
