@@ -125,7 +125,7 @@ $(BUILD)/fuzz/%: test/fuzz/%.cpp
 # --- Benchmarks ----------------------------------------------------------------------------------
 
 # absl's containers are compared with where they are installed (Debian: libabsl-dev).
-ABSL := absl_btree absl_flat_hash_map
+ABSL := absl_btree absl_flat_hash_map absl_hash
 bench-index: $(BUILD)/bench/index_bench
 	$< $(ARGS)
 

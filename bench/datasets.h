@@ -5,8 +5,9 @@
 //   logn  lognormal, mu 0, sigma 2, times 1e13
 //   norm  normal, mean 2^63, sigma 2^59
 //   fb    random ids below 2^50, and 21 outliers near 2^64
-//   snow  snowflake ids: 41 bits of milliseconds, 10 of worker (32 of them), 12 of sequence; quiet
-//         traffic with bursts of 50 times the rate
+//   snow  snowflake ids: 41 bits of milliseconds, 10 of worker, 12 of sequence, which starts at 0
+//   in
+//         every millisecond; quiet traffic with bursts of 20 times the rate, 20 to 120 ms long
 //   osm   geo cells: a place drawn by population, jittered by a normal distance that grows with the
 //         square root of the population, mapped to a 64-bit Hilbert cell (32 bits per axis). Places
 //         come from KYRO_BENCH_CITIES or ../shared/data/cities.ndjson.gz (GeoNames, CC BY 4.0);
@@ -207,26 +208,27 @@ inline Keys osm_keys(size_t count, Random& random) {
   return keys;
 }
 
+// Arrivals are a Poisson process: 2 ids per millisecond, in a burst 40.
 inline Keys snow_keys(size_t count, Random& random) {
-  Keys keys;
-  keys.reserve(count + 4096);
-  uint64_t burst_left_ms = 0;
-  for (uint64_t ms = 41'000'000'000ull; keys.size() < count; ++ms) {
-    if (burst_left_ms > 0) {
-      --burst_left_ms;
-    } else if (random.below(2000) == 0) {
-      burst_left_ms = 20 + random.below(100);
+  Keys keys(count);
+  double now_ms = 41e9;
+  double burst_start_ms = now_ms;
+  double burst_end_ms = now_ms;
+  std::vector<uint64_t> taken;  // workers that gave an id in this millisecond
+  uint64_t last_ms = 0;
+  for (uint64_t& key : keys) {
+    if (now_ms > burst_end_ms) {
+      burst_start_ms = now_ms - 5000.0 * std::log(random.real());
+      burst_end_ms = burst_start_ms + 20.0 + 100.0 * random.real();
     }
-    // Ids in this millisecond: geometric with mean 1.5, in a burst 75.
-    const double mean = burst_left_ms > 0 ? 75.0 : 1.5;
-    auto ids = static_cast<uint64_t>(-std::log(random.real()) * mean + 0.5);
-    std::array<uint64_t, 32> sequence{};
-    for (; ids > 0; --ids) ++sequence[random.below(32)];
-    for (uint64_t worker = 0; worker < 32; ++worker) {
-      for (uint64_t s = 0; s < std::min<uint64_t>(sequence[worker], 4096); ++s) {
-        keys.push_back((ms << 22) | ((worker * 7 % 1024) << 12) | s);
-      }
-    }
+    now_ms -= std::log(random.real()) / (now_ms >= burst_start_ms ? 40.0 : 2.0);
+    const auto ms = static_cast<uint64_t>(now_ms);
+    const uint64_t worker = random.below(1024);
+    if (ms != last_ms) taken.clear();
+    last_ms = ms;
+    const auto sequence = static_cast<uint64_t>(std::count(taken.begin(), taken.end(), worker));
+    taken.push_back(worker);
+    key = (ms << 22) | (worker << 12) | std::min<uint64_t>(sequence, 4095);
   }
   return keys;
 }

@@ -8,30 +8,28 @@
 //   KYRO_BENCH_MISS     share of absent keys in the streams of hit_ns, dep_ns and batch_ns (0)
 //   KYRO_BENCH_PAGES    4k, huge or both (both)
 //   KYRO_BENCH_QUERIES  lookups per pass (2000000)
-//   KYRO_BENCH_PASSES   passes whose median is taken, after a warm-up (3)
+//   KYRO_BENCH_PASSES   passes over them, after a warm-up (3); medians over slices
 //   KYRO_BENCH_OUT      where index.csv, index_shape.csv and rmi_vs_btree.png go (bench/out)
 //   KYRODB_RMI_TARGET_LEAF, KYRODB_RMI_EPS_MULT  options of the learned index
 //
 // Every (distribution, n, pages) runs in a process of its own, so that one page size holds for all
 // memory: "huge" re-executes with glibc.malloc.hugetlb=1 and madvises the index; "4k" forbids
-// transparent huge pages. Up to kTogetherMax keys all structures live side by side and their passes
-// are interleaved; above, they are built, measured and freed one after another.
-#include <sys/mman.h>
+// transparent huge pages. Up to kTogetherMax keys all structures live side by side and are measured
+// in slices in turn; above, they are built, measured and freed one after another. A number is the
+// median over the slices of all passes.
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <chrono>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +45,7 @@ namespace kyro::bench {
 namespace {
 
 constexpr size_t kTogetherMax = 20'000'000;
+constexpr size_t kSliceQueries = 500'000;  // long enough that a model is back in the caches
 
 std::string setting(const char* name, const char* fallback) {
   const char* value = std::getenv(name);
@@ -116,19 +115,19 @@ struct Row {
   double bytes_per_key = 0;
 };
 
-// One pass of every kind over `candidate`, or a short one to warm up, whose times are dropped.
-void measure_pass(Candidate& candidate, const Streams& streams, bool warm_up, Row& row) {
-  const size_t n = warm_up ? streams.hits.size() / 8 : streams.hits.size();
-  const double hit = candidate.pass(Kind::kIndependent, streams.hits.data(), n);
-  const double dependent = candidate.pass(Kind::kDependent, streams.hits.data(), n);
-  const double miss = candidate.pass(Kind::kIndependent, streams.misses.data(), n);
-  const double batch =
-      candidate.has_batch() ? candidate.pass(Kind::kBatch, streams.hits.data(), n) : 0;
-  if (warm_up) return;
-  row.hit.push_back(hit);
-  row.dependent.push_back(dependent);
-  row.miss.push_back(miss);
-  if (candidate.has_batch()) row.batch.push_back(batch);
+// Every kind of lookup over the keys from `from` on; a fifth of them first, to warm up untimed.
+void measure_slice(Candidate& candidate, const Streams& streams, size_t from, size_t n, Row& row) {
+  const uint64_t* hits = streams.hits.data() + from;
+  const uint64_t* misses = streams.misses.data() + from;
+  const size_t warm = n / 6;
+  const auto timed = [&](Kind kind, const uint64_t* keys) {
+    candidate.pass(kind, keys, warm);
+    return candidate.pass(kind, keys + warm, n - warm);
+  };
+  row.hit.push_back(timed(Kind::kIndependent, hits));
+  row.dependent.push_back(timed(Kind::kDependent, hits));
+  row.miss.push_back(timed(Kind::kIndependent, misses));
+  if (candidate.has_batch()) row.batch.push_back(timed(Kind::kBatch, hits));
 }
 
 struct Run {
@@ -184,42 +183,47 @@ void build_one(Candidate& candidate, const Keys& keys, Row& row) {
                       static_cast<double>(keys.size());
 }
 
-// Streams hold every `queries`-th of a second or more of work; the answers of all structures must
-// agree, or the benchmark measures something wrong.
+// All passes over some candidates, in slices that go round the candidates: what else happens on the
+// machine meets all of them alike. The first slice of all is dropped.
+void measure(const Run& run, const Streams& streams,
+             std::span<std::unique_ptr<Candidate>> candidates, std::span<Row> rows) {
+  const size_t queries = streams.hits.size();
+  const size_t slice = std::min(queries, kSliceQueries);
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    Row dropped;
+    measure_slice(*candidates[i], streams, 0, slice, dropped);
+  }
+  for (size_t pass = 0; pass < run.passes; ++pass) {
+    for (size_t from = 0; from + slice <= queries; from += slice) {
+      for (size_t i = 0; i < candidates.size(); ++i) {
+        measure_slice(*candidates[i], streams, from, slice, rows[i]);
+      }
+    }
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    report_shape(run, *candidates[i], streams);
+    report(run, rows[i]);
+  }
+}
+
 void run_one(const Run& run, const std::vector<std::string>& names) {
   const Keys keys = make_keys(run.distribution, run.n, 42);
   if (keys.size() != run.n || run.n < 2) {
     std::fprintf(stderr, "no data for distribution %s, n=%zu\n", run.distribution.c_str(), run.n);
     std::exit(2);
   }
-  const size_t queries = number_of(setting("KYRO_BENCH_QUERIES", "2M"));
+  const size_t queries = std::max<size_t>(6, number_of(setting("KYRO_BENCH_QUERIES", "2M")));
   const double miss_share = std::strtod(setting("KYRO_BENCH_MISS", "0").c_str(), nullptr);
   const Streams streams = make_streams(keys, queries, miss_share, 43);
   auto candidates = make_candidates(run.pages == "huge");
   std::erase_if(candidates, [&](const auto& c) { return !contains(names, c->name()); });
   std::vector<Row> rows(candidates.size());
-  if (run.n <= kTogetherMax) {
-    for (size_t i = 0; i < candidates.size(); ++i) build_one(*candidates[i], keys, rows[i]);
-    for (size_t pass = 0; pass <= run.passes; ++pass) {
-      for (size_t i = 0; i < candidates.size(); ++i) {
-        measure_pass(*candidates[i], streams, pass == 0, rows[i]);
-      }
-    }
-  } else {
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      build_one(*candidates[i], keys, rows[i]);
-      for (size_t pass = 0; pass <= run.passes; ++pass) {
-        measure_pass(*candidates[i], streams, pass == 0, rows[i]);
-      }
-      report_shape(run, *candidates[i], streams);
-      report(run, rows[i]);
-      candidates[i]->clear();
-    }
-    return;
-  }
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    report_shape(run, *candidates[i], streams);
-    report(run, rows[i]);
+  const size_t together = run.n <= kTogetherMax ? candidates.size() : 1;
+  for (size_t from = 0; from < candidates.size(); from += together) {
+    for (size_t i = from; i < from + together; ++i) build_one(*candidates[i], keys, rows[i]);
+    measure(run, streams, std::span(candidates).subspan(from, together),
+            std::span(rows).subspan(from, together));
+    for (size_t i = from; i < from + together; ++i) candidates[i]->clear();
   }
 }
 

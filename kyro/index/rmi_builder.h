@@ -44,7 +44,7 @@ struct RmiOptions {
   static constexpr double kEpsMultMin = 1.0;
   static constexpr double kEpsMultMax = 64.0;
 
-  uint32_t target_leaf = 256;  // keys per bucket that the root aims for
+  uint32_t target_leaf = 512;  // keys per bucket that the root aims for
   double eps_mult = 1.0;       // multiplies the bound on a key's distance from its prediction
 
   [[nodiscard]] Status validate() const {
@@ -165,7 +165,7 @@ class Builder {
   static constexpr uint64_t kSmallLeaf = 192;
   static constexpr uint64_t kCostUnit = 1024;
   static constexpr uint64_t kWordCost = 2 * 8 * kCostUnit;  // twice its bytes: it costs cache too
-  static constexpr uint64_t kMisfitCost = 12 * kCostUnit;   // a level more, and words of its own
+  static constexpr uint64_t kMisfitCost = 10 * kCostUnit;   // a level more, and words of its own
   static constexpr uint64_t kNoFit = ~uint64_t{0};
 
   // The first slot of a predicted slot's cache line.

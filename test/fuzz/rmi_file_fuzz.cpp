@@ -40,7 +40,7 @@ std::vector<kyro::IndexEntry> entries_of(uint8_t which) {
   std::vector<kyro::IndexEntry> entries;
   uint64_t key = which;
   uint64_t state = which * 0x9E3779B97F4A7C15ull + 1;
-  const size_t count = which % 8 == 0 ? which / 8 : 200 + which * 4u;
+  const size_t count = which % 8 == 0 ? which / 8 : 60 + which;
   for (size_t i = 0; i < count; ++i) {
     entries.push_back({key, i * 16});
     state = state * 6364136223846793005ull + 1442695040888963407ull;
