@@ -241,7 +241,7 @@ TEST_CASE("bad numbers, units and words are refused with a sentence that names t
     CHECK(message.find("--delta-max-bytes ") == 0);
   }
   CHECK(refusal({"--delta-max-bytes=1K"}) ==
-        "--delta-max-bytes must be a size like 512, 64KiB or 16M from 4KiB to 64GiB, not \"1K\"");
+        "--delta-max-bytes must be a size like 512, 64KiB or 16M from 64KiB to 64GiB, not \"1K\"");
   CHECK(refusal({"--wal-max-bytes=x"}) ==
         "--wal-max-bytes must be a size like 512, 64KiB or 16M, at least 0, not \"x\"");
   CHECK(refusal({"--idle-timeout-ms=0"}) ==

@@ -102,10 +102,10 @@ TEST_CASE("The README's tour prints what the README shows", "[e2e]") {
     return;
   }
   TempDir dir;
-  Server server(dir.file("data"));
+  const ServerProcess server(dir.file("data"));
   const std::vector<Step> steps = tour_steps();
   REQUIRE(steps.size() > 15);
-  const std::string binary_dir = binary_path().substr(0, binary_path().rfind('/'));
+  const std::string binary_dir = server_binary().substr(0, server_binary().rfind('/'));
   for (const Step& step : steps) {
     std::string command =
         replace_all(step.command, "127.0.0.1:3030", "127.0.0.1:" + std::to_string(server.port()));

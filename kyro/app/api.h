@@ -253,6 +253,8 @@ class Api final : public Handler {
 
   void kv(Exchange& x) {
     const HttpRequest& request = x.request();
+    const bool is_write = request.method == Method::kPut || request.method == Method::kDelete;
+    if (is_write && PendingWrite::must_wait(x, x.user())) return;
     if (request.method == Method::kPut) {
       return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body);
     }
@@ -282,6 +284,7 @@ class Api final : public Handler {
     if (write.ttl_secs) {
       return x.respond_error(501, "not_implemented", "\"ttl_secs\" is not supported yet");
     }
+    if (PendingWrite::must_wait(x, *write.key)) return;
     PendingWrite::start(*engine(), x, PendingWrite::Kind::kPut, *write.key, *write.value);
   }
 

@@ -136,11 +136,11 @@ inline constexpr Option kServeOptions[] = {
     {S::kStorage, "delta-max-bytes", "B", engine<&O::delta_max_bytes>,
      "newest writes held in memory before they become a run; up to three times as much is in "
      "memory",
-     4 * kKiB, 64.0 * kGiB},
+     64 * kKiB, 64.0 * kGiB},
     {S::kStorage, "wal-segment-bytes", "B", engine<&O::wal_segment_bytes>,
      "size of a log file", 4 * kKiB, 16.0 * kGiB},
     {S::kStorage, "wal-max-segments", "N", engine<&O::wal_segments_max>,
-     "log files kept for replay; data that is in no run yet is always kept", 0, 1000000},
+     "log files kept for replay; data that is in no run yet is always kept", 1, 1000000},
     {S::kStorage, "reserve-bytes", "B", engine<&O::reserve_bytes>,
      "disk space set aside and released when the disk is full, for deletes and flushes",
      0, 64.0 * kGiB, "none"},

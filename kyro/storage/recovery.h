@@ -59,7 +59,7 @@ class Recovery {
     wal_ = std::make_unique<WalWriter>(state_.fs, state_.dir, state_.options.fsync,
                                        state_.options.wal_segment_bytes);
     KYRO_TRY(read_segment_headers());
-    for (size_t i = 0; i < segments_.size(); ++i) KYRO_TRY(replay_segment(i));
+    for (size_t i = 0; i < headers_.size(); ++i) KYRO_TRY(replay_segment(i));
     // Everything is proved to be there; a full disk gets some room before anything is written.
     KYRO_TRY(remove_leftovers());
     KYRO_TRY(resume_log());
@@ -153,7 +153,8 @@ class Recovery {
     return Status();
   }
 
-  // Opens every listed segment and checks that they follow each other.
+  // Looks at every listed segment, one after the other since there may be more of them than
+  // descriptors, and checks that they follow each other.
   Status read_segment_headers() {
     for (SegmentRef& ref : state_.manifest.segments) {
       auto reader = SegmentReader::open(state_.fs, state_.dir, ref.first_offset, ref.nonce);
@@ -164,7 +165,7 @@ class Recovery {
       if ((*reader)->header().previous_end != ref.previous_end) {
         return refuse(damage(**reader, 0, "it does not follow the segment before it"));
       }
-      segments_.push_back(std::move(*reader));
+      headers_.push_back((*reader)->header());
     }
     const auto& listed = state_.manifest.segments;
     if (!listed.empty() && listed.front().first_offset > state_.manifest.flushed_offset &&
@@ -185,11 +186,15 @@ class Recovery {
   // Puts the records of a segment that are not in runs into the delta. Sealed segments that are
   // wholly flushed are not read.
   Status replay_segment(size_t at) {
-    SegmentReader& reader = *segments_[at];
-    const bool is_last = at + 1 == segments_.size();
-    if (!is_last && segments_[at + 1]->header().previous_end <= state_.manifest.flushed_offset) {
+    const bool is_last = at + 1 == headers_.size();
+    if (!is_last && headers_[at + 1].previous_end <= state_.manifest.flushed_offset) {
       return Status();
     }
+    auto opened =
+        SegmentReader::open(state_.fs, state_.dir, headers_[at].first_offset, headers_[at].nonce);
+    if (!opened.ok()) return refuse(opened.status());
+    last_segment_ = std::move(*opened);
+    SegmentReader& reader = *last_segment_;
     // What is replayed must be what the disk holds, not what the page cache still remembers.
     KYRO_TRY(reader.file().sync());
     reader.file().drop_cache();
@@ -208,8 +213,8 @@ class Recovery {
     KYRO_TRY(tail);
     if (!is_last) {
       const bool is_whole = is_end_mark(last_kind_) && tail->garbage_bytes == 0 &&
-                            segments_[at + 1]->header().previous_end == reader.next_offset() &&
-                            segments_[at + 1]->header().previous_crc == reader.chain_crc();
+                            headers_[at + 1].previous_end == reader.next_offset() &&
+                            headers_[at + 1].previous_crc == reader.chain_crc();
       if (!is_whole) return refuse(damage(reader, reader.position(), "a damaged group"));
       return Status();
     }
@@ -226,10 +231,6 @@ class Recovery {
                  {"bytes", tail->garbage_bytes}});
     }
     return Status();
-  }
-
-  static bool is_end_mark(GroupKind kind) {
-    return kind == GroupKind::kSealed || kind == GroupKind::kAbandoned;
   }
 
   Status replay_group(const SegmentReader& reader) {
@@ -265,17 +266,17 @@ class Recovery {
   // stays as it is until the segment behind the jump is in the manifest.
   Status resume_log() {
     const bool must_jump =
-        !segments_.empty() &&
+        !headers_.empty() &&
         (last_kind_ == GroupKind::kAbandoned ||
          (last_kind_ != GroupKind::kSealed && last_policy_ != FsyncPolicy::kAlways));
     uint64_t next_offset = state_.manifest.next_offset;
-    if (!segments_.empty()) {
-      KYRO_TRY(wal_->resume(*segments_.back()));
+    if (!headers_.empty()) {
+      KYRO_TRY(wal_->resume(*last_segment_));
       next_offset = wal_->next_offset();
     }
     state_.durable.store(next_offset, std::memory_order_release);
     if (must_jump) next_offset += kOffsetJump;
-    if (!must_jump && !segments_.empty()) {
+    if (!must_jump && !headers_.empty()) {
       KYRO_TRY(wal_->open_for_append());
     } else {
       KYRO_TRY(wal_->start_segment(next_offset, [&](SegmentRef segment) {
@@ -319,7 +320,8 @@ class Recovery {
 
   EngineState& state_;
   RecoveryProgress& progress_;
-  std::vector<std::unique_ptr<SegmentReader>> segments_;
+  std::vector<SegmentHeader> headers_;           // of all listed segments, oldest first
+  std::unique_ptr<SegmentReader> last_segment_;  // the one read last
   std::unique_ptr<WalWriter> wal_;
   std::shared_ptr<Delta> active_;
   const std::atomic<bool> never_cancelled_{false};

@@ -158,28 +158,30 @@ inline constexpr uint64_t kRunFooterBytes = sizeof(RunFooter);
 // Checks the two ends of the run file `bytes` (named `name`) against what the manifest says of it.
 inline Status check_run_ends(std::string_view bytes, const RunMeta& expected,
                              const std::string& name) {
-  const auto damaged = [&](const char* what) {
-    return Status(Code::kCorruption, name + ": " + what);
+  const auto damaged = [&](uint64_t position, const char* what) {
+    return Status(Code::kCorruption, name + " at " + std::to_string(position) + ": " + what);
   };
-  if (bytes.size() < kRunHeaderBytes + kRunFooterBytes) return damaged("shorter than an empty run");
+  if (bytes.size() < kRunHeaderBytes + kRunFooterBytes)
+    return damaged(bytes.size(), "shorter than an empty run");
   const auto header = load<RunHeader>(bytes.data());
   if (std::memcmp(header.magic, kRunMagic, sizeof header.magic) != 0) {
-    return damaged("at 0: not a KyroDB run");
+    return damaged(0, "not a KyroDB run");
   }
   if (header.version > kRunVersion) {
     return Status(Code::kUnsupported, name + ": written by a newer KyroDB (run format " +
                                           std::to_string(header.version) + ")");
   }
   if (header.crc != crc32c(&header, offsetof(RunHeader, crc)) || header.id != expected.id) {
-    return damaged("at 0: the header is damaged or of another run");
+    return damaged(0, "the header is damaged or of another run");
   }
   if (bytes.size() != kRunHeaderBytes + expected.record_bytes + kRunFooterBytes) {
-    return damaged("its size is not what the manifest says");
+    return damaged(bytes.size(), "its size is not what the manifest says");
   }
   const auto footer = load<RunFooter>(bytes.data() + bytes.size() - kRunFooterBytes);
   if (std::memcmp(footer.magic, kRunEndMagic, sizeof footer.magic) != 0 ||
       footer.crc != crc32c(&footer, offsetof(RunFooter, crc)) || !(meta_of(footer) == expected)) {
-    return damaged("the footer is damaged or not what the manifest says");
+    return damaged(bytes.size() - kRunFooterBytes,
+                   "the footer is damaged or not what the manifest says");
   }
   return Status();
 }

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,7 +45,12 @@ inline void verify_run(FileSystem& fs, const std::string& dir, const RunMeta& me
   report->run_records += meta.records;
   status = (*run)->open_index(fs, dir, {});
   if (status.ok()) status = (*run)->verify_index();
-  if (!status.ok()) report->repairable.emplace_back(status.message());
+  if (status.ok()) return;
+  // The index knows nothing of files, so it cannot say which one it is.
+  const std::string name = run_index_name(meta.id);
+  const std::string_view what = status.message();
+  report->repairable.push_back(what.find(name) == what.npos ? name + ": " + std::string(what)
+                                                            : std::string(what));
 }
 
 inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest& manifest,
@@ -77,7 +83,7 @@ inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest&
     expected_end = segment.next_offset();
     const bool ends_early = is_last
                                 ? tail->was_durable || segment.next_offset() < manifest.next_offset
-                                : last_kind != GroupKind::kSealed || tail->garbage_bytes > 0;
+                                : !is_end_mark(last_kind) || tail->garbage_bytes > 0;
     if (ends_early) {
       report->damage.push_back(segment.name() + " at " + std::to_string(segment.position()) +
                                ": a damaged group");

@@ -72,6 +72,11 @@ static_assert(sizeof(SegmentHeader) == 64 && offsetof(SegmentHeader, crc) == 60)
 
 enum class GroupKind : uint8_t { kRecords = 0, kOpened = 1, kSealed = 2, kAbandoned = 3 };
 
+// The last group of a segment that another one follows.
+[[nodiscard]] constexpr bool is_end_mark(GroupKind kind) {
+  return kind == GroupKind::kSealed || kind == GroupKind::kAbandoned;
+}
+
 struct GroupHeader {
   uint32_t crc;
   uint32_t previous_crc;

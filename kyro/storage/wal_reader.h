@@ -8,6 +8,7 @@
 // only while next_offset() is below what it knows to be written.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -91,7 +92,8 @@ class SegmentReader {
     KYRO_TRY(size);
     constexpr size_t kChunkBytes = 1u << 20;
     constexpr size_t kOverlapBytes = sizeof(uint64_t) - 1;
-    std::string chunk(kChunkBytes + kOverlapBytes, '\0');
+    const uint64_t rest = *size > position_ ? *size - position_ : 0;
+    std::string chunk(std::min<uint64_t>(rest, kChunkBytes) + kOverlapBytes, '\0');
     for (uint64_t at = position_; at < *size; at += kChunkBytes) {
       auto got = file_->read_at(at, chunk.data(), chunk.size());
       KYRO_TRY(got);

@@ -89,8 +89,10 @@ class WalWriter {
     return append_group(group, header, GroupKind::kRecords);
   }
 
+  // A failure is never kNoSpace: whatever its cause, nobody knows what the disk has, so it is
+  // final.
   Status sync() {
-    KYRO_TRY(file_->sync());
+    KYRO_TRY(sync_file());
     durable_offset_ = next_offset_;
     return Status();
   }
@@ -102,7 +104,7 @@ class WalWriter {
   // Removes, durably, whatever a failed append left behind position().
   Status cut_back() {
     KYRO_TRY(file_->truncate(position_));
-    KYRO_TRY(file_->sync());
+    KYRO_TRY(sync_file());
     return reserve_blocks(*file_, position_);
   }
 
@@ -125,7 +127,12 @@ class WalWriter {
     is_sealed_ = true;  // maybe, once the mark is on its way
     KYRO_TRY(append_mark(kind));
     KYRO_TRY(file_->truncate(position_));
-    return file_->sync();
+    return sync_file();
+  }
+
+  Status sync_file() {
+    Status status = file_->sync();
+    return status.ok() ? status : Status(Code::kIoError, std::string(status.message()));
   }
 
   // Reserves the blocks of a whole segment whose bytes end at `end`. That is for speed: a disk too

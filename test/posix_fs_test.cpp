@@ -1,0 +1,154 @@
+#include "kyro/storage/posix_fs.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <catch2/catch.hpp>
+
+#include "test/test_util.h"
+
+namespace kyro::test {
+namespace {
+
+std::unique_ptr<File> must_open_file(FileSystem& fs, const std::string& path, OpenMode mode) {
+  auto file = fs.open(path, mode);
+  INFO(file.status().to_string());
+  REQUIRE(file.ok());
+  return std::move(*file);
+}
+
+std::string read_all(File& file) {
+  const auto size = file.size();
+  REQUIRE(size.ok());
+  std::string bytes(*size, '\0');
+  const auto got = file.read_at(0, bytes.data(), bytes.size());
+  REQUIRE(got.ok());
+  REQUIRE(*got == bytes.size());
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("a posix file keeps what is written, where it is written") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  const std::string path = dir.file("f");
+  CHECK(fs.open(path, OpenMode::kRead).status().code() == Code::kNotFound);
+  CHECK(fs.open(path, OpenMode::kReadWrite).status().code() == Code::kNotFound);
+  auto file = must_open_file(fs, path, OpenMode::kCreate);
+  REQUIRE(file->write_at(3, "def").ok());
+  REQUIRE(file->write_at(0, "abc").ok());
+  REQUIRE(file->write_at(0, "").ok());
+  REQUIRE(file->sync().ok());
+  CHECK(read_all(*file) == "abcdef");
+  char buffer[10];
+  auto got = file->read_at(4, buffer, sizeof buffer);
+  REQUIRE(got.ok());
+  CHECK(*got == 2);
+  got = file->read_at(100, buffer, sizeof buffer);
+  REQUIRE(got.ok());
+  CHECK(*got == 0);
+  REQUIRE(file->truncate(2).ok());
+  REQUIRE(file->allocate(5).ok());
+  CHECK(read_all(*file).substr(0, 2) == "ab");
+  REQUIRE(file->allocate(0).ok());
+  file->drop_cache();
+  CHECK(read_all(*must_open_file(fs, path, OpenMode::kRead)).substr(0, 2) == "ab");
+  CHECK(!must_open_file(fs, path, OpenMode::kRead)->write_at(0, "x").ok());
+  must_open_file(fs, path, OpenMode::kCreate);
+  CHECK(read_all(*file).empty());
+}
+
+TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  auto empty = file->map();
+  REQUIRE(empty.ok());
+  CHECK((*empty)->bytes().empty());
+  REQUIRE(file->write_at(0, "content").ok());
+  auto mapping = file->map();
+  REQUIRE(mapping.ok());
+  file.reset();
+  REQUIRE(fs.remove(dir.file("f")).ok());
+  (*mapping)->advise(Access::kRandom);
+  (*mapping)->advise(Access::kWillNeed);
+  const auto bytes = (*mapping)->bytes();
+  CHECK(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == "content");
+}
+
+TEST_CASE("names are listed, replaced and removed; directories are made once") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  const std::string sub = dir.file("sub");
+  REQUIRE(fs.make_dir(sub).ok());
+  REQUIRE(fs.make_dir(sub).ok());
+  REQUIRE(fs.make_dir(sub + "/").ok());
+  REQUIRE(must_open_file(fs, sub + "/a", OpenMode::kCreate)->write_at(0, "A").ok());
+  REQUIRE(must_open_file(fs, sub + "/b", OpenMode::kCreate)->write_at(0, "B").ok());
+  REQUIRE(fs.rename(sub + "/a", sub + "/b").ok());
+  REQUIRE(fs.sync_dir(sub).ok());
+  const auto names = fs.list(sub);
+  REQUIRE(names.ok());
+  CHECK(*names == std::vector<std::string>{"b"});
+  CHECK(read_all(*must_open_file(fs, sub + "/b", OpenMode::kRead)) == "A");
+  REQUIRE(fs.remove(sub + "/b").ok());
+  CHECK(fs.remove(sub + "/b").code() == Code::kNotFound);
+  CHECK(fs.rename(sub + "/x", sub + "/y").code() == Code::kNotFound);
+  CHECK(fs.list(dir.file("nowhere")).status().code() == Code::kNotFound);
+  must_open_file(fs, dir.file("file"), OpenMode::kCreate);
+  CHECK(fs.make_dir(dir.file("file")).code() == Code::kIoError);
+  CHECK(!fs.make_dir(dir.file("no/such/parent")).ok());
+  const auto free_bytes = fs.free_bytes(dir.path());
+  REQUIRE(free_bytes.ok());
+  CHECK(*free_bytes > 0);
+}
+
+TEST_CASE("a lock is exclusive, names its holder, and ends with its owner") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  const std::string path = dir.file("LOCK");
+  auto held = fs.lock(path);
+  REQUIRE(held.ok());
+  const Status refused = fs.lock(path).status();
+  CHECK(refused.code() == Code::kBusy);
+  CHECK_THAT(std::string(refused.message()), Catch::Contains(std::to_string(getpid())));
+  held = Status(Code::kBusy);
+  REQUIRE(fs.lock(path).ok());
+}
+
+TEST_CASE("running out of descriptors is busy, not an input/output error") {
+  const TempDir dir;
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit{3, 3};
+    setrlimit(RLIMIT_NOFILE, &limit);
+    PosixFileSystem fs;
+    const bool file = fs.open(dir.file("f"), OpenMode::kCreate).status().code() == Code::kBusy;
+    const bool list = fs.list(dir.path()).status().code() == Code::kBusy;
+    const bool sync = fs.sync_dir(dir.path()).code() == Code::kBusy;
+    const bool lock = fs.lock(dir.file("LOCK")).status().code() == Code::kBusy;
+    _exit(file && list && sync && lock ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
+
+TEST_CASE("a small file is read whole or refused, and replaced atomically") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  const std::string path = dir.file("small");
+  bool renamed = false;
+  REQUIRE(write_file_atomically(fs, dir.path(), path, "one", &renamed).ok());
+  CHECK(renamed);
+  REQUIRE(write_file_atomically(fs, dir.path(), path, "two", &renamed).ok());
+  auto text = read_small_file(fs, path, 3);
+  REQUIRE(text.ok());
+  CHECK(*text == "two");
+  CHECK(read_small_file(fs, path, 2).status().code() == Code::kTooLarge);
+  CHECK(read_small_file(fs, dir.file("none"), 2).status().code() == Code::kNotFound);
+  CHECK(fs.list(dir.path())->size() == 1);
+}
+
+}  // namespace kyro::test
