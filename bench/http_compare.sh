@@ -1,6 +1,6 @@
 #!/bin/bash
-# Reads over HTTP, beside the same load on nginx `return 200` and on a bare epoll responder: wrk with
-# one thread and 64 connections, rounds interleaved, medians printed.
+# Reads over HTTP, beside the same load on nginx `return 200` and on a bare epoll responder: wrk
+# with one thread and 64 connections, rounds interleaved, medians printed.
 #
 #   bench/http_compare.sh [SECONDS_PER_ROUND] [ROUNDS]
 #
@@ -81,8 +81,8 @@ for ((round = 0; round <= rounds; ++round)); do
     [ "$round" -eq 0 ] && continue # warm-up
     requests=$(awk '/requests in/ {print $1}' <<<"$out")
     awk '/Requests\/sec/ {print $2}' <<<"$out" >>"$work/$name.rps"
-    awk '/99%/ {v=$2; if (v ~ /ms$/) print v * 1000; else if (v ~ /us$/) print v + 0; else print v * 1000000}' \
-      <<<"$out" >>"$work/$name.p99"
+    awk '/99%/ {us = $2 ~ /ms$/ ? 1000 : $2 ~ /us$/ ? 1 : 1000000; print $2 * us}' <<<"$out" \
+      >>"$work/$name.p99"
     awk -v t=$((after - before)) -v n="$requests" 'BEGIN {printf "%.3f\n", t * 10000 / n}' \
       >>"$work/$name.cpu"
     grep -q 'Non-2xx' <<<"$out" && echo "$name: $(grep 'Non-2xx' <<<"$out")"

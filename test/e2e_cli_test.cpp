@@ -45,8 +45,8 @@ bool is_json_line(std::string_view text) {
   return text.ends_with('\n') && json.skip_value() && json.finish().ok();
 }
 
-struct Served {
-  Served() : server(dir.file("data")) {}
+struct CtlSession {
+  CtlSession() : server(dir.file("data")) {}
   // `kyrodbctl -e URL …`
   Outcome ctl(Args words, std::string_view input = {}) const {
     words.insert(words.begin(), {"-e", server.url()});
@@ -140,7 +140,7 @@ TEST_CASE("Words that make no sense are exit 2 with a hint", "[e2e]") {
 }
 
 TEST_CASE("Every command of the client does what its help says", "[e2e]") {
-  const Served s;
+  const CtlSession s;
   CHECK(s.ctl({"health"}).out == "status: ok\n");
   CHECK(s.ctl({"ready"}).out == "status: ready\n");
   CHECK(s.ctl({"put", "7", "seven"}).out == "offset: 0\n");
@@ -173,7 +173,7 @@ TEST_CASE("Every command of the client does what its help says", "[e2e]") {
 }
 
 TEST_CASE("Values of any bytes go in from the command line or a pipe and come out raw", "[e2e]") {
-  const Served s;
+  const CtlSession s;
   std::string bytes(300000, '\0');
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 + i / 256);
   CHECK(s.ctl({"put", "1", "-"}, bytes).out == "offset: 0\n");
@@ -224,7 +224,7 @@ TEST_CASE("The token comes from a file", "[e2e]") {
 }
 
 TEST_CASE("Import takes a file or a pipe, and says what it stored", "[e2e]") {
-  const Served s;
+  const CtlSession s;
   std::string lines;
   for (int key = 0; key < 1000; ++key) {
     lines += "{\"key\":" + std::to_string(key) + ",\"value\":\"" + std::to_string(key * 3) + "\"}" +
@@ -252,7 +252,7 @@ TEST_CASE("Import takes a file or a pipe, and says what it stored", "[e2e]") {
 
 TEST_CASE("A bad line stops the import with its number, and --from-line goes on from there",
           "[e2e]") {
-  const Served s;
+  const CtlSession s;
   for (const char* bad : {"{\"key\":-1,\"value\":\"v\"}", "{\"key\":1}", "not json",
                           "{\"key\":1,\"value\":\"v\"} x", "{\"key\":1,\"value\":\"\xff\"}"}) {
     const std::string lines = "{\"key\":1,\"value\":\"one\"}\n{\"key\":2,\"value\":\"two\"}\n" +

@@ -16,33 +16,6 @@ using namespace kyro::test;
 
 namespace {
 
-// A server on a fresh directory and a client that talks to it.
-struct Served {
-  explicit Served(Args flags = {}) : server(dir.file("data"), std::move(flags)), client(server) {}
-  TempDir dir;
-  ServerProcess server;
-  Client client;
-};
-
-bool is_json(const HttpResponse& response) {
-  JsonReader json(response.body);
-  return response.header("content-type") == "application/json" && json.skip_value() &&
-         json.finish().ok();
-}
-
-// The form of every error: a code, a sentence, a status.
-void check_error(const HttpResponse& response, int status, std::string_view code) {
-  INFO(response.status << " " << response.body);
-  CHECK(response.status == status);
-  CHECK(is_json(response));
-  CHECK(response.body.starts_with("{\"error\":\"" + std::string(code) + "\",\"message\":\""));
-  CHECK(!response.header("date").empty());
-}
-
-std::string put_body(std::string_view key, std::string_view value) {
-  return "{\"key\":" + std::string(key) + ",\"value\":\"" + std::string(value) + "\"}";
-}
-
 constexpr std::string_view kMaxKey = "18446744073709551615";
 
 // A path that the route answers to, with the parameters it needs.
@@ -294,94 +267,6 @@ TEST_CASE("The largest value is a flag, and a body is refused before it is sent"
       "Expect: 100-continue\r\n\r\n");
   CHECK(polite.read_until("\r\n\r\n") == "HTTP/1.1 100 Continue\r\n\r\n");
   CHECK(polite.raw("abc").status == 201);
-}
-
-TEST_CASE("Replay gives the log in ranges, and 410 where there is none", "[e2e]") {
-  Served s;
-  REQUIRE(s.client.call("PUT", "/v1/kv/1", "a").status == 201);
-  REQUIRE(s.client.call("DELETE", "/v1/kv/1").status == 204);
-  REQUIRE(s.client.call("PUT", "/v1/kv/2", "\xfe").status == 201);
-  const std::string first = "{\"offset\":0,\"op\":\"put\",\"key\":1,\"value\":\"a\"}\n";
-  const std::string second = "{\"offset\":1,\"op\":\"delete\",\"key\":1}\n";
-  const std::string third = "{\"offset\":2,\"op\":\"put\",\"key\":2,\"value_base64\":\"/g==\"}\n";
-  const auto replay = [&](const char* query) {
-    const HttpResponse r = s.client.get(std::string("/v1/replay") + query);
-    INFO(query);
-    CHECK(r.status == 200);
-    CHECK(r.header("content-type") == "application/x-ndjson");
-    return r.body;
-  };
-  CHECK(replay("") == first + second + third);
-  CHECK(replay("?start=0&end=1") == first);
-  CHECK(replay("?start=1") == second + third);
-  CHECK(replay("?limit=2") == first + second);
-  CHECK(replay("?start=1&limit=1") == second);
-  CHECK(replay("?start=1&end=1").empty());
-  CHECK(replay("?start=3").empty());
-  CHECK(replay("?end=99") == first + second + third);
-  const HttpResponse beyond = s.client.get("/v1/replay?start=4");
-  check_error(beyond, 410, "gone");
-  CHECK(beyond.body.find(",\"oldest\":0,\"next\":3}") != std::string::npos);
-  for (const char* query : {"?start=", "?start=x", "?end=-1", "?limit=0", "?limit=1.5",
-                            "?start=0&start=1", "?start=18446744073709551616"}) {
-    INFO(query);
-    CHECK(s.client.get(std::string("/v1/replay") + query).status == 400);
-  }
-}
-
-TEST_CASE("What the log no longer holds is 410 with the range that it holds", "[e2e]") {
-  Served s({"--wal-segment-bytes", "4KiB", "--wal-max-segments", "1"});
-  for (uint64_t key = 0; key < 20; ++key) {
-    REQUIRE(s.client.call("PUT", kv_path(key), std::string(1000, 'v')).status == 201);
-  }
-  REQUIRE(s.client.call("POST", "/v1/snapshot").status == 200);
-  for (const char* target : {"/v1/replay?start=0", "/v1/subscribe?from=0"}) {
-    const HttpResponse gone = s.client.get(target);
-    check_error(gone, 410, "gone");
-    CHECK(gone.body.find(",\"next\":20}") != std::string::npos);
-    const size_t at = gone.body.find("\"oldest\":");
-    REQUIRE(at != std::string::npos);
-    const auto oldest =
-        parse_u64(gone.body.substr(at + 9, gone.body.find(',', at) - at - 9)).value_or(0);
-    CHECK(oldest > 0);
-    CHECK(s.client.get("/v1/replay?start=" + std::to_string(oldest)).status == 200);
-  }
-}
-
-TEST_CASE("A subscriber gets what was, then what happens, and an end when the server stops",
-          "[e2e]") {
-  Served s;
-  REQUIRE(s.client.call("PUT", "/v1/kv/1", "a").status == 201);
-  const std::string first =
-      "id: 0\ndata: {\"offset\":0,\"op\":\"put\",\"key\":1,\"value\":\"a\"}\n\n";
-  const std::string second = "id: 1\ndata: {\"offset\":1,\"op\":\"delete\",\"key\":1}\n\n";
-  const auto subscribe = [&](Client& client, const char* query, const HeaderList& headers) {
-    REQUIRE(client.send("GET", std::string("/v1/subscribe") + query, "", headers).ok());
-    const std::string head = client.read_until("\n\n");
-    CHECK(head.starts_with("HTTP/1.1 200 "));
-    CHECK(head.find("Content-Type: text/event-stream") != head.npos);
-    CHECK(head.find("Cache-Control: no-store") != head.npos);
-    return head;
-  };
-  Client all(s.server), live(s.server), resumed(s.server);
-  std::string all_text = subscribe(all, "?from=0", {});
-  if (all_text.find(first) == all_text.npos) all_text += all.read_until(first);
-  const std::string live_head = subscribe(live, "", {});
-  CHECK(live_head.find("id:") == live_head.npos);
-  subscribe(resumed, "?from=0", {{"Last-Event-ID", "0"}});  // beats from
-  CHECK(s.client.metric("kyrodb_sse_subscribers") == "3");
-  REQUIRE(s.client.call("DELETE", "/v1/kv/1").status == 204);
-  for (Client* client : {&all, &live, &resumed}) {
-    const std::string event = client->read_until(second);
-    CHECK(event.find("id: 0\n") == event.npos);
-  }
-  CHECK(s.client.get("/v1/subscribe?from=3").status == 410);
-  CHECK(s.client.get("/v1/subscribe?from=x").status == 400);
-  CHECK(s.client.get("/v1/subscribe", {{"Last-Event-ID", "x"}}).status == 400);
-  CHECK(s.server.stop().exit_code == 0);
-  for (Client* client : {&all, &live, &resumed}) {
-    CHECK(client->read_until("\r\n0\r\n").find("event: end\n") != std::string::npos);
-  }
 }
 
 TEST_CASE("Snapshot, compact, index build and warm-up answer when they are done", "[e2e]") {

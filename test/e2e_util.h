@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "kyro/base/decimal.h"
+#include "kyro/base/json_reader.h"
 #include "kyro/net/http_client.h"
 #include "test/test_util.h"
 
@@ -349,6 +350,33 @@ inline uint64_t offset_of(const HttpResponse& response) {
   const auto offset = parse_u64(tag.substr(1, tag.size() - 2));
   REQUIRE(offset.has_value());
   return *offset;
+}
+
+// A server on a fresh directory and a client that talks to it.
+struct Served {
+  explicit Served(Args flags = {}) : server(dir.file("data"), std::move(flags)), client(server) {}
+  TempDir dir;
+  ServerProcess server;
+  Client client;
+};
+
+inline bool is_json(const HttpResponse& response) {
+  JsonReader json(response.body);
+  return response.header("content-type") == "application/json" && json.skip_value() &&
+         json.finish().ok();
+}
+
+// The form of every error: a code, a sentence, a status.
+inline void check_error(const HttpResponse& response, int status, std::string_view code) {
+  INFO(response.status << " " << response.body);
+  CHECK(response.status == status);
+  CHECK(is_json(response));
+  CHECK(response.body.starts_with("{\"error\":\"" + std::string(code) + "\",\"message\":\""));
+  CHECK(!response.header("date").empty());
+}
+
+inline std::string put_body(std::string_view key, std::string_view value) {
+  return "{\"key\":" + std::string(key) + ",\"value\":\"" + std::string(value) + "\"}";
 }
 
 }  // namespace kyro::test

@@ -89,9 +89,9 @@ class Committer {
     for (;;) {
       now_secs_ = state_.now_secs();
       const bool stopping = stopping_.load(std::memory_order_acquire);
-      WriteRequest* request = queue_.take();
+      WriteRequest* request = queue_.take_all();
       while (request != nullptr) {
-        WriteRequest* next = RequestQueue::next(request);
+        WriteRequest* next = request->next_queued;
         add(request);
         request = next;
       }

@@ -125,6 +125,8 @@ class Delta {
     // The first key >= `key`.
     void seek(uint64_t key) {
       node_ = delta_->last_below(key)->next[0].load(std::memory_order_acquire);
+      // A smaller key may have been linked in since the search passed that place.
+      while (node_ != nullptr && node_->key < key) next();
     }
     // The last key < `key`.
     void seek_below(uint64_t key) {

@@ -143,10 +143,10 @@ struct EngineState {
     if (old != nullptr) epoch_retire(std::unique_ptr<const View>(old));
   }
 
-  // A copy of the current view that keeps its members alive. For background threads.
-  [[nodiscard]] View copy_view() {
-    const std::lock_guard guard(view_mutex);
-    return *view.load(std::memory_order_relaxed);
+  // A copy of the current view that keeps its members alive beyond a pin. Takes no lock.
+  [[nodiscard]] View copy_view() const {
+    const EpochPin pin;
+    return *view.load(std::memory_order_acquire);
   }
 
   // Makes `next` the manifest on disk. REQUIRES manifest_mutex. After kNoSpace or kBusy the old one

@@ -1,10 +1,10 @@
-// Many submitters, one committer: a lock-free stack that is taken whole, and a place to sleep.
+// Many submitters, one committer: a lock-free queue, and a place to sleep.
 //
 // Invariant: requests come out in the order of their push. A push costs one compare-and-swap, and a
-// wake-up only if the committer sleeps: it says so before it looks at the stack for the last time,
+// wake-up only if the committer sleeps: it says so before it looks at the queue for the last time,
 // and a pusher looks for that after its push (both sequentially consistent), so none is missed.
 //
-// Thread rule: push() and wake() from any thread; take() and wait() by the one consumer.
+// Thread rule: push() and wake() from any thread; take_all() and wait() by the one consumer.
 #pragma once
 
 #include <atomic>
@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "kyro/base/mpsc_queue.h"
 #include "kyro/storage/write_request.h"
 
 namespace kyro {
@@ -19,27 +20,12 @@ namespace kyro {
 class RequestQueue {
  public:
   void push(WriteRequest* request) {
-    WriteRequest* head = head_.load(std::memory_order_relaxed);
-    do {
-      request->next_ = head;
-    } while (!head_.compare_exchange_weak(head, request, std::memory_order_seq_cst,
-                                          std::memory_order_relaxed));
+    queue_.push(request);
     if (sleeping_.load(std::memory_order_seq_cst)) wake();
   }
 
-  // Everything pushed so far, oldest first, linked by next(); null if there is nothing.
-  [[nodiscard]] WriteRequest* take() {
-    WriteRequest* newest_first = head_.exchange(nullptr, std::memory_order_acquire);
-    WriteRequest* oldest_first = nullptr;
-    while (newest_first != nullptr) {
-      WriteRequest* rest = newest_first->next_;
-      newest_first->next_ = oldest_first;
-      oldest_first = newest_first;
-      newest_first = rest;
-    }
-    return oldest_first;
-  }
-  [[nodiscard]] static WriteRequest* next(const WriteRequest* request) { return request->next_; }
+  // Everything pushed so far, oldest first, linked by next_queued; null if there is nothing.
+  [[nodiscard]] WriteRequest* take_all() { return queue_.take_all(); }
 
   void wake() {
     const std::lock_guard lock(mutex_);
@@ -51,7 +37,7 @@ class RequestQueue {
   void wait(uint64_t timeout_ns) {
     std::unique_lock lock(mutex_);
     sleeping_.store(true, std::memory_order_seq_cst);
-    if (head_.load(std::memory_order_seq_cst) == nullptr) {
+    if (queue_.empty()) {
       const auto ready = [this] { return woken_; };
       if (timeout_ns == 0) {
         condition_.wait(lock, ready);
@@ -64,7 +50,7 @@ class RequestQueue {
   }
 
  private:
-  std::atomic<WriteRequest*> head_{nullptr};
+  MpscQueue<WriteRequest> queue_;
   std::atomic<bool> sleeping_{false};
   std::mutex mutex_;
   std::condition_variable condition_;

@@ -59,10 +59,7 @@ class WriteRequest {
   bool existed = false;   // wants_current: a live version was there before
   bool is_stale = false;  // wants_current: a flush has passed `base`; resolve again and resubmit
 
- private:
-  friend class Committer;
-  friend class RequestQueue;
-  WriteRequest* next_ = nullptr;
+  WriteRequest* next_queued = nullptr;  // the committer's
 };
 
 }  // namespace kyro
