@@ -103,8 +103,10 @@ $(BUILD)/test/catch2:
 	scripts/install-test-deps.sh $(CXX)
 	@touch $@
 
+# Not with detect_stack_use_after_return: g++ 12 aligns its stand-in frames to 32 bytes only, and
+# objects of a cache line's alignment then trip UBSan.
 asan:
-	ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 \
+	ASAN_OPTIONS=strict_string_checks=1 \
 	  $(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined run-tests
 
 tsan:
