@@ -3,9 +3,11 @@
 
 #include <linux/ioprio.h>
 #include <pthread.h>
-#include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <thread>
 
 namespace kyro {
 
@@ -14,12 +16,20 @@ inline void name_this_thread(const char* name) {
   pthread_setname_np(pthread_self(), name);
 }
 
-// This thread runs and reads only when nobody else wants to. Where the system refuses, it runs as
-// before: priorities are a courtesy, not a promise.
-inline void make_this_thread_idle() {
-  const sched_param none{};
-  pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
-  syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+// Runs work() on a thread of its own that yields to every other that wants to run or read, and
+// waits for it. The thread exists only as long as the work: on a busy machine one of such priority
+// may not run for a second, not even to die, and until it does a killed process keeps its locks and
+// ports. Where the system refuses, the work runs at normal priority: a courtesy, not a promise.
+template <class Work>
+void run_yielding(const char* name, Work work) {
+  std::thread worker([&] {
+    constexpr int kLowest = 19;
+    name_this_thread(name);
+    setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLowest);
+    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+    work();
+  });
+  worker.join();
 }
 
 }  // namespace kyro

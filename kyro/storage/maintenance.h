@@ -1,5 +1,5 @@
 // The two background threads: the flusher, which turns frozen deltas into runs and is the only one
-// to change which runs there are, and the merger, which makes merged files at idle priority.
+// to change which runs there are, and the merger, which makes merged files at the lowest priority.
 //
 // Invariants:
 //   - deltas are flushed in order, oldest first, and only when synced in the log (the committer
@@ -297,23 +297,24 @@ class Maintenance final : public FlushScheduler {
 
   // ---- merger ----
 
+  static constexpr char kMergeThread[] = "kyro-merge";
+
   void run_merger() {
-    name_this_thread("kyro-merge");
-    make_this_thread_idle();
+    name_this_thread("kyro-merger");
     std::unique_lock lock(mutex_);
     while (!stopping_.load(std::memory_order_relaxed)) {
       if (!jobs_.empty()) {
         const Job job = std::move(jobs_.front());
         jobs_.erase(jobs_.begin());
         lock.unlock();
-        job(Status());
+        run_yielding(kMergeThread, [&] { job(Status()); });
         lock.lock();
         continue;
       }
       if (!rebuilds_.empty()) {
         const uint64_t id = rebuilds_.front();
         lock.unlock();
-        rebuild_one(id);
+        run_yielding(kMergeThread, [&] { rebuild_one(id); });
         lock.lock();
         rebuilds_.erase(rebuilds_.begin());
         continue;
@@ -339,7 +340,8 @@ class Maintenance final : public FlushScheduler {
     const View view = state_.copy_view();
     const MergeChoice choice = choose_merge(view.runs, state_.options.merge_fan_in);
     if (choice.empty()) return false;
-    const Status status = merge_range(view, choice);
+    Status status;
+    run_yielding(kMergeThread, [&] { status = merge_range(view, choice); });
     if (!status.ok() && status.code() != Code::kBusy) {
       log_event(LogLevel::kWarn, "merge_failed", {{"reason", status.to_string()}});
     }
