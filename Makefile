@@ -80,7 +80,7 @@ run: all
 # Everything: unit, property and end-to-end tests. The last ones drive the built binary.
 test: run-tests
 
-unit: FILTER := "~[e2e]"
+unit: FILTER := "~[e2e]~[.]"
 unit: run-tests
 
 e2e: FILTER := "[e2e]"
