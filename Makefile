@@ -46,8 +46,8 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all run test unit e2e run-tests test-program asan tsan fuzz bench-index bench-http lint headers format \
-        clean help FORCE
+.PHONY: all run test unit e2e run-tests test-program asan tsan fuzz bench-build bench-index \
+        bench-http lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
 
@@ -86,7 +86,7 @@ unit: run-tests
 e2e: FILTER := "[e2e]"
 e2e: run-tests
 
-run-tests: $(BUILD)/test/kyro_tests all
+run-tests: $(BUILD)/test/kyro_tests all $(BUILD)/bench/http_bench
 	KYRO_BINARY=$(abspath $(BUILD))/kyrodb $(BUILD)/test/kyro_tests $(FILTER) $(ARGS)
 
 test-program: $(BUILD)/test/kyro_tests
@@ -126,13 +126,16 @@ $(BUILD)/fuzz/%: test/fuzz/%.cpp
 
 # --- Benchmarks ----------------------------------------------------------------------------------
 
+BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(sort $(wildcard bench/*.cpp)))
+bench-build: $(BENCHES)
+
 # absl's containers are compared with where they are installed (Debian: libabsl-dev).
 ABSL := absl_btree absl_flat_hash_map absl_hash
 bench-index: $(BUILD)/bench/index_bench
 	$< $(ARGS)
 
-# Reads over HTTP beside nginx and a bare epoll responder, where wrk is installed.
-bench-http: all $(BUILD)/bench/epoll_responder
+# The server beside a bare epoll responder, nginx, Redis and memcached, where they are installed.
+bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
 
 $(BUILD)/bench/%: bench/%.cpp $(BUILD)/flags $(BUILD)/identity
@@ -168,7 +171,8 @@ help:
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'
-	@echo 'make bench-http    reads over HTTP beside nginx and a bare epoll responder (needs wrk)'
+	@echo 'make bench-http    the server beside bare epoll, nginx, Redis and memcached'
+	@echo 'make bench-build   build all benchmarks'
 	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'
 	@echo 'make headers       compile every header alone'
 	@echo 'make format        format all C++ files in place'
