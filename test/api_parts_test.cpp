@@ -85,10 +85,10 @@ HttpRequest request_with(const std::string& headers, std::string_view host) {
 TEST_CASE("A token is asked for everywhere but at the probes, and compared whole") {
   const EpochPin pin;
   AccessControl access({.guard_against_pages = false, .protect_metrics = false});
-  access.set_token("secret");
+  access.set_tokens({"secret", ""});
   using Verdict = AccessControl::Verdict;
   const auto verdict = [&](const std::string& field) {
-    return access.check(request_with(field, "example.com"), false, false);
+    return access.check(request_with(field, "example.com"), {});
   };
   CHECK(verdict("Authorization: Bearer secret\r\n") == Verdict::kAllowed);
   CHECK(verdict("authorization: bearer  secret\r\n") == Verdict::kAllowed);
@@ -100,9 +100,47 @@ TEST_CASE("A token is asked for everywhere but at the probes, and compared whole
     INFO(bad);
     CHECK(verdict(bad) == Verdict::kNeedsToken);
   }
-  CHECK(access.check(request_with("", "x"), true, false) == Verdict::kAllowed);
-  access.set_token("other");
+  CHECK(access.check(request_with("", "x"), {.is_probe = true}) == Verdict::kAllowed);
+  access.set_tokens({"other", ""});
   CHECK(verdict("Authorization: Bearer secret\r\n") == Verdict::kNeedsToken);
+}
+
+TEST_CASE("The read token reads, is refused everywhere else, and opens protected metrics") {
+  const EpochPin pin;
+  using Verdict = AccessControl::Verdict;
+  using Need = AccessControl::Need;
+  AccessControl access({.guard_against_pages = false, .protect_metrics = true});
+  access.set_tokens({"full", "read-only"});
+  const auto check = [&](const char* token, Need need) {
+    return access.check(request_with("Authorization: Bearer " + std::string(token) + "\r\n", "x"),
+                        need);
+  };
+  const Need metrics{.is_probe = true, .is_metrics = true, .is_read = true};
+  for (const Need need : {Need{}, Need{.is_read = true}, metrics}) {
+    CHECK(check("full", need) == Verdict::kAllowed);
+    CHECK(check("read-only", need) == (need.is_read ? Verdict::kAllowed : Verdict::kMayOnlyRead));
+    CHECK(check("", need) == Verdict::kNeedsToken);
+  }
+  access.set_tokens({"full", ""});
+  CHECK(check("read-only", {.is_read = true}) == Verdict::kNeedsToken);
+  CHECK(check("", {.is_read = true}) == Verdict::kNeedsToken);
+}
+
+TEST_CASE("What the read token may do are the methods that change nothing, on no admin route") {
+  for (const RouteInfo& info : kRoutes) {
+    INFO(info.path);
+    const bool is_admin = info.name == "snapshot" || info.name == "compact" ||
+                          info.name == "rmi_build" || info.name == "warmup" ||
+                          info.name == "backup";
+    CHECK(is_admin_route(info.route) == is_admin);
+    for (const Method method : {Method::kGet, Method::kHead, Method::kOptions}) {
+      CHECK(is_read(info.route, method) == !is_admin);
+    }
+    for (const Method method : {Method::kPut, Method::kDelete, Method::kPatch, Method::kOther}) {
+      CHECK_FALSE(is_read(info.route, method));
+    }
+    CHECK(is_read(info.route, Method::kPost) == (info.name == "mget"));
+  }
 }
 
 TEST_CASE("Without a token nothing that a web page can send is allowed") {
@@ -111,18 +149,18 @@ TEST_CASE("Without a token nothing that a web page can send is allowed") {
   using Verdict = AccessControl::Verdict;
   for (const char* host : {"localhost", "LOCALHOST:80", "127.0.0.1", "127.1.2.3:3030", "[::1]:1"}) {
     INFO(host);
-    CHECK(access.check(request_with("", host), true, false) == Verdict::kAllowed);
-    CHECK(access.check(request_with("Origin: http://localhost\r\n", host), true, false) ==
+    CHECK(access.check(request_with("", host), {.is_probe = true}) == Verdict::kAllowed);
+    CHECK(access.check(request_with("Origin: http://localhost\r\n", host), {.is_probe = true}) ==
           Verdict::kForbidden);
   }
   for (const char* host : {"example.com", "128.0.0.1", "localhost.evil.com", "127.0.0.1.nip.io",
                            "[::2]", "0.0.0.0", "127.0.0", "evil.com:127"}) {
     INFO(host);
-    CHECK(access.check(request_with("", host), true, false) == Verdict::kForbidden);
+    CHECK(access.check(request_with("", host), {.is_probe = true}) == Verdict::kForbidden);
   }
   HttpRequest local = request_with("", "example.com");
   local.is_unix = true;
-  CHECK(access.check(local, false, false) == Verdict::kAllowed);
+  CHECK(access.check(local, {}) == Verdict::kAllowed);
 }
 
 TEST_CASE("Metrics text has help, type, cumulative buckets, sum and count") {

@@ -275,6 +275,45 @@ TEST_CASE("bad numbers, units and words are refused with a sentence that names t
   CHECK(refusal({"--max-value-bytes=2GiB"}).find("--max-value-bytes must be") == 0);
 }
 
+TEST_CASE("rates are whole numbers with a burst, a second's worth if none is given") {
+  const auto rate = [](std::string_view text) {
+    const RateLimit parsed_rate = parsed({"--rate-data", text}).rate_data;
+    return std::to_string(parsed_rate.per_second) + ":" + std::to_string(parsed_rate.burst);
+  };
+  CHECK(rate("100") == "100:100");
+  CHECK(rate("1:1") == "1:1");
+  CHECK(rate("5:1000000") == "5:1000000");
+  CHECK(rate("off") == "0:0");
+  CHECK(rate("0") == "0:0");
+  CHECK(parsed({}).rate_admin.per_second == 0);
+  CHECK(parsed({}, {{"KYRODB_RATE_ADMIN", "2:3"}}).rate_admin.burst == 3);
+  for (const std::string_view text : {"", ":", "1:", ":1", "1:0", "0:1", "-1", "1.5", "1:2:3", "01",
+                                      "1000001", "1:1000001", "1 ", "one"}) {
+    INFO(text);
+    CHECK(
+        refusal({"--rate-admin", text})
+            .starts_with("--rate-admin must be RPS or RPS:BURST, whole numbers from 1 to 1000000"));
+  }
+}
+
+TEST_CASE("the mode of the socket is octal permission bits") {
+  CHECK(parsed({}).unix_socket_mode == 0600);
+  CHECK(parsed({"--unix-socket-mode", "660"}).unix_socket_mode == 0660);
+  CHECK(parsed({"--unix-socket-mode=0777"}).unix_socket_mode == 0777);
+  CHECK(parsed({"--unix-socket-mode=0"}).unix_socket_mode == 0);
+  for (const std::string_view text : {"", "8", "0o600", "1777", "-1", "600 ", "0x1ff", "rw"}) {
+    INFO(text);
+    CHECK(refusal({"--unix-socket-mode", text}).find("octal") != std::string::npos);
+  }
+}
+
+TEST_CASE("a read token needs a token beside it") {
+  CHECK(refusal({"--read-token-file", "r"}).starts_with("--read-token-file needs "));
+  CHECK(parsed({"--read-token-file", "r", "--auth-token", "t"}).read_token_file == "r");
+  CHECK(parsed({"--read-token-file", "r", "--auth-token-file", "f"}).read_token_file == "r");
+  CHECK(parsed({"--request-log"}).request_log);
+}
+
 TEST_CASE("a bad environment variable is refused by its own name") {
   CHECK(refusal({}, {{"KYRODB_THREADS", "many"}}) ==
         "KYRODB_THREADS (the flag --threads) must be a whole number from 0 to 1024, not \"many\"");

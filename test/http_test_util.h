@@ -109,8 +109,8 @@ class TestHandler final : public Handler {
     x.respond_error(404, "not_found", "No such thing.");
   }
 
-  void on_response(uint16_t route, int status, uint64_t) override {
-    note([&](TestHandler& h) { ++h.responses[{route, status}]; });
+  void on_response(const Answered& answered) override {
+    note([&](TestHandler& h) { ++h.responses[{answered.route, answered.status}]; });
   }
   void on_rejected(RejectReason reason) override {
     note([&](TestHandler& h) { ++h.rejected[reason]; });

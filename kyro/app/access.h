@@ -1,11 +1,12 @@
 // Who may speak to the server: a bearer token, or, without one, only programs on this machine.
 //
-// With a token, every route but the probes needs "Authorization: Bearer <token>"; the comparison
-// takes the same time wherever the difference lies. Without a token on loopback, a request that a
-// web page could have caused (an Origin field, or a Host that is not this machine: DNS rebinding)
-// is refused. Connections over the Unix socket are not reachable for web pages.
+// With a token, every route but the probes needs "Authorization: Bearer <token>". A second token
+// may only read. What is given is always compared with both, and in a time that does not depend on
+// where it differs. Without a token on loopback, a request that a web page could have caused (an
+// Origin field, or a Host that is not this machine: DNS rebinding) is refused. Connections over the
+// Unix socket are not reachable for web pages.
 //
-// Thread rule: set_token() from the main thread at any time (SIGHUP); check() from any thread.
+// Thread rule: set_tokens() from the main thread at any time (SIGHUP); check() from any thread.
 // Ownership: retired tokens are freed when no reader can see them (epoch.h).
 #pragma once
 
@@ -21,57 +22,79 @@
 
 namespace kyro {
 
+// Empty: there is none. Without a full token there is no read token either.
+struct Tokens {
+  std::string full;
+  std::string read;
+};
+
 class AccessControl {
  public:
-  enum class Verdict : uint8_t { kAllowed, kNeedsToken, kForbidden };
+  enum class Verdict : uint8_t { kAllowed, kNeedsToken, kMayOnlyRead, kForbidden };
 
   struct Rules {
     bool guard_against_pages = false;  // tokenless on loopback
     bool protect_metrics = false;
   };
+  // What a request asks for.
+  struct Need {
+    bool is_probe = false;  // needs no token
+    bool is_metrics = false;
+    bool is_read = false;  // the read token will do
+  };
 
   explicit AccessControl(Rules rules) : rules_(rules) {}
   AccessControl(const AccessControl&) = delete;
   AccessControl& operator=(const AccessControl&) = delete;
-  ~AccessControl() { delete token_.load(); }
+  ~AccessControl() { delete tokens_.load(); }
 
-  // Replaces the token; empty means none.
-  void set_token(const std::string& token) {
-    const auto* fresh = token.empty() ? nullptr : new std::string(token);
-    const std::string* old = token_.exchange(fresh);
-    if (old != nullptr) epoch_retire(std::unique_ptr<const std::string>(old));
+  // Replaces the tokens.
+  void set_tokens(const Tokens& tokens) {
+    KYRO_CHECK(tokens.read.empty() || !tokens.full.empty());
+    const auto* fresh = tokens.full.empty() ? nullptr : new Tokens(tokens);
+    const Tokens* old = tokens_.exchange(fresh);
+    if (old != nullptr) epoch_retire(std::unique_ptr<const Tokens>(old));
   }
-  [[nodiscard]] bool has_token() const { return token_.load(std::memory_order_acquire) != nullptr; }
+  [[nodiscard]] bool has_token() const {
+    return tokens_.load(std::memory_order_acquire) != nullptr;
+  }
 
-  // REQUIRES: the calling thread holds an EpochPin. `is_open`: the route needs no token.
-  [[nodiscard]] Verdict check(const HttpRequest& request, bool is_open, bool is_metrics) const {
-    const std::string* token = token_.load(std::memory_order_acquire);
-    if (token == nullptr) {
+  // REQUIRES: the calling thread holds an EpochPin.
+  [[nodiscard]] Verdict check(const HttpRequest& request, Need need) const {
+    const Tokens* tokens = tokens_.load(std::memory_order_acquire);
+    if (tokens == nullptr) {
       if (!rules_.guard_against_pages || request.is_unix) return Verdict::kAllowed;
       const bool is_from_page = request.header("origin").has_value();
       const bool is_rebound = !request.host.empty() && !is_loopback_authority(request.host);
       return is_from_page || is_rebound ? Verdict::kForbidden : Verdict::kAllowed;
     }
-    if (is_open && !(is_metrics && rules_.protect_metrics)) return Verdict::kAllowed;
-    return bears(request, *token) ? Verdict::kAllowed : Verdict::kNeedsToken;
+    if (need.is_probe && !(need.is_metrics && rules_.protect_metrics)) return Verdict::kAllowed;
+    const std::string_view given = given_token(request);
+    const bool is_full = equals_in_constant_time(given, tokens->full);
+    const bool is_read = equals_in_constant_time(given, tokens->read);
+    if (is_full) return Verdict::kAllowed;
+    if (!is_read) return Verdict::kNeedsToken;
+    return need.is_read || need.is_metrics ? Verdict::kAllowed : Verdict::kMayOnlyRead;
   }
 
  private:
-  static bool bears(const HttpRequest& request, std::string_view token) {
+  // What stands behind "Bearer"; empty if nothing does.
+  static std::string_view given_token(const HttpRequest& request) {
     const auto field = request.header("authorization");
     constexpr std::string_view kScheme = "Bearer ";
     if (!field || field->size() < kScheme.size() ||
         !iequals(field->substr(0, kScheme.size()), kScheme)) {
-      return false;
+      return {};
     }
     std::string_view given = field->substr(kScheme.size());
     while (given.starts_with(' ')) given.remove_prefix(1);
-    return equals_in_constant_time(given, token);
+    return given;
   }
 
   // Looks at every byte of `token` whatever `given` is; only the length given shows in the time.
+  // Nothing equals an empty token.
   static bool equals_in_constant_time(std::string_view given, std::string_view token) {
-    unsigned difference = given.size() == token.size() ? 0 : 1;
+    unsigned difference = given.size() == token.size() && !token.empty() ? 0 : 1;
     for (size_t i = 0; i < token.size(); ++i) {
       const char c = given.empty() ? '\0' : given[i % given.size()];
       difference |= static_cast<unsigned>(static_cast<unsigned char>(c ^ token[i]));
@@ -80,7 +103,7 @@ class AccessControl {
   }
 
   const Rules rules_;
-  std::atomic<const std::string*> token_{nullptr};
+  std::atomic<const Tokens*> tokens_{nullptr};
 };
 
 }  // namespace kyro

@@ -28,10 +28,13 @@
 #include "kyro/app/metrics.h"
 #include "kyro/app/query.h"
 #include "kyro/app/reply.h"
+#include "kyro/app/request_log.h"
 #include "kyro/app/routes.h"
+#include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/net/http_handler.h"
 #include "kyro/net/http_server.h"
+#include "kyro/net/rate_limiter.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
@@ -41,9 +44,20 @@ class Api final : public Handler {
   // Values from here on go out from where they lie, not through the output buffer.
   static constexpr size_t kSharedValueBytes = 32 * 1024;
 
-  Api(AccessControl& access, const Options& limits, unsigned reactors)
-      : access_(access), max_value_bytes_(limits.max_value_bytes), pins_(reactors) {}
+  struct Rates {
+    RateLimit data;
+    RateLimit admin;
+  };
 
+  Api(AccessControl& access, const Options& limits, Rates rates, unsigned reactors)
+      : access_(access),
+        max_value_bytes_(limits.max_value_bytes),
+        rate_data_(rates.data),
+        rate_admin_(rates.admin),
+        pins_(reactors) {}
+
+  // Before the server starts; null for none.
+  void set_request_log(RequestLog* log) { request_log_ = log; }
   // Recovery is done.
   void set_engine(Engine* engine) { engine_.store(engine, std::memory_order_release); }
   // For the number of connections in the metrics.
@@ -53,9 +67,13 @@ class Api final : public Handler {
   [[nodiscard]] HttpStats& http_stats() { return http_stats_; }
 
   void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
-  void on_round_end(unsigned reactor) override { pins_[reactor].pin.reset(); }
-  void on_response(uint16_t route, int status, uint64_t duration_ns) override {
-    http_stats_.count(route, status, duration_ns);
+  void on_round_end(unsigned reactor) override {
+    pins_[reactor].pin.reset();
+    if (request_log_ != nullptr) request_log_->end_round();
+  }
+  void on_response(const Answered& answered) override {
+    http_stats_.count(answered.route, answered.status, answered.duration_ns);
+    if (request_log_ != nullptr) request_log_->add(answered);
   }
   void on_rejected(RejectReason reason) override { http_stats_.count_rejected(reason); }
 
@@ -65,7 +83,7 @@ class Api final : public Handler {
     const RouteInfo& info = match_route(request.path, &key_text);
     x.set_route(static_cast<uint16_t>(info.route));
     x.set_max_body_bytes(kSmallBodyBytes);
-    if (!check_access(x, info) || !check_method(x, info)) return;
+    if (!check_rate(x, info) || !check_access(x, info) || !check_method(x, info)) return;
     if (info.takes_key) {
       const auto key = parse_u64(key_text);
       if (!key) return bad_key(x);
@@ -100,9 +118,27 @@ class Api final : public Handler {
 
   // ---- what is decided before the body ----
 
+  // Before the token is looked at, so that guessing it is limited too.
+  bool check_rate(Exchange& x, const RouteInfo& info) {
+    if (info.is_probe || x.request().is_unix) return true;
+    const bool is_admin = is_admin_route(info.route);
+    RateLimiter& limiter = is_admin ? rate_admin_ : rate_data_;
+    if (!limiter.is_on()) return true;
+    const uint64_t wait_secs = limiter.take(x.request().peer, monotonic_ns());
+    if (wait_secs == 0) return true;
+    (is_admin ? http_stats_.over_rate_admin : http_stats_.over_rate_data).add();
+    x.add_header("Retry-After", std::to_string(wait_secs));
+    x.respond_error(429, "too_many_requests",
+                    is_admin ? "this address asks for too much maintenance"
+                             : "this address makes too many requests");
+    return false;
+  }
+
   bool check_access(Exchange& x, const RouteInfo& info) {
-    const bool is_metrics = info.route == Route::kMetrics;
-    switch (access_.check(x.request(), info.is_probe, is_metrics)) {
+    const AccessControl::Need need{.is_probe = info.is_probe,
+                                   .is_metrics = info.route == Route::kMetrics,
+                                   .is_read = is_read(info.route, x.request().method)};
+    switch (access_.check(x.request(), need)) {
       case AccessControl::Verdict::kAllowed:
         return true;
       case AccessControl::Verdict::kForbidden:
@@ -110,6 +146,10 @@ class Api final : public Handler {
         x.respond_error(403, "forbidden",
                         "without a token only programs on this machine may ask, not web pages "
                         "(see --auth-token-file and --no-auth)");
+        return false;
+      case AccessControl::Verdict::kMayOnlyRead:
+        http_stats_.count_forbidden();
+        x.respond_error(403, "forbidden", "this token may only read");
         return false;
       case AccessControl::Verdict::kNeedsToken:
         http_stats_.count_unauthorized();
@@ -400,6 +440,9 @@ class Api final : public Handler {
 
   AccessControl& access_;
   const uint64_t max_value_bytes_;
+  RequestLog* request_log_ = nullptr;
+  RateLimiter rate_data_;
+  RateLimiter rate_admin_;
   std::atomic<Engine*> engine_{nullptr};
   std::atomic<const HttpServer*> server_{nullptr};
   std::atomic<bool> draining_{false};

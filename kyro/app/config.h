@@ -187,6 +187,40 @@ inline Refusal set_fsync(const Option& option, std::string_view text, Options* e
   return {};
 }
 
+// RPS or RPS:BURST; "off" or 0 for none.
+inline Refusal set_rate(std::string_view text, RateLimit* field) {
+  if (text == "off" || text == "0") {
+    *field = RateLimit{};
+    return {};
+  }
+  const size_t colon = std::min(text.find(':'), text.size());
+  const auto rate = parse_u64(text.substr(0, colon));
+  const auto burst = colon == text.size() ? rate : parse_u64(text.substr(colon + 1));
+  const auto is_good = [](const std::optional<uint64_t>& n) {
+    return n && *n >= 1 && *n <= RateLimit::kMax;
+  };
+  if (!is_good(rate) || !is_good(burst)) {
+    return std::string("must be RPS or RPS:BURST, whole numbers from 1 to ")
+        .append(std::to_string(RateLimit::kMax))
+        .append(", or off, not ")
+        .append(quoted(text));
+  }
+  *field = RateLimit{static_cast<uint32_t>(*rate), static_cast<uint32_t>(*burst)};
+  return {};
+}
+
+inline Refusal set_mode(std::string_view text, Mode field) {
+  constexpr uint32_t kAllBits = 0777;
+  uint32_t bits = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bits, 8);
+  if (error != std::errc() || end != text.data() + text.size() || bits > kAllBits) {
+    return std::string("must be permission bits in octal like 0600 or 660, not ")
+        .append(quoted(text));
+  }
+  *field.bits = bits;
+  return {};
+}
+
 inline Refusal set_option(const Option& option, std::string_view text, ServeConfig* config) {
   return std::visit(
       [&](auto field) -> Refusal {
@@ -203,6 +237,10 @@ inline Refusal set_option(const Option& option, std::string_view text, ServeConf
           return set_choice(option, text, field, config);
         } else if constexpr (std::is_same_v<T, Fsync>) {
           return set_fsync(option, text, &config->engine);
+        } else if constexpr (std::is_same_v<T, RateLimit*>) {
+          return set_rate(text, field);
+        } else if constexpr (std::is_same_v<T, Mode>) {
+          return set_mode(text, field);
         } else {
           return set_number(option, text, field);
         }
@@ -220,6 +258,12 @@ inline Status set_or_refuse(const Option& option, std::string_view text, bool fr
 inline Status check_together(const ServeConfig& config) {
   if (!config.auth_token.empty() && !config.auth_token_file.empty()) {
     return Status(Code::kInvalid, "--auth-token and --auth-token-file must not be given together");
+  }
+  if (!config.read_token_file.empty() && config.auth_token.empty() &&
+      config.auth_token_file.empty()) {
+    return Status(Code::kInvalid,
+                  "--read-token-file needs --auth-token-file (or --auth-token) beside it: without "
+                  "a token everyone may write");
   }
   if (config.max_inflight_bytes < config.engine.max_value_bytes) {
     return Status(Code::kInvalid,

@@ -36,6 +36,10 @@ inline std::string default_text(const Option& option) {
           return std::string(words.substr(0, words.find('|')));
         } else if constexpr (std::is_same_v<T, Fsync>) {
           return format_fsync(config.engine);
+        } else if constexpr (std::is_same_v<T, RateLimit*>) {
+          return format_rate(*field);
+        } else if constexpr (std::is_same_v<T, Mode>) {
+          return format_mode(*field.bits);
         } else {
           return option.value == "B" ? format_bytes(*field) : std::to_string(*field);
         }

@@ -16,6 +16,7 @@
 
 #include "kyro/base/limits.h"
 #include "kyro/base/log.h"
+#include "kyro/net/rate_limiter.h"
 #include "kyro/storage/options.h"
 
 namespace kyro {
@@ -27,10 +28,12 @@ struct ServeConfig {
   std::string host = "127.0.0.1";
   uint16_t port = 3030;  // 0: any free one
   std::string unix_socket;
+  uint32_t unix_socket_mode = 0600;
   uint32_t threads = 0;  // reactors; 0: as many as cores
 
   std::string auth_token;  // at most one of these two is not empty
   std::string auth_token_file;
+  std::string read_token_file;
   bool protect_metrics = false;
   bool no_auth = false;
 
@@ -45,8 +48,11 @@ struct ServeConfig {
   uint64_t idle_timeout_ms = 60000;
   uint64_t write_timeout_ms = 30000;
   uint64_t drain_secs = 10;
+  RateLimit rate_data;
+  RateLimit rate_admin;
 
   LogConfig log;
+  bool request_log = false;
 };
 
 namespace config_detail {
@@ -57,8 +63,13 @@ struct Choice {
   void (*set)(ServeConfig&, size_t);
 };
 struct Fsync {};  // always | interval:<ms> | never
+// Permission bits, in octal.
+struct Mode {
+  uint32_t* bits;
+};
 
-using Field = std::variant<std::string*, bool*, uint32_t*, uint64_t*, double*, Choice, Fsync>;
+using Field = std::variant<std::string*, bool*, uint32_t*, uint64_t*, double*, RateLimit*, Mode,
+                           Choice, Fsync>;
 
 enum class Section : uint8_t {
   kListening,
@@ -104,6 +115,9 @@ using S = Section;
 inline constexpr Option kServeOptions[] = {
     {S::kListening, "unix-socket", "PATH", own<&C::unix_socket>,
      "listen on this Unix socket too; a path that is not a socket is never replaced"},
+    {S::kListening, "unix-socket-mode", "MODE",
+     [](C& c) -> Field { return Mode{&c.unix_socket_mode}; },
+     "its permissions in octal, set before anyone can connect"},
     {S::kListening, "threads", "N", own<&C::threads>, "reactors", 0, 1024, "as many as cores"},
     {S::kListening, "max-connections", "N", own<&C::max_connections>,
      "open connections; more are answered 503 and closed", 1, 1000000},
@@ -125,6 +139,9 @@ inline constexpr Option kServeOptions[] = {
      "lines are public). Tokens travel in clear: put a TLS proxy in front, or use the Unix socket"},
     {S::kAccess, "auth-token-file", "FILE", own<&C::auth_token_file>,
      "read the token from FILE, and again on SIGHUP"},
+    {S::kAccess, "read-token-file", "FILE", own<&C::read_token_file>,
+     "a second token that may only read: GET and HEAD of data, /v1/mget, /metrics and "
+     "/build_info; anything else is answered 403. Read again on SIGHUP"},
     {S::kAccess, "protect-metrics", "", own<&C::protect_metrics>, "/metrics needs the token too"},
     {S::kAccess, "no-auth", "", own<&C::no_auth>,
      "serve without a token also beyond loopback, and to web pages"},
@@ -171,6 +188,13 @@ inline constexpr Option kServeOptions[] = {
     {S::kLimits, "max-inflight-bytes", "B", own<&C::max_inflight_bytes>,
      "request bodies together; beyond it reading pauses, then 503", 64 * kKiB, kNoBound},
 
+    {S::kLimits, "rate-data", "RPS[:BURST]", own<&C::rate_data>,
+     "requests a second that one address (IPv6: one /64) may make, and how many at once (a "
+     "second's worth if not given); more are answered 429. Probes and admin routes do not count, "
+     "nor does the Unix socket"},
+    {S::kLimits, "rate-admin", "RPS[:BURST]", own<&C::rate_admin>,
+     "the same for snapshot, compact, rmi/build, warmup and backup"},
+
     {S::kOther, "log-level", "debug|info|warn|error|off",
      [](C&) -> Field {
        return Choice{[](const C& c) { return static_cast<size_t>(c.log.level); },
@@ -181,6 +205,9 @@ inline constexpr Option kServeOptions[] = {
      [](C&) -> Field { return Choice{[](const C& c) { return size_t{c.log.json}; },
                                      [](C& c, size_t i) { c.log.json = i == 1; }}; },
      "form of the log lines"},
+    {S::kOther, "request-log", "", own<&C::request_log>,
+     "log a line for each request: route, status, bytes, time, peer; never a key or a value. "
+     "Lines are dropped, and counted, where stderr is too slow"},
 
     {S::kTuning, "rmi-target-leaf", "N", [](C& c) -> Field { return &c.engine.rmi.target_leaf; },
      "keys per bucket that the root of an index aims for",
@@ -233,6 +260,20 @@ inline std::string format_real(double value) {
   char text[32];
   const auto end = std::to_chars(text, text + sizeof text, value, std::chars_format::general, 6);
   return {text, end.ptr};
+}
+
+// "1000:2000", or "off".
+inline std::string format_rate(const RateLimit& rate) {
+  if (rate.per_second == 0) return "off";
+  return std::to_string(rate.per_second).append(":").append(std::to_string(rate.burst));
+}
+
+// "0600".
+inline std::string format_mode(uint32_t bits) {
+  std::string text = "0";
+  for (uint32_t shift = 9; shift != 0;)
+    text += static_cast<char>('0' + ((bits >> (shift -= 3)) & 7u));
+  return text;
 }
 
 inline std::string format_bound(const Option& option, double bound) {

@@ -59,9 +59,13 @@ class HttpStats {
     }
     visit(std::string_view("unauthorized"), unauthorized_.value());
     visit(std::string_view("forbidden"), forbidden_.value());
+    visit(std::string_view("rate_data"), over_rate_data.value());
+    visit(std::string_view("rate_admin"), over_rate_admin.value());
   }
 
   SubscribeStats subscribe;
+  Counter over_rate_data;
+  Counter over_rate_admin;
 
  private:
   static size_t code_index(int status) {

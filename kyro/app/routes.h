@@ -105,6 +105,25 @@ static_assert([] {
   return kRoutes[0];
 }
 
+// Work on the whole store, on request: limited by --rate-admin, and not for the read token.
+[[nodiscard]] constexpr bool is_admin_route(Route route) {
+  switch (route) {
+    case Route::kSnapshot:
+    case Route::kCompact:
+    case Route::kRmiBuild:
+    case Route::kWarmup:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether the request changes nothing and costs no more than its answer: the read token will do.
+[[nodiscard]] inline bool is_read(Route route, Method method) {
+  if (is_admin_route(route)) return false;
+  return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
+}
+
 // Whether the route answers this method (OPTIONS apart, which every route answers).
 [[nodiscard]] inline bool allows(const RouteInfo& info, Method method) {
   switch (method) {

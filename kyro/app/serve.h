@@ -4,13 +4,15 @@
 // during recovery) → open the store → serve. On SIGTERM or SIGINT: /ready turns 503, the listeners
 // close, what is under way finishes within --drain-secs, the store is closed, exit 0. A second
 // signal ends the process at once; nothing acknowledged is lost by that. SIGHUP reads the token
-// file again.
+// files again.
 #pragma once
 
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,27 +28,48 @@
 
 namespace kyro {
 
-// The token that the configuration names; empty if there is none. Trailing white space of a file is
-// not part of it. A file that is missing, or a token that is empty, is an error.
-[[nodiscard]] inline Result<std::string> load_token(const ServeConfig& config) {
-  std::string token = config.auth_token;
-  if (!config.auth_token_file.empty()) {
-    PosixFileSystem fs;
-    auto text = read_small_file(fs, config.auth_token_file, 64 * kKiB);
-    if (!text.ok())
-      return Status(Code::kInvalid, "--auth-token-file: " + text.status().to_string());
-    token = std::move(*text);
-    token.erase(token.find_last_not_of(" \t\r\n") + 1);
-    if (token.empty()) {
-      return Status(Code::kInvalid, "--auth-token-file: " + config.auth_token_file + " is empty");
+// The token in a file. Trailing white space is not part of it. A file that is missing or empty is
+// an error.
+[[nodiscard]] inline Result<std::string> read_token_file(const char* flag,
+                                                         const std::string& path) {
+  PosixFileSystem fs;
+  auto text = read_small_file(fs, path, 64 * kKiB);
+  if (!text.ok()) {
+    return Status(Code::kInvalid, std::string(flag) + ": " + text.status().to_string());
+  }
+  text->erase(text->find_last_not_of(" \t\r\n") + 1);
+  if (text->empty()) return Status(Code::kInvalid, std::string(flag) + ": " + path + " is empty");
+  return text;
+}
+
+[[nodiscard]] inline Status check_tokens(const Tokens& tokens) {
+  for (const std::string& token : {tokens.full, tokens.read}) {
+    if (!std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7F; })) {
+      return Status(Code::kInvalid, "a token must be printable ASCII without spaces");
     }
   }
-  const bool is_printable =
-      std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-  if (!is_printable) {
-    return Status(Code::kInvalid, "the token must be printable ASCII without spaces");
+  if (!tokens.read.empty() && tokens.read == tokens.full) {
+    return Status(Code::kInvalid, "--read-token-file: the two tokens must differ");
   }
-  return token;
+  return Status();
+}
+
+// Fills in the tokens of the files that the configuration names. If anything is wrong with one of
+// them, *tokens stays what it is.
+[[nodiscard]] inline Status load_tokens(const ServeConfig& config, Tokens* tokens) {
+  Tokens fresh = *tokens;
+  const auto load = [](const char* flag, const std::string& path, std::string* token) {
+    if (path.empty()) return Status();
+    auto text = read_token_file(flag, path);
+    KYRO_TRY(text);
+    *token = std::move(*text);
+    return Status();
+  };
+  KYRO_TRY(load("--auth-token-file", config.auth_token_file, &fresh.full));
+  KYRO_TRY(load("--read-token-file", config.read_token_file, &fresh.read));
+  KYRO_TRY(check_tokens(fresh));
+  *tokens = std::move(fresh);
+  return Status();
 }
 
 namespace serve_detail {
@@ -56,6 +79,7 @@ inline HttpServerConfig server_config(const ServeConfig& config) {
   server.host = config.host;
   server.port = config.port;
   server.unix_path = config.unix_socket;
+  server.unix_mode = config.unix_socket_mode;
   server.threads =
       config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
   server.connections_max = config.max_connections;
@@ -68,11 +92,25 @@ inline HttpServerConfig server_config(const ServeConfig& config) {
   return server;
 }
 
+// Every connection is a descriptor: asks the system for as many as it gives without being root.
+inline void raise_descriptor_limit(const ServeConfig& config) {
+  constexpr uint64_t kForFiles = 1024;  // runs, indexes, log segments
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (limit.rlim_cur >= config.max_connections + kForFiles) return;
+  log_event(LogLevel::kWarn, "few_descriptors",
+            {{"limit", uint64_t{limit.rlim_cur}},
+             {"max_connections", config.max_connections},
+             {"advice", "raise the limit (ulimit -n), or lower --max-connections"}});
+}
+
 inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token) {
   const bool is_public = !is_loopback_host(config.host);
   std::string access = "programs on this machine (no token)";
   if (has_token) {
-    access = "bearer token";
+    access = config.read_token_file.empty() ? "bearer token" : "bearer token, and one to read";
   } else if (config.no_auth) {
     access = "everyone who can connect (--no-auth)";
   }
@@ -94,8 +132,8 @@ inline int fail(const Status& status, int exit_code = kExitError) {
   return exit_code;
 }
 
-// Waits for the signal that ends the process; SIGHUP reloads the token meanwhile.
-inline void wait_for_end(const sigset_t& signals, const ServeConfig& config,
+// Waits for the signal that ends the process; SIGHUP reloads the tokens meanwhile.
+inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
                          AccessControl& access) {
   for (;;) {
     int number = 0;
@@ -104,11 +142,11 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config,
       log_event(LogLevel::kInfo, "stopping", {{"signal", number == SIGINT ? "INT" : "TERM"}});
       return;
     }
-    if (config.auth_token_file.empty()) continue;
-    auto token = load_token(config);
-    if (token.ok()) access.set_token(*token);
-    log_event(token.ok() ? LogLevel::kInfo : LogLevel::kError, "token_reloaded",
-              {{"outcome", token.ok() ? "ok" : token.status().to_string()}});
+    if (config.auth_token_file.empty() && config.read_token_file.empty()) continue;
+    const Status loaded = load_tokens(config, &tokens);
+    access.set_tokens(tokens);
+    log_event(loaded.ok() ? LogLevel::kInfo : LogLevel::kError, "token_reloaded",
+              {{"outcome", loaded.to_string()}});
   }
 }
 
@@ -118,17 +156,17 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config,
 [[nodiscard]] inline int serve(const ServeConfig& config) {
   using namespace serve_detail;
   log_config() = config.log;
-  auto token = load_token(config);
-  if (!token.ok()) return fail(token.status());
-  if (token->empty() && !config.no_auth && !is_loopback_host(config.host)) {
+  Tokens tokens{config.auth_token, {}};
+  if (const Status bad = load_tokens(config, &tokens); !bad.ok()) return fail(bad);
+  if (tokens.full.empty() && !config.no_auth && !is_loopback_host(config.host)) {
     return fail(Status(Code::kInvalid, "refusing to listen on " + config.host +
                                            " without a token: give --auth-token-file, or --no-auth "
                                            "if everyone who can connect may read and write"),
                 kExitUsage);
   }
-  AccessControl access({.guard_against_pages = token->empty() && !config.no_auth,
+  AccessControl access({.guard_against_pages = tokens.full.empty() && !config.no_auth,
                         .protect_metrics = config.protect_metrics});
-  access.set_token(*token);
+  access.set_tokens(tokens);
 
   // Blocked before any thread starts, so that only sigwait() sees them.
   sigset_t signals;
@@ -137,8 +175,13 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config,
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
+  raise_descriptor_limit(config);
+
+  std::optional<RequestLog> request_log;
+  if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace();
   const HttpServerConfig listen = server_config(config);
-  Api api(access, config.engine, listen.threads);
+  Api api(access, config.engine, {config.rate_data, config.rate_admin}, listen.threads);
+  if (request_log) api.set_request_log(&*request_log);
   auto server = HttpServer::start(listen, api);
   if (!server.ok()) return fail(server.status());
   api.set_server(server->get());
@@ -154,7 +197,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config,
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
 
-  wait_for_end(signals, config, access);
+  wait_for_end(signals, config, tokens, access);
   api.set_draining();
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process
   const bool in_time = (*server)->drain(config.drain_secs * 1000);

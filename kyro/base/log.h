@@ -83,10 +83,10 @@ inline const char* log_level_name(LogLevel level) {
   return kNames[static_cast<size_t>(level)];
 }
 
-inline void log_event(LogLevel level, std::string_view event,
-                      std::initializer_list<LogField> fields = {}) {
-  const LogConfig& config = log_config();
-  if (level < config.level) return;
+// Appends the line of an event.
+inline void append_log_line(std::string& line, LogLevel level, std::string_view event,
+                            std::initializer_list<LogField> fields) {
+  const bool json = log_config().json;
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   tm utc{};
@@ -95,15 +95,21 @@ inline void log_event(LogLevel level, std::string_view event,
   std::snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
                 utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
                 static_cast<int>(now.tv_nsec / 1000000));
-  std::string line;
-  if (config.json) {
+  if (json) {
     line.append("{\"ts\":\"").append(stamp).append("\",\"level\":\"");
     line.append(log_level_name(level)).append("\",\"event\":\"").append(event).append("\"");
   } else {
     line.append(stamp).append(" ").append(log_level_name(level)).append(" ").append(event);
   }
-  for (const LogField& field : fields) field.append_to(line, config.json);
-  line.append(config.json ? "}\n" : "\n");
+  for (const LogField& field : fields) field.append_to(line, json);
+  line.append(json ? "}\n" : "\n");
+}
+
+inline void log_event(LogLevel level, std::string_view event,
+                      std::initializer_list<LogField> fields = {}) {
+  if (level < log_config().level) return;
+  std::string line;
+  append_log_line(line, level, event, fields);
   // A log line that cannot be written has nowhere to be reported.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }

@@ -93,6 +93,20 @@ struct SocketAddress {
   return address;
 }
 
+// "127.0.0.1:5000" or "[::1]:5000".
+[[nodiscard]] inline std::string format_peer(const PeerAddress& peer) {
+  char text[INET6_ADDRSTRLEN] = "";
+  std::string out;
+  if (peer.is_v4()) {
+    inet_ntop(AF_INET, &peer.bytes[12], text, sizeof text);
+    out = text;
+  } else {
+    inet_ntop(AF_INET6, peer.bytes.data(), text, sizeof text);
+    out.append("[").append(text).append("]");
+  }
+  return out.append(":").append(std::to_string(peer.port));
+}
+
 // The host (without brackets or port) names this machine only: "localhost", 127.0.0.0/8 or ::1.
 [[nodiscard]] inline bool is_loopback_host(std::string_view host) {
   if (iequals(host, "localhost")) return true;

@@ -55,6 +55,8 @@ class ChunkedDecoder {
   }
 
   [[nodiscard]] const HttpError& error() const { return error_; }
+  // What is still to come of the chunk whose size has been read.
+  [[nodiscard]] uint64_t chunk_bytes_left() const { return state_ == State::kData ? left_ : 0; }
 
  private:
   enum class State : uint8_t {

@@ -268,7 +268,13 @@ inline void Connection::tell_finished() {
   if (context_.finished.empty()) return;
   const uint64_t now = context_.loop.refresh_now();
   for (const ReactorContext::Finished& answer : context_.finished) {
-    context_.handler.on_response(answer.route, answer.status, now - answer.start_ns);
+    context_.handler.on_response({.duration_ns = now - answer.start_ns,
+                                  .body_bytes = answer.body_bytes,
+                                  .peer = &peer_,
+                                  .route = answer.route,
+                                  .status = answer.status,
+                                  .method = answer.method,
+                                  .is_unix = is_unix_});
   }
   context_.finished.clear();
 }

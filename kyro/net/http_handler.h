@@ -168,18 +168,26 @@ inline void Task::run_queued() {
   bound_->run_task(this);
 }
 
+// An answer that has been handed to the socket, or failed to be. duration_ns runs from the read
+// that completed the request to the write of the answer (of a stream: of its head).
+struct Answered {
+  uint64_t duration_ns = 0;
+  uint64_t body_bytes = 0;  // 0 for a stream: nobody knows yet
+  const PeerAddress* peer = nullptr;
+  uint16_t route = kNoRoute;
+  uint16_t status = 0;
+  Method method = Method::kOther;  // kOther too where the request line was not understood
+  bool is_unix = false;
+};
+
 // The application. No call may block.
 class Handler {
  public:
   virtual ~Handler() = default;
   virtual void on_headers(Exchange& exchange) = 0;
   virtual void on_request(Exchange& exchange) = 0;
-  // Every answer, those the server made itself too (with the route if one was set). duration_ns
-  // runs from the read that completed the request to the write of the answer (of a stream: of its
-  // head).
-  virtual void on_response(uint16_t route, int status, uint64_t duration_ns) {
-    static_cast<void>(route), static_cast<void>(status), static_cast<void>(duration_ns);
-  }
+  // Every answer, those the server made itself too (with the route if one was set).
+  virtual void on_response(const Answered& answered) { static_cast<void>(answered); }
   virtual void on_rejected(RejectReason reason) { static_cast<void>(reason); }
   // Around everything a reactor does between two waits. Reactors are numbered from 0.
   virtual void on_round_begin(unsigned reactor) { static_cast<void>(reactor); }

@@ -177,6 +177,8 @@ class HttpParser {
   // Something other than empty lines has arrived.
   [[nodiscard]] bool begun(std::string_view bytes) const { return bytes.size() > line_start_; }
   [[nodiscard]] const HttpError& error() const { return error_; }
+  // Of a request that was not (yet) understood, too; kOther until its request line is.
+  [[nodiscard]] Method method() const { return method_; }
 
  private:
   enum class Phase : uint8_t { kRequestLine, kFields };
@@ -390,7 +392,7 @@ class HttpParser {
 
   HttpLimits limits_;
   Phase phase_ = Phase::kRequestLine;
-  Method method_ = Method::kGet;
+  Method method_ = Method::kOther;
   uint8_t version_minor_ = 1;
   bool has_query_ = false;
   bool has_host_ = false;

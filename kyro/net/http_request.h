@@ -31,6 +31,12 @@ enum class Method : uint8_t {
   kOther,  // a valid token that is none of the above: method_text says which
 };
 
+[[nodiscard]] constexpr const char* method_name(Method method) {
+  constexpr const char* kNames[] = {"GET",     "HEAD",  "POST",  "PUT",     "DELETE",
+                                    "OPTIONS", "PATCH", "TRACE", "CONNECT", "other"};
+  return kNames[static_cast<size_t>(method)];
+}
+
 // An address of a peer: IPv6, or IPv4 mapped into it (::ffff:a.b.c.d); all zero for a Unix socket.
 struct PeerAddress {
   std::array<uint8_t, 16> bytes{};

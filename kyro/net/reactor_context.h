@@ -105,9 +105,11 @@ struct ReactorContext {
   inline ~ReactorContext();
 
   struct Finished {
-    uint16_t route;
-    int status;
     uint64_t start_ns;
+    uint64_t body_bytes;
+    uint16_t route;
+    uint16_t status;
+    Method method;
   };
 
   ServerShared& shared;

@@ -268,6 +268,12 @@ inline size_t RequestReader::on_body(std::string_view bytes) {
       refuse(HttpError(chunked_->decoder.error()));
       return bytes.size();
     }
+    if (chunked_->decoder.chunk_bytes_left() >
+        reading_->max_body_bytes() - chunked_->bytes.size()) {
+      reject(413, "too_large", "The body is larger than allowed here.",
+             RejectReason::kBodyTooLarge);
+      return bytes.size();
+    }
     if (outcome == ChunkedDecoder::Outcome::kNeedMore) return 0;
     request_bytes = bytes.size() - rest.size();
   } else {
@@ -332,6 +338,7 @@ inline void RequestReader::reject(uint16_t status, const char* code, const char*
                                   RejectReason reason) {
   if (reading_ == nullptr) {
     context_.current->mutable_request() = HttpRequest{};
+    context_.current->mutable_request().method = parser_.method();  // HEAD gets no body here either
     context_.current->begin(&line_);
   }
   reject(reading_ != nullptr ? reading_ : context_.current, status, code, message, reason);

@@ -98,7 +98,8 @@ class ServerExchange final : public Exchange {
   std::unique_ptr<BodyStream> stream_;
   uint64_t start_ns_ = 0;
   uint64_t charged_bytes_ = 0;
-  int status_ = 0;
+  uint64_t body_bytes_ = 0;
+  uint16_t status_ = 0;
   bool queued_ = false;    // in the line
   bool done_ = false;      // in the line, the answer is in bytes_
   bool deferred_ = false;  // a task is outstanding
@@ -236,7 +237,8 @@ class AnswerLine {
     output_->append_shared(view, std::move(owner));
   }
   void finished(const ServerExchange* exchange) {
-    context_.finished.push_back({exchange->route_, exchange->status_, exchange->start_ns_});
+    context_.finished.push_back({exchange->start_ns_, exchange->body_bytes_, exchange->route_,
+                                 exchange->status_, exchange->request_.method});
   }
   void clear_out() {
     context_.out.clear();
@@ -301,7 +303,8 @@ inline void ServerExchange::release() {
 inline std::string& ServerExchange::begin_answer(ResponseHead head) {
   KYRO_CHECK(!responded_ && line_ != nullptr);
   responded_ = true;
-  status_ = head.status;
+  status_ = static_cast<uint16_t>(head.status);
+  body_bytes_ = head.length;
   if (!queued_ && line_->pending()) line_->enqueue(this);
   if (!request_.keep_alive || early_close_) closes_ = true;
   if (context_.draining && line_->is_last(this)) closes_ = true;
@@ -333,7 +336,7 @@ inline void ServerExchange::respond(int status, std::string_view content_type,
   ResponseHead head;
   head.status = status;
   head.framing = has_body ? ResponseHead::Framing::kLength : ResponseHead::Framing::kNone;
-  head.length = body.size();
+  head.length = has_body ? body.size() : 0;
   head.content_type = content_type;
   std::string& out = begin_answer(head);
   if (has_body && request_.method != Method::kHead) out.append(body);
