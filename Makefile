@@ -47,7 +47,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 # --- Product -------------------------------------------------------------------------------------
 
 .PHONY: all run test unit e2e run-tests test-program asan tsan fuzz bench-build bench-index \
-        bench-http lint headers format clean help FORCE
+        bench-engine bench-http lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
 
@@ -134,6 +134,14 @@ ABSL := absl_btree absl_flat_hash_map absl_hash
 bench-index: $(BUILD)/bench/index_bench
 	$< $(ARGS)
 
+# The engine beside those of LMDB, RocksDB and LevelDB that are installed.
+bench-engine: $(BUILD)/bench/engine_bench
+	$< $(ARGS)
+
+$(BUILD)/bench/engine_bench: bench/engine_bench.cpp $(BUILD)/flags $(BUILD)/identity
+	@mkdir -p $(@D)
+	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ $$(bench/find_engines.sh $(CXX))
+
 # The server beside a bare epoll responder, nginx, Redis and memcached, where they are installed.
 bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
@@ -171,6 +179,7 @@ help:
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'
+	@echo 'make bench-engine  the engine beside LMDB, RocksDB and LevelDB'
 	@echo 'make bench-http    the server beside bare epoll, nginx, Redis and memcached'
 	@echo 'make bench-build   build all benchmarks'
 	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'
