@@ -25,18 +25,14 @@ constexpr const char* kHelp =
     "Commands:\n"
     "  serve [FLAGS] [HOST PORT]   serve a data directory (default 127.0.0.1 3030)\n"
     "  verify DIR [--json]         check a data directory that is not in use\n"
+    "  backup DIR DEST             copy one that is not in use; servers make their own backups\n"
+    "  restore BACKUP DIR          make a data directory out of a backup\n"
     "  ctl COMMAND                 the client; the same as kyrodbctl COMMAND\n"
     "  help [COMMAND]              this text, or a command's\n"
     "\n"
     "  --version, --help\n"
     "\n"
     "Exit codes: 0 ok, 1 error, 2 usage\n";
-
-constexpr const char* kVerifyHelp =
-    "Usage: kyrodb verify DIR [--json]\n"
-    "\n"
-    "Reads everything in a data directory that no server uses: manifest, runs, indexes, log.\n"
-    "Changes nothing. Exit 0 if it is clean, 1 if it is damaged.\n";
 
 int usage_error(const std::string& message) {
   std::fprintf(stderr, "kyrodb: %s (see: kyrodb --help)\n", message.c_str());
@@ -53,33 +49,14 @@ int run_serve(Words words) {
   return kyro::serve(*config);
 }
 
-int run_verify(Words words) {
-  std::string dir;
-  bool as_json = false;
-  for (const std::string_view word : words) {
-    if (word == "--json") {
-      as_json = true;
-    } else if (word == "--help") {
-      std::fputs(kVerifyHelp, stdout);
-      return kyro::kExitOk;
-    } else if (word.starts_with("--") || !dir.empty()) {
-      return usage_error("verify takes one directory and --json, not " + std::string(word));
-    } else {
-      dir = word;
-    }
-  }
-  if (dir.empty()) return usage_error("verify needs a directory");
-  return kyro::verify_tool(dir, as_json);
-}
-
 int run_help(Words words) {
   const std::string_view topic = words.empty() ? "" : words[0];
   if (topic == "serve") {
     std::fputs(kyro::serve_help().c_str(), stdout);
   } else if (topic == "ctl") {
     std::fputs(kyro::ctl_help().c_str(), stdout);
-  } else if (topic == "verify") {
-    std::fputs(kVerifyHelp, stdout);
+  } else if (const kyro::Tool* tool = kyro::find_tool(topic)) {
+    kyro::tools_detail::print_help(*tool);
   } else if (topic.empty() || topic == "help") {
     std::fputs(kHelp, stdout);
   } else {
@@ -97,7 +74,7 @@ int run(std::string_view program, Words words) {
   const std::string_view command = words[0];
   const Words rest = words.subspan(1);
   if (command == "serve") return run_serve(rest);
-  if (command == "verify") return run_verify(rest);
+  if (const kyro::Tool* tool = kyro::find_tool(command)) return kyro::run_tool(*tool, rest);
   if (command == "ctl") return kyro::run_ctl(rest);
   if (command == "help" || command == "--help" || command == "-h") return run_help(rest);
   if (command == "--version") {

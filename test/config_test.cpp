@@ -138,6 +138,7 @@ TEST_CASE("the other flags set their fields too") {
                                      "--max-inflight-bytes=100K",
                                      "--reserve-bytes=0",
                                      "--index-memory=huge",
+                                     "--backup-dir=/b",
                                      "--max-connections=5",
                                      "--max-connections-per-ip=2",
                                      "--header-timeout-ms=1",
@@ -158,6 +159,7 @@ TEST_CASE("the other flags set their fields too") {
   CHECK(config.max_inflight_bytes == 100 * kKiB);
   CHECK(config.engine.reserve_bytes == 0);
   CHECK(config.engine.huge_index);
+  CHECK(config.backup_dir == "/b");
   CHECK(config.max_connections == 5);
   CHECK(config.max_connections_per_ip == 2);
   CHECK(config.header_timeout_ms == 1);

@@ -121,7 +121,7 @@ TEST_CASE("Words that make no sense are exit 2 with a hint", "[e2e]") {
   check_fails(run_kyrodb({"serve", "127.0.0.1", "65536"}), 2, "PORT");
   check_fails(run_kyrodb({"serve", "127.0.0.1", "1", "2"}), 2, "unexpected argument");
   check_fails(run_kyrodb({"verify"}), 2, "needs a directory");
-  check_fails(run_kyrodb({"verify", "a", "b"}), 2, "one directory");
+  check_fails(run_kyrodb({"verify", "a", "b"}), 2, "takes DIR [--json]");
 
   check_fails(run_ctl({}), 2, "no command");
   check_fails(run_ctl({"gte", "1"}), 2, "unknown command gte");

@@ -60,6 +60,8 @@ class Api final : public Handler {
   void set_request_log(RequestLog* log) { request_log_ = log; }
   // Recovery is done.
   void set_engine(Engine* engine) { engine_.store(engine, std::memory_order_release); }
+  // Where backups go; none are made without. Before the server serves.
+  void set_backup_dir(std::string dir) { backup_dir_ = std::move(dir); }
   // For the number of connections in the metrics.
   void set_server(const HttpServer* server) { server_.store(server, std::memory_order_release); }
   void set_draining() { draining_.store(true, std::memory_order_release); }
@@ -248,6 +250,8 @@ class Api final : public Handler {
         return AdminTask::start(*engine(), x, AdminTask::Kind::kRmiBuild);
       case Route::kWarmup:
         return AdminTask::start(*engine(), x, AdminTask::Kind::kWarmup);
+      case Route::kBackup:
+        return AdminTask::start_backup(*engine(), x, backup_dir_);
       case Route::kHealth:
         return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
       case Route::kReady:
@@ -443,6 +447,7 @@ class Api final : public Handler {
   RequestLog* request_log_ = nullptr;
   RateLimiter rate_data_;
   RateLimiter rate_admin_;
+  std::string backup_dir_;
   std::atomic<Engine*> engine_{nullptr};
   std::atomic<const HttpServer*> server_{nullptr};
   std::atomic<bool> draining_{false};

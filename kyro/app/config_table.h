@@ -39,6 +39,7 @@ struct ServeConfig {
 
   Options engine;
   bool warm_on_start = false;
+  std::string backup_dir;  // empty: no online backups
 
   uint64_t max_inflight_bytes = 256 * kMiB;
   uint32_t max_connections = 10000;
@@ -161,6 +162,8 @@ inline constexpr Option kServeOptions[] = {
     {S::kStorage, "reserve-bytes", "B", engine<&O::reserve_bytes>,
      "disk space set aside and released when the disk is full, for deletes and flushes",
      0, 64.0 * kGiB, "none"},
+    {S::kStorage, "backup-dir", "DIR", own<&C::backup_dir>,
+     "where POST /v1/backup?name=N may write backups; without it that answers 403"},
     {S::kStorage, "index-memory", "mmap|huge",
      [](C&) -> Field { return Choice{[](const C& c) { return size_t{c.engine.huge_index}; },
                                      [](C& c, size_t i) { c.engine.huge_index = i == 1; }}; },

@@ -26,6 +26,8 @@ inline constexpr std::string_view kBytesType = "application/octet-stream";
       return 404;
     case Code::kInvalid:
       return 400;
+    case Code::kExists:
+      return 409;
     case Code::kPreconditionFailed:
       return 412;
     case Code::kTooLarge:

@@ -182,6 +182,10 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   const HttpServerConfig listen = server_config(config);
   Api api(access, config.engine, {config.rate_data, config.rate_admin}, listen.threads);
   if (request_log) api.set_request_log(&*request_log);
+  if (!config.backup_dir.empty()) {
+    if (Status made = PosixFileSystem().make_dir(config.backup_dir); !made.ok()) return fail(made);
+    api.set_backup_dir(config.backup_dir);
+  }
   auto server = HttpServer::start(listen, api);
   if (!server.ok()) return fail(server.status());
   api.set_server(server->get());

@@ -28,6 +28,7 @@ enum class Code : unsigned char {
   kReadOnly,            // the engine is latched after a failed write
   kPreconditionFailed,  // a condition on a write did not hold
   kTooLarge,            // beyond a configured limit
+  kExists,              // something of that name is there already
   kGone,                // that part of the log is no longer (or not yet) there
   kBusy,                // held by someone else, or shutting down
   kUnsupported,         // a newer format, or something this system does not do
@@ -53,6 +54,8 @@ enum class Code : unsigned char {
       return "precondition_failed";
     case Code::kTooLarge:
       return "too_large";
+    case Code::kExists:
+      return "exists";
     case Code::kGone:
       return "gone";
     case Code::kBusy:

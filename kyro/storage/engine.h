@@ -251,6 +251,20 @@ class Engine {
     maintenance_.compact(rebuild_index, std::move(done));
   }
 
+  // Makes a backup at `to` (see kyro/storage/backup.h) that holds everything acknowledged so far.
+  Status backup(const std::string& to, CopyStats* stats = nullptr) {
+    return wait_for_status([&](SnapshotDone done) {
+      maintenance_.backup(
+          to, [stats, done = std::move(done)](const Status& status, const CopyStats& result) {
+            if (stats != nullptr) *stats = result;
+            done(status);
+          });
+    });
+  }
+  void backup_async(std::string to, BackupDone done) {
+    maintenance_.backup(std::move(to), std::move(done));
+  }
+
   // Brings every page of the runs into memory.
   Status warm() {
     return wait_for_status([this](SnapshotDone done) { maintenance_.warm(std::move(done)); });

@@ -12,9 +12,10 @@
 //   - rewriting a sector does not harm bytes in it that were synced before (assumption on the
 //   medium).
 //
-// Errors: kNotFound for a missing file, kNoSpace for a full disk or quota, kBusy when the process
-// is out of descriptors or memory for now, else kIoError; the message names the call and the path.
-// Thread rule: a FileSystem and a File may be used by several threads.
+// Errors: kNotFound for a missing file, kExists for a name that is taken, kNoSpace for a full disk
+// or quota, kBusy when the process is out of descriptors or memory for now, else kIoError; the
+// message names the call and the path. Thread rule: a FileSystem and a File may be used by several
+// threads.
 #pragma once
 
 #include <chrono>
@@ -99,12 +100,24 @@ class FileSystem {
   // Ok if it is there already; the parent must exist.
   virtual Status make_dir(const std::string& dir) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
+  // A second name for the bytes of a file. kUnsupported where that cannot be (another file system,
+  // too many names): then a copy has to do.
+  virtual Status link(const std::string& from, const std::string& to) = 0;
+  // A file or an empty directory.
   virtual Status remove(const std::string& path) = 0;
   virtual Status sync_dir(const std::string& dir) = 0;
   // kBusy with the holder's pid in the message when another process (or this one) holds it.
   [[nodiscard]] virtual Result<std::unique_ptr<FileLock>> lock(const std::string& path) = 0;
   [[nodiscard]] virtual Result<uint64_t> free_bytes(const std::string& dir) = 0;
 };
+
+// The directory that holds the name of `path`, which a power cut must not take.
+[[nodiscard]] inline std::string parent_dir(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  const size_t slash = path.rfind('/');
+  if (slash == path.npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
 
 // Reads a whole small file (manifests, not data): kTooLarge beyond `bytes_max`.
 [[nodiscard]] inline Result<std::string> read_small_file(FileSystem& fs, const std::string& path,

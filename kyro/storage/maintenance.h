@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "kyro/base/thread.h"
+#include "kyro/storage/backup.h"
 #include "kyro/storage/committer.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/merge.h"
@@ -46,6 +47,7 @@ struct CompactStats {
 };
 
 using SnapshotDone = std::function<void(const Status&)>;
+using BackupDone = std::function<void(const Status&, const CopyStats&)>;
 using CompactDone = std::function<void(const Status&, const CompactStats&)>;
 
 // Runs start(done) and sleeps until done(status) has been called, on whatever thread.
@@ -100,6 +102,17 @@ class Maintenance final : public FlushScheduler {
     add_job([this, rebuild_index, done = std::move(done)](const Status& status) {
       if (status.ok()) return run_compaction(rebuild_index, done);
       done(status, {});
+    });
+  }
+
+  // Makes a backup at `to`, a directory that is not there yet.
+  void backup(std::string to, BackupDone done) {
+    add_job([this, to = std::move(to), done = std::move(done)](const Status& status) {
+      if (!status.ok()) return done(status, {});
+      const auto copied = backup_live(state_, to, stopping_);
+      log_event(copied.ok() ? LogLevel::kInfo : LogLevel::kWarn, "backup",
+                {{"to", to}, {"outcome", copied.ok() ? "ok" : copied.status().to_string()}});
+      done(copied.status(), copied.ok() ? *copied : CopyStats{});
     });
   }
 

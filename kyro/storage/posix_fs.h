@@ -30,6 +30,7 @@ namespace posix_detail {
 inline Status error(std::string_view call, const std::string& path, int number) {
   Code code = Code::kIoError;
   if (number == ENOENT) code = Code::kNotFound;
+  if (number == EEXIST) code = Code::kExists;
   if (number == ENOSPC || number == EDQUOT) code = Code::kNoSpace;
   if (number == EMFILE || number == ENFILE || number == ENOMEM) code = Code::kBusy;
   const char* text = strerrordesc_np(number);
@@ -218,8 +219,16 @@ class PosixFileSystem final : public FileSystem {
     return Status();
   }
 
+  Status link(const std::string& from, const std::string& to) override {
+    if (::link(from.c_str(), to.c_str()) == 0) return Status();
+    const bool needs_copy =
+        errno == EXDEV || errno == EPERM || errno == EMLINK || errno == EOPNOTSUPP;
+    if (needs_copy) return Status(Code::kUnsupported, "link " + from + ": not possible there");
+    return posix_detail::error("link", from, errno);
+  }
+
   Status remove(const std::string& path) override {
-    if (unlink(path.c_str()) != 0) return posix_detail::error("remove", path, errno);
+    if (::remove(path.c_str()) != 0) return posix_detail::error("remove", path, errno);
     return Status();
   }
 

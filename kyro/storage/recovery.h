@@ -17,16 +17,15 @@
 #pragma once
 
 #include <atomic>
-#include <cinttypes>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "kyro/base/random.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/run_change.h"
+#include "kyro/storage/store_copy.h"
 #include "kyro/storage/wal_reader.h"
 #include "kyro/storage/wal_writer.h"
 
@@ -44,7 +43,7 @@ class Recovery {
   // On ok the state has a view and a manifest; wal() and active() go to the committer.
   Status run() {
     KYRO_TRY(state_.fs.make_dir(state_.dir));
-    KYRO_TRY(state_.fs.sync_dir(parent_of(state_.dir)));
+    KYRO_TRY(state_.fs.sync_dir(parent_dir(state_.dir)));
     auto lock = state_.fs.lock(state_.dir + "/LOCK");
     KYRO_TRY(lock);
     state_.lock = std::move(*lock);
@@ -71,14 +70,6 @@ class Recovery {
   [[nodiscard]] std::shared_ptr<Delta> active() const { return active_; }
 
  private:
-  // The directory that holds the name of `dir`, which a power cut must not take.
-  static std::string parent_of(std::string dir) {
-    while (dir.size() > 1 && dir.ends_with('/')) dir.pop_back();
-    const size_t slash = dir.rfind('/');
-    if (slash == dir.npos) return ".";
-    return slash == 0 ? "/" : dir.substr(0, slash);
-  }
-
   // Whether `name` is `prefix`, digits, `suffix`.
   static bool is_numbered(std::string_view name, std::string_view prefix, std::string_view suffix) {
     if (name.size() <= prefix.size() + suffix.size() || !name.starts_with(prefix) ||
@@ -122,9 +113,7 @@ class Recovery {
       }
     }
     Manifest fresh;
-    char id[40];
-    std::snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, random_u64(), random_u64());
-    fresh.database_id = id;
+    fresh.database_id = new_database_id();
     const std::lock_guard guard(state_.manifest_mutex);
     return state_.commit_manifest(std::move(fresh));
   }

@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -137,8 +138,11 @@ class Run {
     return {record.value.data() - kRecordHeaderBytes, record.value.size() + kRecordHeaderBytes};
   }
 
+  // Told of bytes that have been read since it was called last.
+  using Progress = std::function<void(uint64_t bytes)>;
+
   // Reads every record: checksums, order, offsets, the whole-file checksum.
-  Status verify_records() const;
+  Status verify_records(const Progress& progress = {}) const;
   // Reads the whole index and checks that it leads to every record. REQUIRES: verify_records() ok.
   Status verify_index() const;
   Status verify() const {
@@ -238,7 +242,7 @@ inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
   return status;
 }
 
-inline Status Run::verify_records() const {
+inline Status Run::verify_records(const Progress& progress) const {
   const auto damaged = [this](uint64_t position, const char* what) {
     return Status(Code::kCorruption, name_ + " at " + std::to_string(position) + ": " + what);
   };
@@ -246,7 +250,13 @@ inline Status Run::verify_records() const {
   uint64_t records = 0;
   uint64_t previous_key = 0;
   uint32_t crc = 0;
+  constexpr uint64_t kReportBytes = 16 * kMiB;
+  uint64_t reported = position;
   for (RecordView record; position < end_position(); ++records) {
+    if (progress && position - reported >= kReportBytes) {
+      progress(position - reported);
+      reported = position;
+    }
     if (!record_at(position, &record)) return damaged(position, "a damaged record");
     const uint64_t key = record.header.key;
     if (records > 0 && key <= previous_key) return damaged(position, "keys out of order");
@@ -257,6 +267,7 @@ inline Status Run::verify_records() const {
     previous_key = key;
     position += record.header.record_bytes();
   }
+  if (progress) progress(position - reported);
   if (records != meta_.records || crc != meta_.record_crc) {
     return damaged(position, "the records are not the ones the manifest speaks of");
   }

@@ -7,6 +7,7 @@
 // Holds the lock of the directory meanwhile, so a live one is refused with kBusy.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -21,6 +22,8 @@
 namespace kyro {
 
 struct VerifyReport {
+  std::string database_id;
+  uint64_t next_offset = 0;  // as the manifest knows it
   uint64_t runs = 0;
   uint64_t run_records = 0;
   uint64_t segments = 0;
@@ -30,14 +33,17 @@ struct VerifyReport {
   std::vector<std::string> damage;
 };
 
+// Told from time to time how many of about how many bytes have been read.
+using VerifyProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_all)>;
+
 namespace verify_detail {
 
 inline void verify_run(FileSystem& fs, const std::string& dir, const RunMeta& meta,
-                       VerifyReport* report) {
+                       const Run::Progress& progress, VerifyReport* report) {
   ++report->runs;
   auto run = Run::open_data(fs, dir, meta);
   Status status = run.status();
-  if (status.ok()) status = (*run)->verify_records();
+  if (status.ok()) status = (*run)->verify_records(progress);
   if (!status.ok()) {
     report->damage.emplace_back(status.message());
     return;
@@ -98,7 +104,8 @@ inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest&
 
 // Not ok only if the directory cannot be read at all: kNotFound (no store there), kBusy (in use),
 // kIoError. Damage goes into the report.
-[[nodiscard]] inline Result<VerifyReport> verify_directory(FileSystem& fs, const std::string& dir) {
+[[nodiscard]] inline Result<VerifyReport> verify_directory(FileSystem& fs, const std::string& dir,
+                                                           const VerifyProgress& progress = {}) {
   const std::string manifest_path = dir + "/" + kManifestName;
   VerifyReport report;
   auto text = read_small_file(fs, manifest_path, kManifestBytesMax);
@@ -116,7 +123,16 @@ inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest&
     report.damage.emplace_back(manifest.status().message());
     return report;
   }
-  for (const RunMeta& meta : manifest->runs) verify_detail::verify_run(fs, dir, meta, &report);
+  report.database_id = manifest->database_id;
+  report.next_offset = manifest->next_offset;
+  uint64_t bytes_all = 0;
+  uint64_t bytes_done = 0;
+  for (const RunMeta& meta : manifest->runs) bytes_all += meta.record_bytes;
+  const Run::Progress add = [&](uint64_t bytes) {
+    bytes_done += bytes;
+    if (progress) progress(bytes_done, bytes_all);
+  };
+  for (const RunMeta& meta : manifest->runs) verify_detail::verify_run(fs, dir, meta, add, &report);
   KYRO_TRY(verify_detail::verify_log(fs, dir, *manifest, &report));
   return report;
 }

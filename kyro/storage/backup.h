@@ -1,0 +1,79 @@
+// Backups and restores: what is copied when, and under which locks (how: store_copy.h).
+//
+// A backup is a store: verify, dump and restore take it, and so would serve, but then it is no
+// backup any more. It holds all that was acknowledged before it was asked for, and exactly a prefix
+// of the log. A restored store is a new database: its id is fresh, because numbering after the
+// restored point is its own, and subscribers can tell that by the id.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "kyro/storage/engine_state.h"
+#include "kyro/storage/store_copy.h"
+#include "kyro/storage/verify.h"
+
+namespace kyro {
+
+// Of a running engine. Rotations and commits of runs wait while files are linked, not while they
+// are copied. Errors: kExists, kNoSpace, kBusy (shutting down), kIoError.
+inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
+                                     const std::atomic<bool>& cancelled) {
+  StoreCopy copy(state.fs, state.dir, to, cancelled);
+  KYRO_TRY(copy.begin());
+  uint64_t end = 0;
+  {
+    // Files go only after a commit, and a new segment holds no acknowledged record before one.
+    const std::lock_guard lock(state.manifest_mutex);
+    end = state.visible.load(std::memory_order_acquire);
+    KYRO_TRY(copy.gather(state.manifest));
+  }
+  return copy.finish(end);
+}
+
+namespace backup_detail {
+
+inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
+                                        const std::string& to, const std::string& database_id) {
+  auto text = read_small_file(fs, from + "/" + kManifestName, kManifestBytesMax);
+  if (!text.ok() && text.status().code() == Code::kNotFound) {
+    return Status(Code::kNotFound,
+                  from + ": no KyroDB store there (" + kManifestName + " is missing)");
+  }
+  KYRO_TRY(text);
+  auto lock = fs.lock(from + "/LOCK");
+  KYRO_TRY(lock);
+  text = read_small_file(fs, from + "/" + kManifestName, kManifestBytesMax);
+  KYRO_TRY(text);
+  auto manifest = decode_manifest(*text);
+  KYRO_TRY(manifest);
+  static const std::atomic<bool> kNeverCancelled{false};
+  StoreCopy copy(fs, from, to, kNeverCancelled);
+  KYRO_TRY(copy.begin());
+  KYRO_TRY(copy.gather(*manifest));
+  return copy.finish({}, database_id);
+}
+
+}  // namespace backup_detail
+
+// Of a directory that no process uses. A torn tail of its log is left out. Errors: kBusy (in use),
+// kNotFound (no store), kExists (something is at `to`), kCorruption, kNoSpace, kIoError.
+inline Result<CopyStats> backup_directory(FileSystem& fs, const std::string& from,
+                                          const std::string& to) {
+  return backup_detail::copy_directory(fs, from, to, {});
+}
+
+// Makes a store at `to` out of a backup that is sound from end to end.
+inline Result<CopyStats> restore_directory(FileSystem& fs, const std::string& backup,
+                                           const std::string& to) {
+  auto report = verify_directory(fs, backup);
+  KYRO_TRY(report);
+  if (!report->damage.empty()) {
+    return Status(Code::kCorruption, backup + ": the backup is damaged: " + report->damage[0]);
+  }
+  return backup_detail::copy_directory(fs, backup, to, new_database_id());
+}
+
+}  // namespace kyro

@@ -1,0 +1,262 @@
+// Making a second store out of the files of a first one: backups, online and offline, and restores.
+//
+//   gather()   gives every immutable file that the manifest names (runs, indexes, sealed segments)
+//   a
+//              second name in the new directory, or opens it where it has to be copied
+//   finish()   copies those, then the last segment up to a group's end, and ends it with a mark
+//              "abandoned": whoever opens the copy numbers on 2^32 higher, because the original may
+//              have given out the offsets that follow. The manifest comes last.
+//
+// Invariants:
+//   - a directory without a manifest is no store, so half a copy is never taken for one;
+//   - what the copy holds is a prefix of the original's log; no byte of the original is written;
+//   - files that share their bytes are never written again by anyone: the segment that is appended
+//     to is always copied.
+//
+// Failures: nothing of a copy that failed stays, unless the process dies; then what is left has no
+// manifest, and its name is taken (kExists) until somebody removes it.
+//
+// Thread rule: one thread; during gather() nobody may remove files of the original.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cinttypes>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/random.h"
+#include "kyro/storage/fs.h"
+#include "kyro/storage/manifest.h"
+#include "kyro/storage/wal_reader.h"
+
+namespace kyro {
+
+struct CopyStats {
+  uint64_t next_offset = 0;  // the copy holds everything below it
+  uint64_t files = 0;
+  uint64_t linked_bytes = 0;  // shared with the original
+  uint64_t copied_bytes = 0;
+};
+
+[[nodiscard]] inline std::string new_database_id() {
+  char id[40];
+  std::snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, random_u64(), random_u64());
+  return id;
+}
+
+class StoreCopy {
+ public:
+  StoreCopy(FileSystem& fs, std::string from, std::string to, const std::atomic<bool>& cancelled)
+      : fs_(fs), from_(std::move(from)), to_(std::move(to)), cancelled_(cancelled) {}
+  StoreCopy(const StoreCopy&) = delete;
+  StoreCopy& operator=(const StoreCopy&) = delete;
+  ~StoreCopy() {
+    if (is_begun_ && !is_whole_) abandon();
+  }
+
+  // Makes the new directory; kExists if there is something in it.
+  Status begin() {
+    auto names = fs_.list(to_);
+    if (names.ok() && !names->empty()) {
+      const bool is_store = std::find(names->begin(), names->end(), kManifestName) != names->end();
+      return Status(Code::kExists,
+                    to_ + (is_store ? ": there is a store in it already"
+                                    : ": not empty, and not a store (an unfinished copy?)"));
+    }
+    if (!names.ok() && names.status().code() != Code::kNotFound) return names.status();
+    KYRO_TRY(fs_.make_dir(to_));
+    is_begun_ = true;
+    return fs_.sync_dir(parent_dir(to_));
+  }
+
+  // Takes hold of all that `manifest` names and that its state needs.
+  Status gather(const Manifest& manifest) {
+    manifest_ = manifest;
+    auto& segments = manifest_.segments;
+    size_t unneeded = 0;
+    while (unneeded + 1 < segments.size() &&
+           segments[unneeded + 1].previous_end <= manifest_.flushed_offset) {
+      ++unneeded;
+    }
+    segments.erase(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(unneeded));
+    for (const RunMeta& run : manifest_.runs) {
+      KYRO_TRY(take(run_data_name(run.id)));
+      const Status indexed = take(run_index_name(run.id));
+      if (!indexed.ok() && indexed.code() != Code::kNotFound) return indexed;  // it can be rebuilt
+    }
+    if (segments.empty()) return Status();
+    for (size_t i = 0; i + 1 < segments.size(); ++i) {
+      KYRO_TRY(take(segment_name(segments[i].first_offset)));
+    }
+    auto reader =
+        SegmentReader::open(fs_, from_, segments.back().first_offset, segments.back().nonce);
+    KYRO_TRY(reader);
+    tail_ = std::move(*reader);
+    return Status();
+  }
+
+  // Completes the copy with all records below `end`; without `end`, with all the log there is.
+  // `database_id`, if given, replaces the original's.
+  Result<CopyStats> finish(std::optional<uint64_t> end, const std::string& database_id = {}) {
+    KYRO_TRY(read_tail(end));
+    KYRO_TRY(check_room());
+    for (const std::string& name : linked_) KYRO_TRY(sync_file(name));
+    for (Copied& copied : to_copy_) {
+      KYRO_TRY(copy_file(*copied.file, copied.name, copied.bytes, {}));
+    }
+    if (tail_ != nullptr) {
+      KYRO_TRY(copy_file(tail_->file(), tail_->name(), tail_->position(), end_mark()));
+    }
+    KYRO_TRY(fs_.sync_dir(to_));
+    if (!database_id.empty()) manifest_.database_id = database_id;
+    ++manifest_.generation;
+    bool renamed = false;
+    KYRO_TRY(write_file_atomically(fs_, to_, to_ + "/" + kManifestName, encode_manifest(manifest_),
+                                   &renamed));
+    is_whole_ = true;
+    stats_.files = made_.size() + 1;
+    return stats_;
+  }
+
+ private:
+  struct Copied {
+    std::string name;
+    std::unique_ptr<File> file;
+    uint64_t bytes;
+  };
+
+  // Links a file, or keeps it open to be copied: an open file stays whole whatever becomes of its
+  // name.
+  Status take(const std::string& name) {
+    const std::string path = from_ + "/" + name;
+    auto file = fs_.open(path, OpenMode::kRead);
+    KYRO_TRY(file);
+    auto bytes = (*file)->size();
+    KYRO_TRY(bytes);
+    const Status linked = fs_.link(path, to_ + "/" + name);
+    if (linked.code() == Code::kUnsupported) {
+      to_copy_.push_back({name, std::move(*file), *bytes});
+      return Status();
+    }
+    KYRO_TRY(linked);
+    made_.push_back(name);
+    linked_.push_back(name);
+    stats_.linked_bytes += *bytes;
+    return Status();
+  }
+
+  // Reads the last segment up to `end` and makes the manifest say that the log ends there.
+  Status read_tail(std::optional<uint64_t> end) {
+    if (tail_ == nullptr) {  // no log at all: the first segment will begin behind the jump
+      stats_.next_offset = manifest_.next_offset;
+      manifest_.next_offset += kOffsetJump;
+      return Status();
+    }
+    while (!end || tail_->next_offset() < *end) {
+      KYRO_TRY(check_cancelled());
+      auto step = tail_->next();
+      KYRO_TRY(step);
+      if (*step == SegmentReader::Step::kStop) break;
+    }
+    bool is_damaged = end && tail_->next_offset() < *end;
+    if (!end) {
+      auto tail = tail_->inspect_tail();
+      KYRO_TRY(tail);
+      is_damaged = tail->was_durable || tail_->next_offset() < manifest_.next_offset;
+    }
+    if (is_damaged) {
+      return Status(Code::kCorruption, tail_->name() + " at " + std::to_string(tail_->position()) +
+                                           ": a damaged group");
+    }
+    stats_.next_offset = manifest_.next_offset = tail_->next_offset();
+    return Status();
+  }
+
+  // The group that ends the copied log.
+  [[nodiscard]] std::string end_mark() const {
+    GroupHeader header{};
+    header.previous_crc = tail_->chain_crc();
+    header.nonce = tail_->header().nonce;
+    header.first_offset = header.durable = tail_->next_offset();
+    header.flags = make_group_flags(GroupKind::kAbandoned, FsyncPolicy::kAlways);
+    std::string group(kGroupHeaderBytes, '\0');
+    finish_group(&group, header);
+    return group;
+  }
+
+  // Not by trying: what is copied must not take the last bytes from the log of a live store.
+  Status check_room() {
+    uint64_t needed_bytes = kMiB;
+    for (const Copied& copied : to_copy_) needed_bytes += copied.bytes;
+    if (tail_ != nullptr) needed_bytes += tail_->position();
+    auto free_bytes = fs_.free_bytes(to_);
+    KYRO_TRY(free_bytes);
+    if (*free_bytes >= needed_bytes) return Status();
+    return Status(Code::kNoSpace, "the copy needs " + std::to_string(needed_bytes) +
+                                      " bytes of free space, " + std::to_string(*free_bytes) +
+                                      " are there");
+  }
+
+  Status sync_file(const std::string& name) {
+    KYRO_TRY(check_cancelled());
+    auto file = fs_.open(to_ + "/" + name, OpenMode::kRead);
+    KYRO_TRY(file);
+    return (*file)->sync();
+  }
+
+  Status copy_file(File& from, const std::string& name, uint64_t bytes, std::string_view behind) {
+    made_.push_back(name);
+    auto to = fs_.open(to_ + "/" + name, OpenMode::kCreate);
+    KYRO_TRY(to);
+    constexpr uint64_t kChunkBytes = 1 * kMiB;
+    std::string chunk(std::min(bytes, kChunkBytes), '\0');
+    for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
+      KYRO_TRY(check_cancelled());
+      const uint64_t wanted = std::min(kChunkBytes, bytes - at);
+      auto got = from.read_at(at, chunk.data(), wanted);
+      KYRO_TRY(got);
+      if (*got != wanted) {
+        return Status(Code::kCorruption, name + " at " + std::to_string(at + *got) +
+                                             ": shorter than it was a moment ago");
+      }
+      KYRO_TRY((*to)->write_at(at, std::string_view(chunk.data(), wanted)));
+    }
+    if (!behind.empty()) KYRO_TRY((*to)->write_at(bytes, behind));
+    KYRO_TRY((*to)->sync());
+    (*to)->drop_cache();  // nobody will read it soon
+    stats_.copied_bytes += bytes + behind.size();
+    return Status();
+  }
+
+  Status check_cancelled() const {
+    if (!cancelled_.load(std::memory_order_relaxed)) return Status();
+    return Status(Code::kBusy, "the engine is shutting down");
+  }
+
+  // Removes what was made; a failure leaves files that no manifest names.
+  void abandon() {
+    made_.insert(made_.begin(), {kManifestName, std::string(kManifestName) + ".tmp"});
+    for (const std::string& name : made_) static_cast<void>(fs_.remove(to_ + "/" + name));
+    static_cast<void>(fs_.remove(to_));
+  }
+
+  FileSystem& fs_;
+  const std::string from_;
+  const std::string to_;
+  const std::atomic<bool>& cancelled_;
+  Manifest manifest_;  // of the copy
+  std::vector<std::string> made_;
+  std::vector<std::string> linked_;
+  std::vector<Copied> to_copy_;
+  std::unique_ptr<SegmentReader> tail_;  // the segment that is being written, or was last
+  CopyStats stats_;
+  bool is_begun_ = false;
+  bool is_whole_ = false;
+};
+
+}  // namespace kyro

@@ -1,0 +1,135 @@
+// Backups over HTTP and on the command line, and what restoring them gives.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <thread>
+
+#include "test/e2e_util.h"
+
+namespace kyro::test {
+namespace {
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != text.npos;
+}
+
+void put_keys(Client& client, uint64_t begin, uint64_t end) {
+  for (uint64_t key = begin; key < end; ++key) {
+    REQUIRE(client.call("PUT", kv_path(key), "value " + std::to_string(key)).status == 201);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("An online backup under load restores to a prefix that holds all acknowledged before",
+          "[e2e]") {
+  TempDir dir;
+  ServerProcess server(dir.file("data"), {"--backup-dir", dir.file("backups")});
+  Client client(server);
+  std::atomic<uint64_t> acknowledged{0};
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    HttpClient own(server.endpoint());
+    for (uint64_t key = 0; !stop.load(); ++key) {
+      HttpResponse response;
+      const bool stored =
+          own.request("PUT", kv_path(key), "value " + std::to_string(key), &response).ok();
+      if (!stored || response.status != 201) break;
+      acknowledged.store(key + 1);
+    }
+  });
+  while (acknowledged.load() < 50) std::this_thread::yield();
+  const uint64_t before = acknowledged.load();
+  const HttpResponse answer = client.call("POST", "/v1/backup?name=first.1");
+  stop = true;
+  writer.join();
+  INFO(answer.body);
+  REQUIRE(answer.status == 200);
+  CHECK(answer.body.starts_with("{\"backup\":\"ok\",\"name\":\"first.1\",\"next_offset\":"));
+  check_error(client.call("POST", "/v1/backup?name=first.1"), 409, "exists");
+  const std::string id = client.get("/v1/offset").body;
+  REQUIRE(client.call("POST", "/v1/compact").status == 200);  // its files go, the backup's do not
+  CHECK(server.stop().exit_code == 0);
+
+  const std::string backup = dir.file("backups") + "/first.1";
+  require_verified(backup);
+  const Outcome restored = run_kyrodb({"restore", backup, dir.file("restored")});
+  INFO(restored.out << restored.err);
+  REQUIRE(restored.exit_code == 0);
+  ServerProcess again(dir.file("restored"));
+  Client reader(again);
+  uint64_t kept = 0;
+  while (reader.get(kv_path(kept)).status == 200) ++kept;
+  CHECK(kept >= before);
+  CHECK(kept <= acknowledged.load() + 1);
+  CHECK(reader.get(kv_path(kept / 2)).body == "value " + std::to_string(kept / 2));
+  CHECK(reader.next_offset() == kept + (uint64_t{1} << 32));
+  CHECK(reader.get("/v1/offset").body.substr(id.find("database")) !=
+        id.substr(id.find("database")));
+  check_error(reader.get("/v1/replay?start=" + std::to_string(kept + 5)), 410, "gone");
+  CHECK(again.stop().exit_code == 0);
+  require_verified(backup);
+}
+
+TEST_CASE("A backup needs --backup-dir, a plain name and POST", "[e2e]") {
+  {
+    Served s;
+    check_error(s.client.call("POST", "/v1/backup?name=a"), 403, "forbidden");
+  }
+  TempDir backups;
+  Served s({"--backup-dir", backups.path()});
+  put_keys(s.client, 0, 3);
+  for (const char* name : {"", ".", "..", ".hidden", "a/b", "a%2Fb", "a b", "\xC3\xA4"}) {
+    INFO("name \"" << name << "\"");
+    HttpResponse response;
+    if (contains(name, " ")) continue;  // no request at all
+    response = s.client.call("POST", std::string("/v1/backup?name=") + name);
+    CHECK(response.status == 400);
+  }
+  check_error(s.client.call("POST", "/v1/backup"), 400, "bad_name");
+  check_error(s.client.call("POST", "/v1/backup?name=" + std::string(129, 'n')), 400, "bad_name");
+  CHECK(s.client.get("/v1/backup?name=a").status == 405);
+  CHECK(std::filesystem::is_empty(backups.path()));
+  CHECK(s.client.call("POST", "/v1/backup?name=" + std::string(128, 'n')).status == 200);
+  CHECK(s.client.call("POST", "/v1/backup?name=2026-01-31_Z.v1").status == 200);
+}
+
+TEST_CASE("The offline tools refuse a live directory and name the online way", "[e2e]") {
+  TempDir dir;
+  const std::string data = dir.file("data");
+  {
+    ServerProcess server(data);
+    Client client(server);
+    put_keys(client, 0, 20);
+    const Outcome refused = run_kyrodb({"backup", data, dir.file("copy")});
+    CHECK(refused.exit_code == 1);
+    CHECK(contains(refused.err, "in use by process " + std::to_string(server.process().pid())));
+    CHECK(contains(refused.err, "POST /v1/backup?name="));
+    CHECK(!std::filesystem::exists(dir.file("copy")));
+    server.kill_hard();
+  }
+  const Outcome made = run_kyrodb({"backup", data, dir.file("copy")});
+  INFO(made.out << made.err);
+  CHECK(made.exit_code == 0);
+  CHECK(contains(made.out, "offsets below 20"));
+  const Outcome twice = run_kyrodb({"backup", data, dir.file("copy")});
+  CHECK(twice.exit_code == 1);
+  CHECK(contains(twice.err, "there is a store in it already"));
+  CHECK(run_kyrodb({"restore", dir.file("copy"), data}).exit_code == 1);
+  CHECK(run_kyrodb({"restore", dir.file("copy"), dir.file("new")}).exit_code == 0);
+  require_verified(dir.file("new"));
+  require_verified(data);
+
+  for (const char* tool : {"verify", "backup", "restore"}) {
+    for (const Args& words : {Args{"help", tool}, Args{tool, "--help"}}) {
+      const Outcome help = run_kyrodb(words);
+      CHECK(help.exit_code == 0);
+      CHECK(help.out.starts_with(std::string("Usage: kyrodb ") + tool + " "));
+    }
+    CHECK(run_kyrodb({tool}).exit_code == 2);
+    CHECK(run_kyrodb({tool, "a", "b", "c"}).exit_code == 2);
+    CHECK(run_kyrodb({tool, "--nonsense"}).exit_code == 2);
+  }
+}
+
+}  // namespace kyro::test
