@@ -12,18 +12,22 @@
 //   epoch_retire(std::unique_ptr<const View>(old));
 //
 // Why it is right. The clock is a counter. Retiring an object takes the stamp E and moves the clock
-// to E + 1. Pinning reads the clock (r), publishes r in the thread's own cache line, and then
-// fences (F_r) before the reader loads any shared pointer. Retiring fences (F_w) after the
-// unlinking and before the clock moves; collecting fences before it looks at the pins. An object is
-// deleted when every published pin is greater than its stamp. Suppose a reader did load the old
-// pointer:
-//  1. then F_r precedes F_w in the single order of fences, else it had seen the unlinking;
-//  2. so r was read before the clock moved: r <= E;
-//  3. and r was published before the collector's fence: the collector sees r, which is not greater
-//     than E, and keeps the object, or it sees a later value of that reader, which was stored with
-//     release and is loaded with acquire: everything the reader did under the pin happened before
-//     the deletion. (If the later value is a new pin, 1–3 hold for that pin by itself.)
-// A thread's first pin links its record into the list before F_r, so 3 covers that link too.
+// to E + 1. Pinning reads the clock (r) and publishes r in the thread's own cache line before the
+// reader loads any shared pointer. Retiring runs a barrier after the unlinking and before the clock
+// moves; collecting runs one before it looks at the pins. The barrier is asymmetric: the kernel
+// (membarrier) makes every running thread of the process execute a full fence, so readers need
+// none. An object is deleted when every published pin is greater than its stamp. Suppose a reader
+// did load the old pointer, and B is the point in its program where the retiring barrier fell:
+//  1. then it loaded it before B, else it had seen the unlinking;
+//  2. so r was read and published before B too: r <= E, since the clock moved after the barrier;
+//  3. and the collector, later still, sees r, which is not greater than E, and keeps the object; or
+//     it sees a later value of that reader, which was stored with release and is loaded with
+//     acquire: everything the reader did under the pin happened before the deletion. (If the later
+//     value is a new pin, 1-3 hold for that pin by itself.)
+// A thread's first pin links its record into the list before B, so 3 covers that link too. Where
+// the kernel has no membarrier, every pin fences (F_r) behind its publication and the barrier is a
+// fence (F_w): F_r precedes F_w in the single order of fences, else the reader had seen the
+// unlinking, and F_r takes the place of B.
 //
 // Invariants: a thread publishes 0 exactly while it holds no pin. Stamps grow in the order of the
 // retired list. Deleters run outside the lock and may retire or pin.
@@ -37,8 +41,11 @@
 // never freed, so their number is the largest number of threads that ever lived at once.
 #pragma once
 
+#include <linux/membarrier.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstddef>
@@ -65,6 +72,12 @@ inline constinit std::atomic<uint64_t> clock{1};
 inline constinit std::atomic<Participant*> participants{nullptr};
 inline constinit thread_local Participant* own = nullptr;
 
+inline bool register_membarrier() {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+// A pin taken before this is initialised fences, which is never wrong.
+inline const bool kHasMembarrier = register_membarrier();
+
 #if defined(__SANITIZE_THREAD__)
 #define KYRO_EPOCH_TSAN 1
 #elif defined(__has_feature)
@@ -81,7 +94,11 @@ inline void publish(Participant& self, uint64_t value) {
   self.pinned.exchange(value, std::memory_order_seq_cst);
 #else
   self.pinned.store(value, std::memory_order_release);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (kHasMembarrier) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // for the compiler only
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
 #endif
 }
 
@@ -90,6 +107,11 @@ inline void writer_fence() {
   clock.fetch_add(0, std::memory_order_seq_cst);
 #else
   std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!kHasMembarrier) return;
+  // A process forked off has to say again that it will use it.
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
+  KYRO_CHECK(register_membarrier());
+  KYRO_CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
 #endif
 }
 
