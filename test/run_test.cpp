@@ -5,63 +5,12 @@
 #include <catch2/catch.hpp>
 
 #include "kyro/storage/merge.h"
-#include "test/fault_fs.h"
-#include "test/test_util.h"
+#include "test/run_util.h"
 
 namespace kyro::test {
 namespace {
 
-struct Version {
-  bool is_put = true;
-  std::string value;
-  uint64_t offset = 0;
-  uint64_t expiry_secs = 0;
-  friend bool operator==(const Version&, const Version&) = default;
-};
-using Versions = std::map<uint64_t, Version>;
-
-class Store {
- public:
-  Store() { REQUIRE(fs.make_dir("data").ok()); }
-
-  std::shared_ptr<Run> write(const Versions& versions, uint64_t first, uint64_t end) {
-    const uint64_t id = next_id_++;
-    RunWriter writer(fs, "data", id, {});
-    REQUIRE(writer.start().ok());
-    for (const auto& [key, version] : versions) {
-      const Mutation mutation = version.is_put
-                                    ? Mutation::put(key, version.value, version.expiry_secs)
-                                    : Mutation::remove(key);
-      std::string bytes(mutation.record_bytes(), '\0');
-      encode_record(mutation, version.offset, bytes.data());
-      REQUIRE(writer.append(load<RecordHeader>(bytes.data()), bytes).ok());
-    }
-    const auto meta = writer.finish(first, end);
-    INFO(meta.status().to_string());
-    REQUIRE(meta.ok());
-    return open(*meta);
-  }
-  std::shared_ptr<Run> open(const RunMeta& meta) {
-    bool rebuilt = false;
-    auto run = Run::open(fs, "data", meta, {}, &rebuilt);
-    INFO(run.status().to_string());
-    REQUIRE(run.ok());
-    REQUIRE(!rebuilt);
-    REQUIRE((*run)->verify().ok());
-    return *run;
-  }
-  Status merge(const MergeInput& input, MergeOutput* output) {
-    const std::atomic<bool> cancelled{false};
-    return merge_to_run(fs, "data", next_id_++, {}, input, cancelled, output);
-  }
-
-  FaultFs fs;
-
- private:
-  uint64_t next_id_ = 1;
-};
-
-Versions versions_of(const Run& run) {
+Versions versions_of(const std::shared_ptr<Run>& run) {
   Versions out;
   RunCursor cursor(run);
   for (cursor.seek(0); cursor.valid(); cursor.next()) {
@@ -98,7 +47,7 @@ TEST_CASE("a run answers for exactly the records it was written with") {
     Versions versions = random_versions(random, size, size * 3, &offset);
     if (size > 1) versions[0] = versions[~uint64_t{0}] = {true, "edge", offset++, 0};
     const auto run = store.write(versions, 0, offset);
-    CHECK(versions_of(*run) == versions);
+    CHECK(versions_of(run) == versions);
     CHECK(run->meta().key_min == versions.begin()->first);
     CHECK(run->meta().key_max == versions.rbegin()->first);
     for (uint64_t key = 0; key < size * 3; ++key) {
@@ -107,7 +56,7 @@ TEST_CASE("a run answers for exactly the records it was written with") {
       REQUIRE(run->get(key, &record) ==
               (found == versions.end() ? Run::Find::kMiss : Run::Find::kHit));
       if (found != versions.end()) REQUIRE(record.value == found->second.value);
-      RunCursor cursor(*run);
+      RunCursor cursor(run);
       cursor.seek(key);
       const auto from = versions.lower_bound(key);
       REQUIRE(cursor.valid() == (from != versions.end()));
@@ -157,7 +106,7 @@ TEST_CASE("a merge keeps the newest version of each key and only the tombstones 
     INFO(merged.to_string());
     REQUIRE(merged.ok());
     REQUIRE(output.empty == expected.empty());
-    if (!output.empty) REQUIRE(versions_of(*store.open(output.meta)) == expected);
+    if (!output.empty) REQUIRE(versions_of(store.open(output.meta)) == expected);
   }
 }
 

@@ -1,15 +1,25 @@
-// Walking records in key order: over one delta, over one run, and over many of them merged.
+// Walking records in key order, up or down: over one delta, over one run, and over many of them
+// merged.
 //
 // A cursor stands on a record or at the end. The merged cursor yields each key once, with its
 // newest version that the bound allows; tombstones and expired records included, since only the
 // caller knows whether they still matter.
 //
-// Thread rule: one thread per cursor. Ownership: a cursor borrows its delta or run; the caller
-// keeps them alive (a pin, a view, a reference).
+// A delta may hold keys without a version below the bound, written since. A cursor over it stands
+// on each of them with a record of no type, so that no single step is long; the merged cursor
+// passes them on. Deltas that are merged into runs have none.
+//
+// Invariant: a walk over a run is complete or ends with a status. Upwards the records lie one
+// behind the other; downwards the index leads from each to the one before it, and their bytes must
+// touch.
+//
+// Thread rule: one thread per cursor. Ownership: a cursor holds its delta or run by reference
+// count; records are valid while the cursor is.
 #pragma once
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -19,23 +29,37 @@
 
 namespace kyro {
 
+enum class Direction : uint8_t { kUp, kDown };
+
 class RecordCursor {
  public:
   RecordCursor() = default;
   RecordCursor(const RecordCursor&) = delete;
   RecordCursor& operator=(const RecordCursor&) = delete;
   virtual ~RecordCursor() = default;
-  // Moves to the first key >= `key`.
+  // Moves to the first key >= `key`; downwards to the last key <= `key`.
   virtual void seek(uint64_t key) = 0;
+  // To the next larger key; downwards to the next smaller one. REQUIRES: valid().
   virtual void next() = 0;
-  [[nodiscard]] virtual bool valid() const = 0;
-  // Of the current record; its checksum has been verified.
-  [[nodiscard]] virtual const RecordView& record() const = 0;
+  [[nodiscard]] bool valid() const { return valid_; }
+  // The current record; its checksum has been verified.
+  [[nodiscard]] const RecordView& record() const { return record_; }
   // Not ok when the walk ended at damage rather than at the end.
-  [[nodiscard]] virtual const Status& status() const = 0;
+  [[nodiscard]] const Status& status() const { return status_; }
   // The run that damage was found in, if any.
-  [[nodiscard]] virtual const Run* run() const { return nullptr; }
+  [[nodiscard]] const Run* damaged_run() const { return damaged_run_; }
+
+ protected:
+  RecordView record_;
+  Status status_;
+  const Run* damaged_run_ = nullptr;
+  bool valid_ = false;
 };
+
+// A key of a delta that the cursor may not see, because all its versions are newer than the bound.
+[[nodiscard]] inline bool is_unseen(const RecordView& record) {
+  return record.header.meta == 0;
+}
 
 // The bytes of a record as they lie in memory, header first.
 [[nodiscard]] inline std::string_view record_bytes_of(const RecordView& record) {
@@ -45,138 +69,197 @@ class RecordCursor {
 class DeltaCursor final : public RecordCursor {
  public:
   // Sees versions below `bound`.
-  DeltaCursor(const Delta& delta, uint64_t bound) : at_(delta), bound_(bound) {}
+  DeltaCursor(std::shared_ptr<const Delta> delta, uint64_t bound,
+              Direction direction = Direction::kUp)
+      : delta_(std::move(delta)), at_(*delta_), bound_(bound), direction_(direction) {}
   void seek(uint64_t key) override {
-    at_.seek(key);
+    direction_ == Direction::kUp ? at_.seek(key) : at_.seek_floor(key);
     settle();
   }
   void next() override {
-    at_.next();
+    direction_ == Direction::kUp ? at_.next() : at_.seek_below(at_.key());
     settle();
   }
-  [[nodiscard]] bool valid() const override { return at_.valid(); }
-  [[nodiscard]] const RecordView& record() const override { return record_; }
-  [[nodiscard]] const Status& status() const override { return status_; }
 
  private:
-  // Skips keys that have no version below the bound.
   void settle() {
-    for (; at_.valid(); at_.next()) {
-      if (const char* record = at_.record(bound_)) {
-        record_ = Delta::view(record);
-        return;
-      }
+    valid_ = at_.valid();
+    if (!valid_) return;
+    if (const char* record = at_.record(bound_)) {
+      record_ = Delta::view(record);
+    } else {
+      record_ = RecordView{};
+      record_.header.key = at_.key();
     }
   }
 
+  const std::shared_ptr<const Delta> delta_;
   Delta::Iterator at_;
   const uint64_t bound_;
-  RecordView record_;
-  Status status_;
+  const Direction direction_;
 };
 
 class RunCursor final : public RecordCursor {
  public:
-  explicit RunCursor(const Run& run) : run_(run), position_(run.end_position()) {}
-  void seek(uint64_t key) override {
-    if (key <= run_.meta().key_min) {  // a walk over all of it does not depend on the index
-      position_ = run_.first_position();
-      return settle();
-    }
-    const RmiIndex::Cursor at = run_.index().lower_bound(key);
-    position_ = run_.end_position();
-    if (at.corrupt()) {
-      run_.note_index_damage();
-      return fail();
-    }
-    if (at.valid()) position_ = at.position();
-    settle();
-    if (valid() && record_.header.key < key) fail();
-  }
+  explicit RunCursor(std::shared_ptr<const Run> run, Direction direction = Direction::kUp)
+      : run_(std::move(run)), direction_(direction) {}
+  void seek(uint64_t key) override { direction_ == Direction::kUp ? seek_up(key) : seek_down(key); }
   void next() override {
-    position_ += record_.header.record_bytes();
-    settle();
+    if (direction_ == Direction::kUp) {
+      const uint64_t key = record_.header.key;
+      position_ += record_.header.record_bytes();
+      if (load_record() && record_.header.key <= key) fail();
+    } else {
+      at_->prev();
+      step_down();
+    }
   }
-  [[nodiscard]] bool valid() const override { return position_ < run_.end_position(); }
-  [[nodiscard]] const RecordView& record() const override { return record_; }
-  [[nodiscard]] const Status& status() const override { return status_; }
-  [[nodiscard]] const Run* run() const override { return &run_; }
 
  private:
-  void settle() {
-    if (valid() && !run_.record_at(position_, &record_)) fail();
+  void seek_up(uint64_t key) {
+    if (key <= run_->meta().key_min) {  // a walk over all of it does not depend on the index
+      position_ = run_->first_position();
+    } else {
+      const RmiIndex::Cursor at = run_->index().lower_bound(key);
+      if (at.corrupt() || run_->index_lost_pages()) return fail_in_index();
+      position_ = at.valid() ? at.position() : run_->end_position();
+    }
+    if (load_record() && record_.header.key < key) fail();
+  }
+
+  void seek_down(uint64_t key) {
+    at_.emplace(run_->index().floor(key));
+    if (!at_->valid()) {
+      valid_ = false;
+      if (at_->corrupt() || run_->index_lost_pages()) fail_in_index();
+      return;
+    }
+    // What follows the place must be larger than `key`: else the index leads past something.
+    position_ = at_->position();
+    if (!load_record() || record_.header.key > key) return fail();
+    position_ += record_.header.record_bytes();
+    if (load_record() && record_.header.key <= key) return fail();
+    if (status_.ok()) step_down();
+  }
+
+  // The index stands on the record before `position_`, or at the end of the walk.
+  void step_down() {
+    const uint64_t end = position_;
+    if (at_->corrupt()) return fail_in_index();
+    if (!at_->valid()) {
+      valid_ = false;
+      if (end != run_->first_position()) fail_in_index();
+      return;
+    }
+    position_ = at_->position();
+    if (!load_record()) return;
+    const bool touches = position_ + record_.header.record_bytes() == end;
+    if (!touches || record_.header.key != at_->key()) fail();
+  }
+
+  bool load_record() {
+    valid_ = position_ < run_->end_position();
+    if (valid_ && !run_->record_at(position_, &record_)) fail();
+    return valid_;
+  }
+  void fail_in_index() {
+    run_->note_index_damage();
+    fail();
   }
   void fail() {
-    status_ = Status(Code::kCorruption, run_.name() + " at " + std::to_string(position_) +
+    status_ = Status(Code::kCorruption, run_->name() + " at " + std::to_string(position_) +
                                             ": the record or its index entry is damaged");
-    position_ = run_.end_position();
+    damaged_run_ = run_.get();
+    valid_ = false;
   }
 
-  const Run& run_;
-  uint64_t position_;
-  RecordView record_;
-  Status status_;
+  const std::shared_ptr<const Run> run_;
+  const Direction direction_;
+  uint64_t position_ = 0;               // of the record
+  std::optional<RmiIndex::Cursor> at_;  // downwards: the same place in the index
 };
 
-// Merges cursors that are given newest first. A binary heap on (key, age): O(log sources) a step.
+// Merges cursors of one direction that are given newest first. A binary heap on (key, age): one
+// sift for each source that stands on the key.
 class MergedCursor final : public RecordCursor {
  public:
-  explicit MergedCursor(std::vector<std::unique_ptr<RecordCursor>> newest_first)
-      : sources_(std::move(newest_first)) {}
+  explicit MergedCursor(std::vector<std::unique_ptr<RecordCursor>> newest_first,
+                        Direction direction = Direction::kUp)
+      : sources_(std::move(newest_first)), flip_(direction == Direction::kUp ? 0 : ~uint64_t{0}) {
+    heap_.reserve(sources_.size());
+  }
 
   void seek(uint64_t key) override {
     heap_.clear();
     for (size_t i = 0; i < sources_.size(); ++i) {
-      sources_[i]->seek(key);
-      push(i);
+      RecordCursor& source = *sources_[i];
+      source.seek(key);
+      if (source.valid()) heap_.push_back({source.record().header.key ^ flip_, i});
+      if (!source.status().ok()) note_damage(source);
     }
+    for (size_t i = heap_.size() / 2; i-- > 0;) sift_down(i);
+    settle();
   }
-  // Steps every source that stands on the current key.
+
+  // Steps every source that stands on the current key; only one that has nothing to say about it
+  // by itself, since the others may.
   void next() override {
-    const uint64_t key = record().header.key;
-    while (valid() && record().header.key == key) {
-      const size_t source = pop();
-      sources_[source]->next();
-      push(source);
+    const uint64_t rank = heap_.front().rank;
+    if (is_unseen(record_)) {
+      step_front();
+    } else {
+      do {
+        step_front();
+      } while (!heap_.empty() && heap_.front().rank == rank);
     }
-  }
-  // Damage in any source ends the walk: what is behind it could be wrong.
-  [[nodiscard]] bool valid() const override { return damaged_ == nullptr && !heap_.empty(); }
-  [[nodiscard]] const RecordView& record() const override {
-    return sources_[heap_.front()]->record();
-  }
-  [[nodiscard]] const Status& status() const override {
-    static const Status kOk;
-    return damaged_ == nullptr ? kOk : damaged_->status();
-  }
-  [[nodiscard]] const Run* run() const override {
-    return damaged_ == nullptr ? nullptr : damaged_->run();
+    settle();
   }
 
  private:
-  [[nodiscard]] bool comes_after(size_t a, size_t b) const {
-    const uint64_t key_a = sources_[a]->record().header.key;
-    const uint64_t key_b = sources_[b]->record().header.key;
-    return key_a != key_b ? key_a > key_b : a > b;
-  }
-  void push(size_t source) {
-    if (!sources_[source]->status().ok()) damaged_ = sources_[source].get();
-    if (!sources_[source]->valid()) return;
-    heap_.push_back(source);
-    std::push_heap(heap_.begin(), heap_.end(),
-                   [this](size_t a, size_t b) { return comes_after(a, b); });
-  }
-  size_t pop() {
-    std::pop_heap(heap_.begin(), heap_.end(),
-                  [this](size_t a, size_t b) { return comes_after(a, b); });
-    const size_t source = heap_.back();
-    heap_.pop_back();
-    return source;
+  struct Entry {
+    uint64_t rank;  // the key, complemented for a walk downwards
+    size_t source;  // its age
+  };
+
+  [[nodiscard]] static bool comes_before(const Entry& a, const Entry& b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.source < b.source;
   }
 
-  std::vector<std::unique_ptr<RecordCursor>> sources_;
-  std::vector<size_t> heap_;  // indices of valid sources; the front has the smallest (key, age)
-  const RecordCursor* damaged_ = nullptr;
+  void step_front() {
+    RecordCursor& source = *sources_[heap_.front().source];
+    source.next();
+    if (source.valid()) {
+      heap_.front().rank = source.record().header.key ^ flip_;
+    } else {
+      if (!source.status().ok()) note_damage(source);
+      heap_.front() = heap_.back();
+      heap_.pop_back();
+    }
+    sift_down(0);
+  }
+
+  void sift_down(size_t at) {
+    for (size_t child = 2 * at + 1; child < heap_.size(); child = 2 * at + 1) {
+      if (child + 1 < heap_.size() && comes_before(heap_[child + 1], heap_[child])) ++child;
+      if (!comes_before(heap_[child], heap_[at])) return;
+      std::swap(heap_[child], heap_[at]);
+      at = child;
+    }
+  }
+
+  // Damage in any source ends the walk: what is behind it could be wrong.
+  void note_damage(const RecordCursor& source) {
+    status_ = source.status();
+    damaged_run_ = source.damaged_run();
+  }
+  void settle() {
+    valid_ = status_.ok() && !heap_.empty();
+    if (valid_) record_ = sources_[heap_.front().source]->record();
+  }
+
+  const std::vector<std::unique_ptr<RecordCursor>> sources_;
+  const uint64_t flip_;
+  std::vector<Entry> heap_;  // of the valid sources; the front comes first
 };
 
 }  // namespace kyro

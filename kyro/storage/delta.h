@@ -68,6 +68,12 @@ class Delta {
     return node == nullptr ? nullptr : newest_below(node, bound);
   }
 
+  // Fetches what find() reads first.
+  void prefetch(uint64_t key) const {
+    const Table* table = table_.load(std::memory_order_acquire);
+    __builtin_prefetch(&table->slots[hash(key) & table->mask]);
+  }
+
   // The record that find() or an iterator returned. Its checksum has not been looked at.
   [[nodiscard]] static RecordView view(const char* record) {
     RecordView out;
@@ -132,6 +138,11 @@ class Delta {
     void seek_below(uint64_t key) {
       node_ = delta_->last_below(key);
       if (node_ == delta_->head_) node_ = nullptr;
+    }
+    // The last key <= `key`.
+    void seek_floor(uint64_t key) {
+      seek(key);
+      if (node_ == nullptr || node_->key != key) seek_below(key);
     }
     void next() { node_ = node_->next[0].load(std::memory_order_acquire); }
 

@@ -28,8 +28,10 @@
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/log_reader.h"
 #include "kyro/storage/maintenance.h"
+#include "kyro/storage/multi_get.h"
 #include "kyro/storage/posix_fs.h"
 #include "kyro/storage/recovery.h"
+#include "kyro/storage/scan.h"
 
 namespace kyro {
 
@@ -175,11 +177,8 @@ class Engine {
     } else {
       state_.stats.reads_from_runs.add();
       sample_probe(**found.run, key);
-      out->run = found.run;
     }
-    out->value = found.record.value;
-    out->offset = found.record.header.offset;
-    out->expiry_secs = found.record.header.expiry_secs();
+    *out = lookup_of(found);
     return Status();
   }
 
@@ -193,29 +192,83 @@ class Engine {
     return Status();
   }
 
+  // Now, as a long read sees it. REQUIRES: the calling thread holds an EpochPin until the read is
+  // over, or until hold().
+  [[nodiscard]] Moment moment() const {
+    Moment now;
+    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+    now.view = state_.view.load(std::memory_order_acquire);
+    now.bound = now.view->bound(visible);
+    now.now_secs = state_.now_secs();
+    return now;
+  }
+
+  // Calls visit(i, lookup) for each keys[i], i ascending, until it returns false; lookup is null
+  // where there is no live value, else valid as after lookup() (in any case during the call). All
+  // of it is one moment. kCorruption at the first damaged record: the keys before it were visited.
+  template <class Visit>
+  Status multi_get(std::span<const uint64_t> keys, Visit visit) {
+    const EpochPin pin;
+    return multi_get(moment(), keys, std::move(visit));
+  }
+  template <class Visit>
+  Status multi_get(const Moment& moment, std::span<const uint64_t> keys, Visit visit) {
+    uint64_t from_delta = 0;
+    uint64_t from_runs = 0;
+    uint64_t misses = 0;
+    const Status status = MultiGet(moment).run(keys, [&](size_t i, const Found& found) {
+      if (found.source == Source::kNone || !found.record.is_live(moment.now_secs)) {
+        ++misses;
+        return visit(i, static_cast<const Lookup*>(nullptr));
+      }
+      ++(found.source == Source::kDelta ? from_delta : from_runs);
+      const Lookup lookup = lookup_of(found);
+      return visit(i, &lookup);
+    });
+    state_.stats.reads_from_delta.add(from_delta);
+    state_.stats.reads_from_runs.add(from_runs);
+    state_.stats.read_misses.add(misses);
+    return status.ok() ? status : note_damage(*moment.view, status);
+  }
+
+  // An ordered read in slices, as of now. It needs no pin once it is made.
+  [[nodiscard]] std::unique_ptr<Scan> open_scan(const ScanRange& range) const {
+    const EpochPin pin;
+    return std::make_unique<Scan>(moment(), range);
+  }
+  // Scan::advance(), with damage counted and logged.
+  template <class Visit>
+  [[nodiscard]] Result<Scan::State> advance(Scan& scan, uint64_t budget_bytes, Visit visit) {
+    auto state = scan.advance(budget_bytes, std::move(visit));
+    if (state.ok()) return state;
+    const EpochPin pin;
+    return note_damage(*state_.view.load(std::memory_order_acquire), state.status());
+  }
+
   // Calls visit(key, value, offset) for the live keys in [first, last], ascending, until it returns
   // false. All of it is one moment. The values are valid during the call.
   template <class Visit>
   Status scan(uint64_t first, uint64_t last, Visit visit) {
-    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
-    const View view = state_.copy_view();  // held by reference: a scan may be long
-    const uint64_t bound = view.bound(visible);
-    std::vector<std::unique_ptr<RecordCursor>> sources;
-    sources.push_back(std::make_unique<DeltaCursor>(*view.active, bound));
-    for (const auto& delta : view.frozen) {
-      sources.push_back(std::make_unique<DeltaCursor>(*delta, bound));
-    }
-    for (const auto& run : view.runs) sources.push_back(std::make_unique<RunCursor>(*run));
-    MergedCursor cursor(std::move(sources));
-    const uint64_t now_secs = state_.now_secs();
-    for (cursor.seek(first); cursor.valid(); cursor.next()) {
-      const RecordView& record = cursor.record();
-      if (record.header.key > last) break;
-      if (!record.is_live(now_secs)) continue;
-      if (!visit(record.header.key, record.value, record.header.offset)) break;
-    }
-    if (!cursor.status().ok()) return note_damage(view, cursor.status());
-    return Status();
+    return scan(ScanRange{first, last}, std::move(visit));
+  }
+  template <class Visit>
+  Status scan(const ScanRange& range, Visit visit) {
+    const auto scan = open_scan(range);
+    constexpr uint64_t kUnbounded = ~uint64_t{0};
+    return advance(*scan, kUnbounded,
+                   [&](const RecordView& record) {
+                     return visit(record.header.key, record.value, record.header.offset);
+                   })
+        .status();
+  }
+
+  // The live key nearest to `key` that is not larger (floor) or not smaller (ceil). Returns
+  // kNotFound where there is none; all of one moment.
+  Status floor(uint64_t key, uint64_t* found, std::string* value, uint64_t* offset = nullptr) {
+    return nearest({0, key, Direction::kDown}, found, value, offset);
+  }
+  Status ceil(uint64_t key, uint64_t* found, std::string* value, uint64_t* offset = nullptr) {
+    return nearest({key, ~uint64_t{0}, Direction::kUp}, found, value, offset);
   }
 
   // ---- the log ----
@@ -303,6 +356,23 @@ class Engine {
     if (options.merge_fan_in < 2) return invalid("merge_fan_in is below 2");
     if (options.wal_segments_max < 1) return invalid("wal_segments_max is below 1");
     return Status();
+  }
+
+  static Lookup lookup_of(const Found& found) {
+    return {found.record.value, found.record.header.offset, found.record.header.expiry_secs(),
+            found.run};
+  }
+
+  Status nearest(const ScanRange& range, uint64_t* found, std::string* value, uint64_t* offset) {
+    Status status(Code::kNotFound);
+    const Status scanned = scan(range, [&](uint64_t key, std::string_view bytes, uint64_t version) {
+      *found = key;
+      value->assign(bytes);
+      if (offset != nullptr) *offset = version;
+      status = Status();
+      return false;
+    });
+    return scanned.ok() ? status : scanned;
   }
 
   // A request whose submitter sleeps until it is done.

@@ -71,9 +71,9 @@ Status for_each_kept(MergedCursor& cursor, const MergeInput& input,
 inline MergedCursor open_sources(const MergeInput& input) {
   std::vector<std::unique_ptr<RecordCursor>> sources;
   if (input.delta != nullptr) {
-    sources.push_back(std::make_unique<DeltaCursor>(*input.delta, input.end_offset));
+    sources.push_back(std::make_unique<DeltaCursor>(input.delta, input.end_offset));
   }
-  for (const auto& run : input.runs) sources.push_back(std::make_unique<RunCursor>(*run));
+  for (const auto& run : input.runs) sources.push_back(std::make_unique<RunCursor>(run));
   return MergedCursor(std::move(sources));
 }
 
@@ -115,7 +115,7 @@ inline Status merge_to_run(FileSystem& fs, const std::string& dir, uint64_t id,
   };
   const Status status = write();
   if (output->empty) writer.abandon();
-  if (!cursor.status().ok()) output->damaged_run = cursor.run();
+  if (!cursor.status().ok()) output->damaged_run = cursor.damaged_run();
   return status;
 }
 

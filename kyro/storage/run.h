@@ -106,21 +106,40 @@ class Run {
 
   enum class Find : uint8_t { kHit, kMiss, kCorrupt };
 
+  // Where the index expects `key`, already being fetched: the first half of get(), so that the
+  // misses of several runs or keys overlap.
+  [[nodiscard]] RmiIndex::Prediction predict(uint64_t key) const {
+    const RmiIndex::Prediction prediction = index_->predict(key);
+    index_->prefetch(prediction);
+    return prediction;
+  }
+
   // The record of `key`, checksum verified.
   [[nodiscard]] Find get(uint64_t key, RecordView* out) const {
-    const FindResult found = index_->find(key);
+    return get(key, index_->predict(key), out);
+  }
+  [[nodiscard]] Find get(uint64_t key, RmiIndex::Prediction prediction, RecordView* out) const {
+    uint64_t position = 0;
+    const Find found = position_of(index_->resolve(key, prediction), &position);
+    return found == Find::kHit ? get_at(position, key, out) : found;
+  }
+
+  // What a lookup in the index means.
+  [[nodiscard]] Find position_of(const FindResult& found, uint64_t* position) const {
+    if (found.code == FindCode::kHit) [[likely]] {
+      *position = found.position;
+      return Find::kHit;
+    }
     // An index that has lost pages since it was checked may say anything; the data will show it,
     // but for a miss.
-    if (found.code == FindCode::kCorrupt || (found.code == FindCode::kMiss && index_lost_pages())) {
-      note_index_damage();
-      return Find::kCorrupt;
-    }
-    if (found.code == FindCode::kMiss) return Find::kMiss;
-    return get_at(found.position, key, out);
+    if (found.code == FindCode::kMiss && !index_lost_pages()) return Find::kMiss;
+    note_index_damage();
+    return Find::kCorrupt;
   }
 
   // The record of `key` at `position`, as an index lookup returned it.
   [[nodiscard]] Find get_at(uint64_t position, uint64_t key, RecordView* out) const {
+    prefetch(position + kCacheLineBytes);  // beside the first line, which is read at once
     if (!record_at(position, out) || out->header.key != key) return Find::kCorrupt;
     return Find::kHit;
   }
@@ -193,6 +212,8 @@ class Run {
   Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
 
  private:
+  static constexpr uint64_t kCacheLineBytes = 64;
+
   [[nodiscard]] std::string_view data_view() const {
     const auto bytes = data_->bytes();
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

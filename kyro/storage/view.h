@@ -36,6 +36,20 @@ struct View {
   }
 };
 
+// What an ordered or long read sees: all of it is as of one offset and one second.
+struct Moment {
+  const View* view = nullptr;  // pinned, or held by `keeper`
+  uint64_t bound = 0;          // offsets below it exist
+  uint64_t now_secs = 0;
+  std::shared_ptr<const View> keeper;
+
+  // Makes it last beyond the pin.
+  void hold() {
+    if (keeper == nullptr) keeper = std::make_shared<const View>(*view);
+    view = keeper.get();
+  }
+};
+
 // Where a lookup ended.
 enum class Source : uint8_t { kNone, kDelta, kRun };
 
@@ -44,6 +58,37 @@ struct Found {
   RecordView record;              // valid while the view is pinned (a run's: while it is held)
   std::shared_ptr<Run> const* run = nullptr;  // the holder of the value, if source is kRun
 };
+
+// Apart from the lookups, which should stay small.
+[[nodiscard, gnu::noinline, gnu::cold]] inline Status damaged_record(const Run& run) {
+  return Status(Code::kCorruption, run.name() + ": the record or its index entry is damaged");
+}
+
+// The newest version of `key` in the runs. All runs that may hold it predict and fetch first, so
+// that their cache misses overlap; then they answer, the newest first.
+inline Status find_in_runs(const View& view, uint64_t key, Found* found) {
+  constexpr size_t kAtOnce = 16;
+  RmiIndex::Prediction predictions[kAtOnce];
+  const std::shared_ptr<Run>* candidates[kAtOnce];
+  for (auto next = view.runs.begin(); next != view.runs.end();) {
+    size_t count = 0;
+    for (; next != view.runs.end() && count < kAtOnce; ++next) {
+      if (!(*next)->meta().may_hold(key)) continue;
+      predictions[count] = (*next)->predict(key);
+      candidates[count++] = &*next;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const Run& run = **candidates[i];
+      const Run::Find answer = run.get(key, predictions[i], &found->record);
+      if (answer == Run::Find::kMiss) continue;
+      if (answer == Run::Find::kCorrupt) return damaged_record(run);
+      found->source = Source::kRun;
+      found->run = candidates[i];
+      return Status();
+    }
+  }
+  return Status();
+}
 
 // The newest version of `key` below `bound` in the frozen deltas and runs; kCorruption if the place
 // where it should be is damaged.
@@ -55,21 +100,7 @@ inline Status find_in_base(const View& view, uint64_t key, uint64_t bound, Found
       return Status();
     }
   }
-  for (const auto& run : view.runs) {
-    if (!run->meta().may_hold(key)) continue;
-    switch (run->get(key, &found->record)) {
-      case Run::Find::kMiss:
-        continue;
-      case Run::Find::kHit:
-        found->source = Source::kRun;
-        found->run = &run;
-        return Status();
-      case Run::Find::kCorrupt:
-        return Status(Code::kCorruption,
-                      run->name() + ": the record or its index entry is damaged");
-    }
-  }
-  return Status();
+  return find_in_runs(view, key, found);
 }
 
 // The newest version of `key` below `bound` anywhere in the view.

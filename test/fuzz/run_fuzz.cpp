@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto run = Run::open(fs, "data", meta, {}, &rebuilt);
   if (!run.ok()) return 0;
   static_cast<void>((*run)->verify());
-  RunCursor cursor(**run);
+  RunCursor cursor(*run);
   uint64_t walked = 0;
   for (cursor.seek(0); cursor.valid(); cursor.next()) {
     const RecordView& record = cursor.record();
@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     KYRO_CHECK(walked <= end);
     RecordView found;
     static_cast<void>((*run)->get(record.header.key, &found));
-    RunCursor other(**run);
+    RunCursor other(*run);
     other.seek(record.header.key + 1);
   }
   return 0;

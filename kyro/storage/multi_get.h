@@ -1,0 +1,147 @@
+// Many point reads at once, with the cache misses of neighbours overlapped at every stage.
+//
+// Keys are taken in chunks. A chunk goes through the deltas, then through the runs from the newest
+// to the oldest, each asked for the keys that are still open (RmiIndex::find_batch); an entry in
+// the index settles a key, whatever the record says. Then the records are fetched ahead, verified
+// and handed out in the order of the keys.
+//
+// Thread rule: any thread; the caller keeps the view alive. Memory: one chunk on the stack.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "kyro/base/status.h"
+#include "kyro/storage/view.h"
+
+namespace kyro {
+
+class MultiGet {
+ public:
+  static constexpr size_t kChunk = 256;
+
+  explicit MultiGet(const Moment& moment) : moment_(moment) {}
+
+  // Calls visit(i, found) for the newest version of each keys[i], i ascending, until it returns
+  // false; found->source is kNone where there is none. kCorruption at the first damaged record.
+  template <class Visit>
+  Status run(std::span<const uint64_t> keys, Visit visit) {
+    for (size_t begin = 0; begin < keys.size(); begin += kChunk) {
+      const auto chunk = keys.subspan(begin, std::min(kChunk, keys.size() - begin));
+      find(chunk);
+      bool more = true;
+      KYRO_TRY(deliver(chunk, begin, visit, &more));
+      if (!more) break;
+    }
+    return Status();
+  }
+
+ private:
+  // Where the newest version of a key is: in a delta, in a run, or nowhere.
+  struct Place {
+    const char* record;               // in a delta
+    const std::shared_ptr<Run>* run;  // else in this run,
+    uint64_t position;                // here
+    bool is_corrupt;
+  };
+  static constexpr size_t kAhead = 12;
+
+  void find(std::span<const uint64_t> keys) {
+    open_count_ = keys.size();
+    for (size_t i = 0; i < keys.size(); ++i) {
+      places_[i] = Place{};
+      open_[i] = static_cast<uint16_t>(i);
+    }
+    find_in_delta(*moment_.view->active, keys);
+    for (const auto& delta : moment_.view->frozen) find_in_delta(*delta, keys);
+    for (const auto& run : moment_.view->runs) {
+      if (open_count_ == 0) break;
+      find_in_run(run, keys);
+    }
+  }
+
+  void find_in_delta(const Delta& delta, std::span<const uint64_t> keys) {
+    if (delta.empty()) return;
+    for (size_t i = 0; i < open_count_; ++i) delta.prefetch(keys[open_[i]]);
+    keep_open([&](size_t i) {
+      places_[i].record = delta.find(keys[i], moment_.bound);
+      return places_[i].record == nullptr;
+    });
+  }
+
+  void find_in_run(const std::shared_ptr<Run>& run, std::span<const uint64_t> keys) {
+    size_t asked = 0;
+    for (size_t i = 0; i < open_count_; ++i) {
+      if (run->meta().may_hold(keys[open_[i]])) asked_[asked++] = keys[open_[i]];
+    }
+    if (asked == 0) return;
+    run->index().find_batch(asked_.data(), asked, results_.data());
+    size_t next = 0;
+    keep_open([&](size_t i) {
+      if (!run->meta().may_hold(keys[i])) return true;
+      Place& place = places_[i];
+      const Run::Find answer = run->position_of(results_[next++], &place.position);
+      if (answer == Run::Find::kMiss) return true;
+      place.run = &run;
+      place.is_corrupt = answer == Run::Find::kCorrupt;
+      return false;
+    });
+  }
+
+  // Drops the open keys for which is_open(i) is false.
+  template <class IsOpen>
+  void keep_open(const IsOpen& is_open) {
+    size_t kept = 0;
+    for (size_t i = 0; i < open_count_; ++i) {
+      const uint16_t which = open_[i];
+      if (is_open(which)) open_[kept++] = which;
+    }
+    open_count_ = kept;
+  }
+
+  void prefetch(const Place& place) const {
+    if (place.record != nullptr) {
+      __builtin_prefetch(place.record);
+    } else if (place.run != nullptr) {
+      (*place.run)->prefetch(place.position);
+      (*place.run)->prefetch(place.position + 64);
+    }
+  }
+
+  template <class Visit>
+  Status deliver(std::span<const uint64_t> keys, size_t first, Visit& visit, bool* more) {
+    for (size_t i = 0; i < std::min(kAhead, keys.size()); ++i) prefetch(places_[i]);
+    for (size_t i = 0; i < keys.size() && *more; ++i) {
+      if (i + kAhead < keys.size()) prefetch(places_[i + kAhead]);
+      const Place& place = places_[i];
+      Found found;
+      if (place.record != nullptr) {
+        found.source = Source::kDelta;
+        found.record = Delta::view(place.record);
+      } else if (place.run != nullptr) {
+        const Run& run = **place.run;
+        if (place.is_corrupt ||
+            run.get_at(place.position, keys[i], &found.record) != Run::Find::kHit) {
+          return damaged_record(run);
+        }
+        found.source = Source::kRun;
+        found.run = place.run;
+      }
+      *more = visit(first + i, found);
+    }
+    return Status();
+  }
+
+  const Moment& moment_;
+  std::array<Place, kChunk> places_;
+  std::array<uint16_t, kChunk> open_;  // indices of keys without a place yet, ascending
+  size_t open_count_ = 0;
+  std::array<uint64_t, kChunk> asked_;
+  std::array<FindResult, kChunk> results_;
+};
+
+}  // namespace kyro
