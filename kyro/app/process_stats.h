@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -47,17 +48,21 @@ inline uint64_t field_of(std::string_view line, int index) {
   return std::strtoull(std::string(line.substr(0, 24)).c_str(), nullptr, 10);
 }
 
-// Seconds since 1970 at which the process began: boot time + ticks since boot.
+inline double seconds_by(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) / 1e9;
+}
+
+// Seconds since 1970 at which the process began: boot time + ticks since boot. The boot time comes
+// from the clocks: /proc/stat is hidden from a service with ProcSubset=pid.
 inline double start_time() {
   const std::string stat = read_proc("/proc/self/stat");
-  const std::string system = read_proc("/proc/stat");
   const size_t name_end = stat.rfind(") ");
-  size_t boot = system.find("\nbtime ");
-  // btime lies behind one line per core and may be out of the first page on huge machines.
-  if (name_end == std::string::npos || boot == std::string::npos) return 0;
+  if (name_end == std::string::npos) return 0;
   constexpr int kStartTimeField = 19;  // of those behind the name
   const uint64_t ticks = field_of(std::string_view(stat).substr(name_end + 2), kStartTimeField);
-  return static_cast<double>(std::strtoull(system.c_str() + boot + 7, nullptr, 10)) +
+  return seconds_by(CLOCK_REALTIME) - seconds_by(CLOCK_BOOTTIME) +
          static_cast<double>(ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));
 }
 

@@ -4,13 +4,14 @@
 // during recovery) → open the store → serve. On SIGTERM or SIGINT: /ready turns 503, the listeners
 // close, what is under way finishes within --drain-secs, the store is closed, exit 0. A second
 // signal ends the process at once; nothing acknowledged is lost by that. SIGHUP reads the token
-// files again.
+// files again. Each step is told to the service manager, if one started us.
 #pragma once
 
 #include <signal.h>
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@
 #include "kyro/app/build_info.h"
 #include "kyro/app/config.h"
 #include "kyro/app/exit_codes.h"
+#include "kyro/app/notify.h"
 #include "kyro/base/log.h"
 #include "kyro/net/http_server.h"
 #include "kyro/storage/engine.h"
@@ -132,21 +134,41 @@ inline int fail(const Status& status, int exit_code = kExitError) {
   return exit_code;
 }
 
-// Waits for the signal that ends the process; SIGHUP reloads the tokens meanwhile.
-inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
-                         AccessControl& access) {
+// SIGHUP: reads the token files again. A bad new one keeps the old token.
+inline void reload(const ServeConfig& config, Tokens& tokens, AccessControl& access) {
+  if (config.auth_token_file.empty() && config.read_token_file.empty()) return;
+  const Status loaded = load_tokens(config, &tokens);
+  access.set_tokens(tokens);
+  log_event(loaded.ok() ? LogLevel::kInfo : LogLevel::kError, "token_reloaded",
+            {{"outcome", loaded.to_string()}});
+}
+
+// The next of `signals`, while the manager's watchdog is fed as long as every reactor turns. One
+// that does not is for the manager to end.
+inline int next_signal(const sigset_t& signals, HttpServer& server, ServiceManager& manager) {
+  const uint64_t interval_ns = manager.watchdog_interval_ns();
+  const timespec interval{.tv_sec = static_cast<time_t>(interval_ns / 1'000'000'000),
+                          .tv_nsec = static_cast<long>(interval_ns % 1'000'000'000)};
   for (;;) {
-    int number = 0;
-    if (sigwait(&signals, &number) != 0) continue;
+    const int number = interval_ns == 0 ? sigwaitinfo(&signals, nullptr)
+                                        : sigtimedwait(&signals, nullptr, &interval);
+    if (number > 0) return number;
+    if (errno == EAGAIN && server.has_turned()) manager.tell("WATCHDOG=1");
+  }
+}
+
+// Waits for the signal that ends the process; SIGHUP reloads meanwhile.
+inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
+                         AccessControl& access, HttpServer& server, ServiceManager& manager) {
+  for (;;) {
+    const int number = next_signal(signals, server, manager);
     if (number != SIGHUP) {
       log_event(LogLevel::kInfo, "stopping", {{"signal", number == SIGINT ? "INT" : "TERM"}});
       return;
     }
-    if (config.auth_token_file.empty() && config.read_token_file.empty()) continue;
-    const Status loaded = load_tokens(config, &tokens);
-    access.set_tokens(tokens);
-    log_event(loaded.ok() ? LogLevel::kInfo : LogLevel::kError, "token_reloaded",
-              {{"outcome", loaded.to_string()}});
+    manager.tell_reloading();
+    reload(config, tokens, access);
+    manager.tell("READY=1");
   }
 }
 
@@ -180,6 +202,8 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   std::optional<RequestLog> request_log;
   if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace();
   const HttpServerConfig listen = server_config(config);
+  ServiceManager manager = ServiceManager::from_environment();
+  manager.tell("STATUS=replaying the log");
   Api api(access, config.engine, {config.rate_data, config.rate_admin}, listen.threads);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
@@ -200,8 +224,11 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   if (config.warm_on_start) static_cast<void>((*engine)->warm());  // only slower without
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
+  manager.tell("READY=1\nSTATUS=serving " + config.host + ":" +
+               std::to_string((*server)->bound_port()));
 
-  wait_for_end(signals, config, tokens, access);
+  wait_for_end(signals, config, std::move(tokens), access, **server, manager);
+  manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process
   const bool in_time = (*server)->drain(config.drain_secs * 1000);

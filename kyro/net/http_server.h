@@ -16,6 +16,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -57,6 +58,14 @@ class HttpServer {
   // streams are to find must have been stored before.
   void wake_streams() {
     for (const auto& reactor : reactors_) reactor->wake_streams();
+  }
+
+  // For a watchdog: whether every reactor has turned since the last call, which asks them to.
+  [[nodiscard]] bool has_turned() {
+    const bool all = std::all_of(reactors_.begin(), reactors_.end(),
+                                 [](const auto& reactor) { return reactor->has_answered(); });
+    for (const auto& reactor : reactors_) reactor->ask_alive();
+    return all;
   }
 
   void stop_accepting() {

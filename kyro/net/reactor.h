@@ -68,6 +68,12 @@ class Reactor final {
     if (context_.streams.fetch_add(0, std::memory_order_acq_rel) == 0) return;
     if (!streams_woken_.exchange(true, std::memory_order_acq_rel)) context_.loop.wake();
   }
+  // Any thread: a reactor that turns answers in its next round.
+  void ask_alive() {
+    asked_.store(true, std::memory_order_seq_cst);
+    context_.loop.wake();
+  }
+  [[nodiscard]] bool has_answered() const { return !asked_.load(std::memory_order_acquire); }
   [[nodiscard]] uint32_t load() const { return load_.load(std::memory_order_relaxed); }
   // Any thread but this: waits until this reactor accepts nothing (more), after kStopAccepting.
   void wait_until_doors_closed() const { doors_closed_.wait(false, std::memory_order_acquire); }
@@ -152,6 +158,7 @@ class Reactor final {
   Command obeyed_ = Command::kServe;
   alignas(64) std::atomic<Command> command_{Command::kServe};
   std::atomic<bool> streams_woken_{false};
+  std::atomic<bool> asked_{false};  // by ask_alive()
   std::atomic<bool> doors_closed_{false};
   std::atomic<uint32_t> load_{0};
 };
@@ -265,6 +272,7 @@ inline void Reactor::obey() {
 }
 
 inline void Reactor::work_lists() {
+  if (asked_.load(std::memory_order_relaxed)) asked_.store(false, std::memory_order_release);
   if (streams_woken_.load(std::memory_order_relaxed)) {
     streams_woken_.exchange(false, std::memory_order_acq_rel);
     working_ = context_.streaming;

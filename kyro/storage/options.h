@@ -39,7 +39,7 @@ struct Options {
 
   // Neighbouring runs are merged when at least so many of like size stand side by side.
   uint32_t merge_fan_in = 4;
-  RmiOptions rmi;
+  RmiOptions rmi = {};
   bool huge_index = false;  // hold indexes in anonymous huge pages instead of mapping them
 
   FileSystem* fs = nullptr;            // null: the operating system's; not owned

@@ -1,0 +1,45 @@
+#!/bin/bash
+# Installs BUILD ($1) below a temporary directory, builds the embedding examples against what is
+# installed there, with every compiler there is, runs them, and removes everything again.
+set -eu
+cd "$(dirname "$0")/.."
+
+build=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export DESTDIR=$scratch/root PREFIX=/opt/kyrodb
+export PKG_CONFIG_PATH=$DESTDIR$PREFIX/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$DESTDIR
+
+scripts/install.sh install "$build"
+"$DESTDIR$PREFIX/bin/kyrodb" --version
+"$DESTDIR$PREFIX/bin/kyrodbctl" --help >/dev/null
+grep -q "^ExecStart=$PREFIX/bin/kyrodb " "$DESTDIR$PREFIX/lib/systemd/system/kyrodb.service"
+
+# pkg-config itself, or what it would say.
+if command -v pkg-config >/dev/null; then
+  read -ra flags <<<"$(pkg-config --cflags --libs kyrodb)"
+else
+  echo "pkg-config is not installed: its file was not tried"
+  flags=("-I$DESTDIR$PREFIX/include" -pthread)
+fi
+
+for compiler in g++ clang++; do
+  if ! command -v "$compiler" >/dev/null; then
+    echo "$compiler is not installed: nothing was built with it"
+    continue
+  fi
+  for example in scripts/examples/embed/*.cpp; do
+    name=$(basename "$example" .cpp)
+    "$compiler" -std=c++20 -Wall -Wextra -Werror "$example" "${flags[@]}" -o "$scratch/$name"
+    echo "== $name, built with $compiler"
+    "$scratch/$name" "$scratch/data-$name-$compiler"
+  done
+done
+
+scripts/install.sh uninstall
+left=$(find "$DESTDIR$PREFIX" -mindepth 1)
+if [ -n "$left" ]; then
+  echo "uninstall left behind: $left"
+  exit 1
+fi
+echo "installed, built against, removed"
