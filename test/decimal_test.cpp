@@ -76,6 +76,22 @@ TEST_CASE("parsing reads nothing outside the text") {
   }
 }
 
+TEST_CASE("A byte that is no digit is found at every place of a number of every length") {
+  const std::string digits = "12345678901234567890";
+  for (size_t length = 1; length <= digits.size(); ++length) {
+    const std::string good = digits.substr(0, length);
+    REQUIRE(parse_u64(good).value() == std::stoull(good));
+    for (size_t place = 0; place < length; ++place) {
+      for (int byte = 0; byte < 256; ++byte) {
+        if (byte >= '0' && byte <= '9') continue;
+        std::string bad = good;
+        bad[place] = static_cast<char>(byte);
+        if (parse_u64(bad).has_value()) FAIL(length << " bytes, " << byte << " at " << place);
+      }
+    }
+  }
+}
+
 TEST_CASE("what append_decimal writes is what std::to_string writes and parses back") {
   const uint64_t seed = test::test_seed(3);
   INFO("seed " << seed);

@@ -113,6 +113,7 @@ static_assert([] {
     case Route::kSnapshot:
     case Route::kCompact:
     case Route::kRmiBuild:
+    case Route::kBackup:
     case Route::kWarmup:
       return true;
     default:
@@ -131,9 +132,9 @@ static_assert([] {
   switch (method) {
     case Method::kGet:
     case Method::kHead:
-      return info.allow.starts_with("GET");
+      return info.allow.starts_with('G');
     case Method::kPost:
-      return info.allow.starts_with("POST");
+      return info.allow.starts_with('P');
     case Method::kPut:
     case Method::kDelete:
       return info.route == Route::kKv;

@@ -14,23 +14,51 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/coding.h"
+
 namespace kyro {
 
 inline constexpr size_t kDecimalDigitsMax = 20;  // of 2^64 - 1
 
+namespace decimal_detail {
+
+// Eight characters at once, the first in the lowest byte (Langdale and Lemire, "Parsing Gigabytes
+// of JSON per Second", 2019, section 3.1.2).
+[[nodiscard]] constexpr bool are_digits(uint64_t characters) {
+  constexpr uint64_t kHigh = 0xF0F0F0F0F0F0F0F0u;
+  const uint64_t carried = (characters + 0x0606060606060606u) & kHigh;
+  return ((characters & kHigh) | (carried >> 4)) == 0x3333333333333333u;
+}
+[[nodiscard]] constexpr uint64_t value_of_digits(uint64_t characters) {
+  const uint64_t pairs = ((characters & 0x0F0F0F0F0F0F0F0Fu) * 2561) >> 8;
+  const uint64_t fours = ((pairs & 0x00FF00FF00FF00FFu) * 6553601) >> 16;
+  return ((fours & 0x0000FFFF0000FFFFu) * 42949672960001) >> 32;
+}
+
+}  // namespace decimal_detail
+
 // The number that `text` spells, all of it, or nothing.
-[[nodiscard]] constexpr std::optional<uint64_t> parse_u64(std::string_view text) {
+[[nodiscard]] inline std::optional<uint64_t> parse_u64(std::string_view text) {
   if (text.empty() || text.size() > kDecimalDigitsMax) return std::nullopt;
   if (text[0] == '0' && text.size() > 1) return std::nullopt;
+  // 19 digits cannot overflow; the twentieth may.
+  const size_t safe = text.size() < kDecimalDigitsMax ? text.size() : kDecimalDigitsMax - 1;
   uint64_t value = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    const auto digit = static_cast<uint64_t>(c - '0');
-    // 19 digits cannot overflow; the twentieth may.
-    if (value > (UINT64_MAX - digit) / 10) return std::nullopt;
+  size_t i = 0;
+  for (; safe - i >= 8; i += 8) {
+    const uint64_t digits = load_u64(text.data() + i);
+    if (!decimal_detail::are_digits(digits)) return std::nullopt;
+    value = value * 100'000'000u + decimal_detail::value_of_digits(digits);
+  }
+  for (; i < safe; ++i) {
+    const auto digit = static_cast<unsigned>(text[i] - '0');
+    if (digit > 9) return std::nullopt;
     value = value * 10 + digit;
   }
-  return value;
+  if (safe == text.size()) return value;
+  const auto last = static_cast<unsigned>(text[safe] - '0');
+  if (last > 9 || value > (UINT64_MAX - last) / 10) return std::nullopt;
+  return value * 10 + last;
 }
 
 // Writes the digits of `value` so that they end at `end` (exclusive); returns where they begin.

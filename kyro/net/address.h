@@ -109,7 +109,7 @@ struct SocketAddress {
 
 // The host (without brackets or port) names this machine only: "localhost", 127.0.0.0/8 or ::1.
 [[nodiscard]] inline bool is_loopback_host(std::string_view host) {
-  if (iequals(host, "localhost")) return true;
+  if (host == "127.0.0.1" || iequals(host, "localhost")) return true;  // nearly always the first
   const Result<SocketAddress> address = parse_ip_address(host, 0);
   return address.ok() && address.value().peer().is_loopback();
 }

@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string_view>
@@ -34,23 +35,16 @@ namespace http_detail {
 
 inline constexpr HttpError kOk{};
 
-[[nodiscard]] inline bool all_are(std::string_view text, uint8_t bits) {
-  for (const char c : text) {
-    if (!http_chars::is(c, bits)) return false;
-  }
-  return true;
-}
-
 // Every character is of the class, or part of a "%" and two hexadecimal digits.
 [[nodiscard]] inline bool is_percent_encoded(std::string_view text, uint8_t bits) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (http_chars::is(text[i], bits)) continue;
-    if (text[i] != '%' || text.size() - i < 3) return false;
-    if (!http_chars::is(text[i + 1], http_chars::kHex) ||
-        !http_chars::is(text[i + 2], http_chars::kHex)) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while ((at = http_chars::skip(at, end, bits)) != end) {
+    if (*at != '%' || end - at < 3) return false;
+    if (!http_chars::is(at[1], http_chars::kHex) || !http_chars::is(at[2], http_chars::kHex)) {
       return false;
     }
-    i += 2;
+    at += 3;
   }
   return true;
 }
@@ -84,19 +78,21 @@ inline constexpr HttpError kOk{};
 }
 
 [[nodiscard]] inline Method method_of(std::string_view text) {
+  // Lengths that the compiler knows: no call.
+  const auto is = [text]<size_t kSize>(const char(&word)[kSize]) {
+    return std::memcmp(text.data(), word, kSize - 1) == 0;
+  };
   switch (text.size()) {
     case 3:
-      return text == "GET" ? Method::kGet : text == "PUT" ? Method::kPut : Method::kOther;
+      return is("GET") ? Method::kGet : is("PUT") ? Method::kPut : Method::kOther;
     case 4:
-      return text == "HEAD" ? Method::kHead : text == "POST" ? Method::kPost : Method::kOther;
+      return is("HEAD") ? Method::kHead : is("POST") ? Method::kPost : Method::kOther;
     case 5:
-      return text == "PATCH" ? Method::kPatch : text == "TRACE" ? Method::kTrace : Method::kOther;
+      return is("PATCH") ? Method::kPatch : is("TRACE") ? Method::kTrace : Method::kOther;
     case 6:
-      return text == "DELETE" ? Method::kDelete : Method::kOther;
+      return is("DELETE") ? Method::kDelete : Method::kOther;
     case 7:
-      return text == "OPTIONS"   ? Method::kOptions
-             : text == "CONNECT" ? Method::kConnect
-                                 : Method::kOther;
+      return is("OPTIONS") ? Method::kOptions : is("CONNECT") ? Method::kConnect : Method::kOther;
     default:
       return Method::kOther;
   }
@@ -158,7 +154,7 @@ class HttpParser {
       if (*at != '\r') return fail(400, "The request head contains a control character.");
       if (scanned_ + 1 == bytes.size()) return Outcome::kNeedMore;
       if (at[1] != '\n') return fail(400, "The request head contains a bare CR.");
-      const std::string_view line = bytes.substr(line_start_, scanned_ - line_start_);
+      const std::string_view line(bytes.data() + line_start_, scanned_ - line_start_);
       const uint32_t line_start = line_start_;
       scanned_ += 2;
       line_start_ = scanned_;
@@ -188,7 +184,7 @@ class HttpParser {
     uint32_t from = 0;
     uint32_t size = 0;
     [[nodiscard]] std::string_view in(std::string_view bytes) const {
-      return bytes.substr(from, size);
+      return {bytes.data() + from, size};
     }
   };
   [[nodiscard]] static Part part_of(std::string_view line, uint32_t line_start,
@@ -215,14 +211,20 @@ class HttpParser {
   }
 
   HttpError on_request_line(std::string_view line, uint32_t line_start) {
-    const size_t first = line.find(' ');
-    if (first == std::string_view::npos || first == 0) return bad("The request line is malformed.");
-    const std::string_view method = line.substr(0, first);
-    if (!http_detail::all_are(method, http_chars::kToken)) return bad("The method is malformed.");
-    const size_t second = line.find(' ', first + 1);
-    if (second == std::string_view::npos) return bad("The request line has no HTTP version.");
-    const std::string_view target = line.substr(first + 1, second - first - 1);
-    const std::string_view version = line.substr(second + 1);
+    const char* const end = line.data() + line.size();
+    const char* const first = http_chars::skip(line.data(), end, http_chars::kToken);
+    if (first == line.data() || first == end || *first != ' ') {
+      return bad("The method is malformed.");
+    }
+    const std::string_view method(line.data(), static_cast<size_t>(first - line.data()));
+    method_ = http_detail::method_of(method);
+    // Nearly every target ends where its plain characters do.
+    const char* second = http_chars::skip(first + 1, end, http_chars::kTarget);
+    const bool is_plain = second != end && *second == ' ';
+    if (!is_plain) second = std::find(first + 1, end, ' ');
+    if (second == end) return bad("The request line has no HTTP version.");
+    const std::string_view target(first + 1, static_cast<size_t>(second - first - 1));
+    const std::string_view version(second + 1, static_cast<size_t>(end - second - 1));
     const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
     if (version.size() != 8 || version.substr(0, 5) != "HTTP/" || !is_digit(version[5]) ||
         version[6] != '.' || !is_digit(version[7])) {
@@ -230,14 +232,14 @@ class HttpParser {
     }
     if (version[5] != '1') return HttpError{505, "Only HTTP/1.0 and HTTP/1.1 are spoken here."};
     version_minor_ = version[7] == '0' ? 0 : 1;
-    method_ = http_detail::method_of(method);
     method_text_ = part_of(line, line_start, method);
     target_ = part_of(line, line_start, target);
-    return on_target(target);
+    return on_target(target, is_plain);
   }
 
   // origin-form, absolute-form, "*" for OPTIONS, authority-form for CONNECT (RFC 9112 §3.2).
-  HttpError on_target(std::string_view target) {
+  // is_plain: there are only characters of kTarget.
+  HttpError on_target(std::string_view target, bool is_plain) {
     std::string_view rest = target;
     if (method_ == Method::kConnect) {
       if (!http_detail::is_valid_host(target)) return bad("The target of CONNECT is malformed.");
@@ -262,7 +264,7 @@ class HttpParser {
       authority_ = part_of(target, target_.from, authority);
       rest.remove_prefix(authority_end);
     }
-    if (!http_detail::is_percent_encoded(rest, http_chars::kTarget)) {
+    if (!is_plain && !http_detail::is_percent_encoded(rest, http_chars::kTarget)) {
       return bad("The request target contains a forbidden character.");
     }
     const size_t mark = rest.find('?');
@@ -275,13 +277,13 @@ class HttpParser {
   HttpError on_field(std::string_view line, uint32_t line_start) {
     if (++fields_ > limits_.fields_max) return HttpError{431, "There are too many header fields."};
     if (line[0] == ' ' || line[0] == '\t') return bad("A header line is folded.");
-    size_t colon = 0;
-    while (colon < line.size() && http_chars::is(line[colon], http_chars::kToken)) ++colon;
-    if (colon == 0 || colon == line.size() || line[colon] != ':') {
+    const char* const end = line.data() + line.size();
+    const char* const colon = http_chars::skip(line.data(), end, http_chars::kToken);
+    if (colon == line.data() || colon == end || *colon != ':') {
       return bad("A header field name is malformed.");
     }
-    const std::string_view name = line.substr(0, colon);
-    std::string_view value = line.substr(colon + 1);
+    const std::string_view name(line.data(), static_cast<size_t>(colon - line.data()));
+    std::string_view value(colon + 1, static_cast<size_t>(end - colon - 1));
     while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
       value.remove_prefix(1);
     while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);

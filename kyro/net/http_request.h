@@ -57,8 +57,11 @@ struct PeerAddress {
 [[nodiscard]] inline bool iequals(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    if (lower(a[i]) != lower(b[i])) return false;
+    // Letters differ from their other case in this bit, and so do a few pairs of other characters.
+    constexpr unsigned kCase = 0x20;
+    const unsigned x = static_cast<unsigned char>(a[i]), y = static_cast<unsigned char>(b[i]);
+    if (x == y) continue;
+    if ((x ^ y) != kCase || (x | kCase) < 'a' || (x | kCase) > 'z') return false;
   }
   return true;
 }

@@ -143,7 +143,7 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
       stalled_ = true;
       break;
     }
-    const size_t n = step(bytes.substr(done));
+    const size_t n = step({bytes.data() + done, bytes.size() - done});
     if (n == 0) break;
     done += n;
   }

@@ -1,7 +1,8 @@
 // The head of an answer as bytes, with what is the same for many answers formatted once a second.
 //
 // Every head carries Date. The prefix of the last shape (status, Content-Type) is kept ready made,
-// since a busy server repeats one shape; it is rebuilt when the second or the shape changes.
+// since a busy server repeats one shape, and so is the whole head of the last length; they are
+// rebuilt when the second, the shape or the length changes.
 //
 // Thread rule: one ResponseHeads per reactor. Ownership: owns its two small strings.
 #pragma once
@@ -113,6 +114,12 @@ class ResponseHeads {
   // Appends status line, fields and the empty line.
   void append(std::string& out, const ResponseHead& head) {
     if (head.status != prefix_status_ || head.content_type != prefix_type_) make_prefix(head);
+    if (head.framing == ResponseHead::Framing::kLength && head.fields.empty() &&
+        head.persistence == ResponseHead::Persistence::kImplied) {
+      if (head.length != plain_length_) make_plain(head.length);
+      out.append(plain_);
+      return;
+    }
     out.append(prefix_);
     if (!head.fields.empty()) out.append(head.fields);
     if (head.persistence == ResponseHead::Persistence::kClose) {
@@ -120,16 +127,7 @@ class ResponseHeads {
     } else if (head.persistence == ResponseHead::Persistence::kKeepAlive) {
       out.append("Connection: keep-alive\r\n");
     }
-    if (head.framing == ResponseHead::Framing::kLength) {
-      char line[48] = "Content-Length: ";
-      char* end = std::to_chars(line + 16, line + 40, head.length).ptr;
-      *end++ = '\r';
-      *end++ = '\n';
-      *end++ = '\r';
-      *end++ = '\n';
-      out.append(line, static_cast<size_t>(end - line));
-      return;
-    }
+    if (head.framing == ResponseHead::Framing::kLength) return append_length(out, head.length);
     if (head.framing == ResponseHead::Framing::kChunked) {
       out.append("Transfer-Encoding: chunked\r\n");
     }
@@ -152,7 +150,24 @@ class ResponseHeads {
   }
 
  private:
+  static constexpr uint64_t kNoLength = UINT64_MAX;
+
+  // The last field of a head, and its end.
+  static void append_length(std::string& out, uint64_t length) {
+    char line[48] = "Content-Length: ";
+    char* end = std::to_chars(line + 16, line + 40, length).ptr;
+    for (const char c : {'\r', '\n', '\r', '\n'}) *end++ = c;
+    out.append(line, static_cast<size_t>(end - line));
+  }
+
+  void make_plain(uint64_t length) {
+    plain_length_ = length;
+    plain_.assign(prefix_);
+    append_length(plain_, length);
+  }
+
   void make_prefix(const ResponseHead& head) {
+    plain_length_ = kNoLength;
     prefix_status_ = head.status;
     prefix_type_.assign(head.content_type);
     prefix_.assign("HTTP/1.1 ").append(std::to_string(head.status)).append(" ");
@@ -166,6 +181,8 @@ class ResponseHeads {
   std::string date_ = "\r\n";
   std::string prefix_;
   std::string prefix_type_;
+  std::string plain_;  // a whole head without further fields
+  uint64_t plain_length_ = kNoLength;
   int prefix_status_ = 0;
 };
 
