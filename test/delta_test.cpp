@@ -10,10 +10,15 @@
 namespace kyro::test {
 namespace {
 
-void insert(Delta& delta, uint64_t key, uint64_t offset, std::string_view value) {
+std::string record_of(uint64_t key, uint64_t offset, std::string_view value) {
   const Mutation mutation = Mutation::put(key, value);
   std::string bytes(mutation.record_bytes(), '\0');
   encode_record(mutation, offset, bytes.data());
+  return bytes;
+}
+
+void insert(Delta& delta, uint64_t key, uint64_t offset, std::string_view value) {
+  const std::string bytes = record_of(key, offset, value);
   delta.insert(load<RecordHeader>(bytes.data()), bytes);
 }
 
@@ -36,8 +41,10 @@ uint64_t shaped_key(std::mt19937_64& random, int shape, uint64_t i) {
 
 TEST_CASE("a delta agrees with a map of versions under every bound") {
   const int shape = GENERATE(range(0, 5));
+  // How many records are replayed; the rest is inserted.
+  const uint64_t replayed = GENERATE(0u, 1u, 1700u, 3000u);
   const uint64_t seed = test_seed(10) + static_cast<uint64_t>(shape);
-  INFO("seed " << seed << " shape " << shape);
+  INFO("seed " << seed << " shape " << shape << " replayed " << replayed);
   std::mt19937_64 random(seed);
   Delta delta(1000);
   CHECK(delta.empty());
@@ -46,9 +53,16 @@ TEST_CASE("a delta agrees with a map of versions under every bound") {
   for (uint64_t i = 0; i < 3000; ++i) {
     const uint64_t key = shaped_key(random, shape, i);
     const std::string value = std::to_string(i) + std::string(random() % 50, 'v');
-    insert(delta, key, 1000 + i, value);
+    if (i < replayed) {
+      const std::string bytes = record_of(key, 1000 + i, value);
+      delta.replay(load<RecordHeader>(bytes.data()), bytes);
+    } else {
+      delta.finish_replay();
+      insert(delta, key, 1000 + i, value);
+    }
     model[key][1000 + i] = value;
   }
+  delta.finish_replay();
   CHECK(delta.keys() == model.size());
   CHECK(delta.end_offset() == 4000);
   for (const uint64_t bound : {uint64_t{0}, uint64_t{1001}, uint64_t{2500}, ~uint64_t{0}}) {
@@ -78,6 +92,19 @@ TEST_CASE("a delta agrees with a map of versions under every bound") {
     if (at.valid()) REQUIRE(at.key() == std::prev(from)->first);
     REQUIRE((delta.find(key, ~uint64_t{0}) != nullptr) == model.contains(key));
   }
+}
+
+TEST_CASE("a delta that is being replayed knows about how large it will be") {
+  Delta delta(0);
+  const uint64_t empty = delta.bytes();
+  for (uint64_t i = 0; i < 20'000; ++i) {
+    const std::string bytes = record_of(i * 0x9E3779B97F4A7C15u, i, "a value");
+    delta.replay(load<RecordHeader>(bytes.data()), bytes);
+  }
+  const uint64_t estimate = delta.bytes();
+  delta.finish_replay();
+  CHECK(delta.bytes() - empty <= estimate - empty);
+  CHECK(delta.bytes() - empty >= (estimate - empty) / 2);
 }
 
 TEST_CASE("readers of a delta see everything below the offset they were told of") {

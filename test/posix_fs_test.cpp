@@ -59,6 +59,27 @@ TEST_CASE("a posix file keeps what is written, where it is written") {
   CHECK(read_all(*file).empty());
 }
 
+TEST_CASE("skipping what was never written skips no byte that was") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  constexpr uint64_t kSize = uint64_t{4} << 20;
+  REQUIRE(file->allocate(kSize).ok());
+  const std::vector<uint64_t> written = {5, 70'000, 1'048'576, 3'000'001};
+  for (const uint64_t at : written) REQUIRE(file->write_at(at, "x").ok());
+  const bool synced = GENERATE(false, true);
+  if (synced) REQUIRE(file->sync().ok());
+  for (uint64_t at = 0; at < kSize; at += 4096 - 7) {
+    const auto next = file->next_data(at);
+    REQUIRE(next.ok());
+    REQUIRE(*next >= at);
+    for (const uint64_t place : written) CHECK((place < at || place >= *next));
+  }
+  const auto end = file->next_data(kSize);
+  REQUIRE(end.ok());
+  CHECK(*end == kSize);
+}
+
 TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing") {
   const TempDir dir;
   PosixFileSystem fs;

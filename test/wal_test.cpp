@@ -88,6 +88,21 @@ TEST_CASE("a reader finds the groups, marks and offsets that a writer left") {
   CHECK(second->next_offset() == 6);
 }
 
+TEST_CASE("a reader at the end of a live log finds what is appended later, of any size") {
+  Log log;
+  auto reader = log.reader(0);
+  REQUIRE(count_groups(*reader) == 0);
+  for (const size_t value_bytes : {0u, 10u, 3000u, 5000u, 70'000u, 1u, 300'000u, 20u}) {
+    const uint32_t records = value_bytes < 100 ? 50 : 1;
+    log.append(records, value_bytes);
+    log.append(1, 5);
+    CHECK(count_groups(*reader) == 2);
+    CHECK(reader->position() == log.writer.position());
+    CHECK(reader->next_offset() == log.writer.next_offset());
+    CHECK(reader->group().body_bytes == kRecordHeaderBytes + 5);
+  }
+}
+
 TEST_CASE("a jump of the numbering abandons the segment before it") {
   Log log;
   log.append(3, 10);
@@ -190,8 +205,8 @@ TEST_CASE("a group inside a client's value is never taken for one") {
 
 TEST_CASE("an error while reading a segment is an error, never an end") {
   Log log;
-  log.append(1, 100);
-  log.append(1, 100);
+  log.append(1, 5000);  // more than is read ahead at first
+  log.append(1, 50'000);
   auto reader = log.reader(0);
   log.fs.inject({FsCall::kRead, Code::kIoError, 2, 1, ""});
   REQUIRE(reader->next().ok());

@@ -10,12 +10,14 @@
 //   - a reader passes the offset bound it may see; versions at or above it do not exist for it.
 //
 // Cost: a point read is one cache miss for an absent key, three for a present one; an insert into
-// sorted input is O(1) because the search starts from the last place.
+// sorted input is O(1) because the search starts from the last place. A replay, which nobody reads
+// meanwhile, only collects: list and table are made at its end, from sorted keys.
 //
 // Thread rule: one writer (the committer, or recovery before it); readers take no lock, and hold
 // the delta alive by an epoch pin or a reference.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -53,12 +55,42 @@ class Delta {
     Node* node = lookup(header.key);
     const bool is_new = node == nullptr;
     if (is_new) node = link_node(header.key);
-    char* memory = arena_.allocate(sizeof(Version) + record_bytes.size());
-    auto* version = new (memory) Version{node->newest.load(std::memory_order_relaxed)};
-    std::memcpy(memory + sizeof(Version), record_bytes.data(), record_bytes.size());
+    Version* version = new_version(record_bytes);
+    version->older = node->newest.load(std::memory_order_relaxed);
     node->newest.store(version, std::memory_order_release);
     if (is_new) add_to_table(header.key, node);
     end_offset_.store(header.offset + 1, std::memory_order_release);
+  }
+
+  // The same for a delta that nobody reads before finish_replay(), several times as fast.
+  void replay(const RecordHeader& header, std::string_view record_bytes) {
+    if (!empty()) return insert(header, record_bytes);
+    replayed_.push_back({header.key, new_version(record_bytes)});
+    end_offset_.store(header.offset + 1, std::memory_order_release);
+  }
+
+  // Makes what replay() has collected visible to find() and iterators.
+  void finish_replay() {
+    if (replayed_.empty()) return;
+    std::sort(replayed_.begin(), replayed_.end(), [](const Replayed& a, const Replayed& b) {
+      return a.key != b.key ? a.key < b.key : a.version->offset() < b.version->offset();
+    });
+    Node* node = nullptr;
+    uint64_t count = 0;
+    for (const Replayed& replayed : replayed_) {
+      if (node == nullptr || node->key != replayed.key) {
+        node = append_node(replayed.key);
+        ++count;
+      } else {  // only then is the version touched, which costs a cache miss
+        replayed.version->older = node->newest.load(std::memory_order_relaxed);
+      }
+      node->newest.store(replayed.version, std::memory_order_relaxed);
+    }
+    std::vector<Replayed>().swap(replayed_);
+    keys_.store(count, std::memory_order_relaxed);
+    tables_.clear();
+    table_bytes_.store(0, std::memory_order_relaxed);
+    make_table(std::max(kTableSlotsMin, std::bit_ceil(static_cast<size_t>(count) * 2 + 2)));
   }
 
   // The newest version of `key` with an offset below `bound`: the start of its record bytes, or
@@ -87,8 +119,10 @@ class Delta {
     return record_bytes + sizeof(Version) + sizeof(Node) + 2 * sizeof(Node*) + 4 * sizeof(Slot);
   }
 
+  // During a replay: what they may come to.
   [[nodiscard]] uint64_t bytes() const {
-    return arena_.bytes_held() + table_bytes_.load(std::memory_order_relaxed);
+    return arena_.bytes_held() + table_bytes_.load(std::memory_order_relaxed) +
+           replayed_.size() * (sizeof(Replayed) + cost_bytes(0));
   }
   [[nodiscard]] uint64_t keys() const { return keys_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool empty() const { return keys() == 0; }
@@ -98,10 +132,19 @@ class Delta {
 
  private:
   static constexpr size_t kMaxHeight = 12;
+  static constexpr size_t kTableSlotsMin = 256;
 
   struct Version {
     Version* older;
     // record bytes follow
+    [[nodiscard]] const char* record() const { return reinterpret_cast<const char*>(this + 1); }
+    [[nodiscard]] uint64_t offset() const {
+      return load_u64(record() + offsetof(RecordHeader, offset));
+    }
+  };
+  struct Replayed {
+    uint64_t key;
+    Version* version;
   };
   struct Node {
     uint64_t key;
@@ -155,8 +198,7 @@ class Delta {
   static const char* newest_below(const Node* node, uint64_t bound) {
     const Version* version = node->newest.load(std::memory_order_acquire);
     for (; version != nullptr; version = version->older) {
-      const char* record = reinterpret_cast<const char*>(version + 1);
-      if (load_u64(record + offsetof(RecordHeader, offset)) < bound) return record;
+      if (version->offset() < bound) return version->record();
     }
     return nullptr;
   }
@@ -198,7 +240,9 @@ class Delta {
   // Readers may be in an older table for as long as the delta lives; together they are no larger
   // than the newest.
   void grow_table() {
-    const size_t capacity = tables_.empty() ? 256 : (tables_.back()->mask + 1) * 2;
+    make_table(tables_.empty() ? kTableSlotsMin : (tables_.back()->mask + 1) * 2);
+  }
+  void make_table(size_t capacity) {
     auto table = std::make_unique<Table>(capacity);
     for (Node* node = head_->next[0].load(std::memory_order_relaxed); node != nullptr;
          node = node->next[0].load(std::memory_order_relaxed)) {
@@ -207,6 +251,12 @@ class Delta {
     table_bytes_.fetch_add(capacity * sizeof(Slot), std::memory_order_relaxed);
     table_.store(table.get(), std::memory_order_release);
     tables_.push_back(std::move(table));
+  }
+
+  Version* new_version(std::string_view record_bytes) {
+    char* memory = arena_.allocate(sizeof(Version) + record_bytes.size());
+    std::memcpy(memory + sizeof(Version), record_bytes.data(), record_bytes.size());
+    return new (memory) Version{nullptr};
   }
 
   Node* new_node(uint64_t key, size_t height) {
@@ -254,6 +304,18 @@ class Delta {
     return node;
   }
 
+  // Links a node for a key above all others, of which the fingers are the last ones. REQUIRES: no
+  // reader.
+  Node* append_node(uint64_t key) {
+    const size_t height = random_height();
+    Node* node = new_node(key, height);
+    for (size_t level = 0; level < height; ++level) {
+      finger_[level]->next[level].store(node, std::memory_order_relaxed);
+      finger_[level] = node;
+    }
+    return node;
+  }
+
   // The last node with a key below `key`, or the head.
   [[nodiscard]] const Node* last_below(uint64_t key) const {
     const Node* at = head_;
@@ -278,6 +340,7 @@ class Delta {
   std::vector<std::unique_ptr<Table>> tables_;
   std::atomic<uint64_t> table_bytes_{0};
   std::atomic<uint64_t> keys_{0};
+  std::vector<Replayed> replayed_;  // between replay() and finish_replay()
 };
 
 }  // namespace kyro

@@ -99,7 +99,7 @@ class LogReader {
       visit(record);
       next_offset_ = record.header.offset + 1;
     };
-    KYRO_CHECK(for_each_record(group, segment_->body(), each));  // next() has verified the group
+    for_each_verified_record(segment_->body(), each);  // by next()
   }
 
   // Makes segment_ the one that holds next_offset_, moving over the end of one and over gaps.

@@ -134,6 +134,14 @@ class PosixFile final : public File {
     return Status();
   }
 
+  Result<uint64_t> next_data(uint64_t position) override {
+    const off_t at = lseek(fd_.get(), static_cast<off_t>(position), SEEK_DATA);
+    if (at >= 0) return static_cast<uint64_t>(at);
+    if (errno == ENXIO) return size();  // nothing but zeros up to the end
+    if (errno == EINVAL || errno == EOPNOTSUPP) return position;
+    return error("lseek", path_, errno);
+  }
+
   Status allocate(uint64_t size) override {
     if (size == 0) return Status();
     if (retry([&] { return fallocate(fd_.get(), 0, 0, static_cast<off_t>(size)); }) == 0) {

@@ -59,6 +59,7 @@ class Recovery {
                                        state_.options.wal_segment_bytes);
     KYRO_TRY(read_segment_headers());
     for (size_t i = 0; i < headers_.size(); ++i) KYRO_TRY(replay_segment(i));
+    active_->finish_replay();
     // Everything is proved to be there; a full disk gets some room before anything is written.
     KYRO_TRY(remove_leftovers());
     KYRO_TRY(resume_log());
@@ -225,13 +226,15 @@ class Recovery {
   Status replay_group(const SegmentReader& reader) {
     const GroupHeader& group = reader.group();
     if (group.end_offset() <= state_.manifest.flushed_offset) return Status();
-    if (active_->bytes() > state_.options.delta_max_bytes) KYRO_TRY(flush_active());
-    const auto insert = [&](const RecordView& record, std::string_view bytes) {
+    if (active_->bytes() > state_.options.delta_max_bytes) {
+      active_->finish_replay();  // now it knows its size
+      if (active_->bytes() > state_.options.delta_max_bytes) KYRO_TRY(flush_active());
+    }
+    for_each_verified_record(reader.body(), [&](const RecordView& record, std::string_view bytes) {
       if (record.header.offset >= state_.manifest.flushed_offset) {
-        active_->insert(record.header, bytes);
+        active_->replay(record.header, bytes);
       }
-    };
-    KYRO_CHECK(for_each_record(group, reader.body(), insert));  // next() has verified the group
+    });
     progress_.records.fetch_add(group.records, std::memory_order_relaxed);
     return Status();
   }

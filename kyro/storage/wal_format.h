@@ -174,4 +174,17 @@ template <class Visit>
   return body.empty();
 }
 
+// The same for a body that has been verified: looks at no checksum again.
+template <class Visit>
+void for_each_verified_record(std::string_view body, Visit visit) {
+  while (!body.empty()) {
+    RecordView record;
+    record.header = load<RecordHeader>(body.data());
+    const auto bytes = static_cast<size_t>(record.header.record_bytes());
+    record.value = body.substr(kRecordHeaderBytes, record.header.value_bytes);
+    visit(record, body.substr(0, bytes));
+    body.remove_prefix(bytes);
+  }
+}
+
 }  // namespace kyro

@@ -2,7 +2,7 @@
 //
 // Invariant: next() returns a group only if nonce, chain, numbering, lengths, CRC and every record
 // in it are right; so whatever it returned is what was written. It never reads behind the file's
-// end and holds one group in memory.
+// end and holds one group in memory, or a piece of the file that is read ahead.
 //
 // Thread rule: one thread per reader; the file may be appended to meanwhile, if the caller reads
 // only while next_offset() is below what it knows to be written.
@@ -57,24 +57,17 @@ class SegmentReader {
     return reader;
   }
 
-  // Reads the group at position(). Fails only if the file system does.
+  // Reads the group at position(). Fails only if the file system does. Ends the life of body().
   [[nodiscard]] Result<Step> next() {
-    GroupHeader header{};
-    auto got = file_->read_at(position_, &header, sizeof header);
-    KYRO_TRY(got);
-    if (*got != sizeof header || header.nonce != header_.nonce ||
-        header.previous_crc != chain_crc_ || header.first_offset != next_offset_) {
-      return Step::kStop;
+    const bool was_buffered = buffered_ > 0;
+    auto step = parse_group();
+    if (step.ok() && *step == Step::kStop && was_buffered) {
+      // What was read ahead may be older than what has been written there since.
+      forget_buffer();
+      step = parse_group();
     }
-    auto valid = read_body(position_, header);
-    KYRO_TRY(valid);
-    const auto ignore = [](const RecordView&, std::string_view) {};
-    if (!*valid || !for_each_record(header, body_, ignore)) return Step::kStop;
-    group_ = header;
-    position_ += kGroupHeaderBytes + body_.size();
-    chain_crc_ = header.crc;
-    next_offset_ = header.end_offset();
-    return Step::kGroup;
+    if (step.ok() && *step == Step::kStop) forget_buffer();
+    return step;
   }
 
   // What lies at and behind position() after kStop.
@@ -95,6 +88,10 @@ class SegmentReader {
     const uint64_t rest = *size > position_ ? *size - position_ : 0;
     std::string chunk(std::min<uint64_t>(rest, kChunkBytes) + kOverlapBytes, '\0');
     for (uint64_t at = position_; at < *size; at += kChunkBytes) {
+      auto data_at = file_->next_data(at);
+      KYRO_TRY(data_at);
+      at = *data_at;
+      if (at >= *size) break;
       auto got = file_->read_at(at, chunk.data(), chunk.size());
       KYRO_TRY(got);
       const std::string_view bytes(chunk.data(), *got);
@@ -118,15 +115,68 @@ class SegmentReader {
   [[nodiscard]] File& file() { return *file_; }
 
  private:
+  static constexpr size_t kReadAheadBytesMin = 4 << 10;
+  static constexpr size_t kReadAheadBytesMax = 64 << 10;
+
+  Result<Step> parse_group() {
+    auto bytes = peek(position_, kGroupHeaderBytes);
+    KYRO_TRY(bytes);
+    if (bytes->size() != kGroupHeaderBytes) return Step::kStop;
+    const auto header = load<GroupHeader>(bytes->data());
+    if (header.nonce != header_.nonce || header.previous_crc != chain_crc_ ||
+        header.first_offset != next_offset_) {
+      return Step::kStop;
+    }
+    auto valid = read_body(position_, header);
+    KYRO_TRY(valid);
+    const auto ignore = [](const RecordView&, std::string_view) {};
+    if (!*valid || !for_each_record(header, body_, ignore)) return Step::kStop;
+    group_ = header;
+    position_ += kGroupHeaderBytes + body_.size();
+    chain_crc_ = header.crc;
+    next_offset_ = header.end_offset();
+    return Step::kGroup;
+  }
+
   // Whether the body of `header` at `position` is there and its CRC is right; leaves it in body_.
   Result<bool> read_body(uint64_t position, const GroupHeader& header) {
-    auto size = file_->size();
-    KYRO_TRY(size);
-    if (position + kGroupHeaderBytes + header.body_bytes > *size) return false;
-    body_.resize(header.body_bytes);
-    auto got = file_->read_at(position + kGroupHeaderBytes, body_.data(), body_.size());
-    KYRO_TRY(got);
-    return *got == body_.size() && group_crc_matches(header, body_);
+    const size_t group_bytes = kGroupHeaderBytes + size_t{header.body_bytes};
+    if (!is_buffered(position, group_bytes)) {
+      auto size = file_->size();
+      KYRO_TRY(size);
+      if (position + group_bytes > *size) return false;
+    }
+    auto bytes = peek(position, group_bytes);
+    KYRO_TRY(bytes);
+    if (bytes->size() != group_bytes) return false;
+    body_ = bytes->substr(kGroupHeaderBytes);
+    return group_crc_matches(header, body_);
+  }
+
+  [[nodiscard]] bool is_buffered(uint64_t position, size_t n) const {
+    return position >= buffer_at_ && position + n <= buffer_at_ + buffered_;
+  }
+
+  // The file's bytes at [position, position + n), fewer where it ends; valid until the next call.
+  // Reads ahead: twice as much each time, so that who follows the end of a live log reads little.
+  Result<std::string_view> peek(uint64_t position, size_t n) {
+    if (!is_buffered(position, n)) {
+      const size_t wanted = std::max(n, read_ahead_bytes_);
+      if (buffer_.size() < wanted) buffer_.resize(wanted);
+      forget_buffer();
+      auto got = file_->read_at(position, buffer_.data(), wanted);
+      KYRO_TRY(got);
+      buffer_at_ = position;
+      buffered_ = *got;
+      read_ahead_bytes_ = std::min(wanted * 2, kReadAheadBytesMax);
+    }
+    const auto from = static_cast<size_t>(position - buffer_at_);
+    return std::string_view(buffer_).substr(from, std::min(n, buffered_ - from));
+  }
+
+  void forget_buffer() {
+    buffered_ = 0;
+    read_ahead_bytes_ = kReadAheadBytesMin;
   }
 
   static size_t last_nonzero(std::string_view bytes) {
@@ -164,7 +214,11 @@ class SegmentReader {
   std::unique_ptr<File> file_;
   SegmentHeader header_{};
   GroupHeader group_{};
-  std::string body_;
+  std::string buffer_;
+  uint64_t buffer_at_ = 0;  // buffer_ holds buffered_ bytes of the file from there on
+  size_t buffered_ = 0;
+  size_t read_ahead_bytes_ = kReadAheadBytesMin;
+  std::string_view body_;  // within buffer_
   uint64_t position_ = kSegmentHeaderBytes;
   uint64_t next_offset_ = 0;
   uint32_t chain_crc_ = 0;
