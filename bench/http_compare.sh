@@ -1,94 +1,342 @@
 #!/bin/bash
-# Reads over HTTP, beside the same load on nginx `return 200` and on a bare epoll responder: wrk
-# with one thread and 64 connections, rounds interleaved, medians printed.
+# The server over HTTP beside a bare epoll responder (the limit that kernel and client set), nginx
+# `return 200`, Redis and memcached, all asked by the same client, bench/http_bench. Every server
+# has one thread; rounds are interleaved; a row is the median of its rounds.
 #
-#   bench/http_compare.sh [SECONDS_PER_ROUND] [ROUNDS]
+#   bench/http_compare.sh [PART…]      parts: get put compaction idle sizes (default: all)
 #
-# Needs wrk and nginx (Debian: wrk, nginx-light); what is missing is left out with a sentence. Rows:
-#   RESULT bench=get_fast server=<kyro|nginx|epoll> conns=64 rps=<n> cpu_us_per_req=<x> p99_us=<n>
+# Environment:
+#   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000)
+#   KYRO_BENCH_SECS    seconds of one measurement (0.7: about five minutes in all)
+#   KYRO_BENCH_ROUNDS  rounds (3)
+#   KYRO_BENCH_SIZES   data sizes of the part "sizes" ("1000000"; for the plot of the issue
+#                      "1000000 10000000 50000000")
+#   KYRO_BENCH_RATE    requests per second of the open-loop parts (10000)
+#   KYRO_BENCH_COLD=1  part "sizes" also from a dropped page cache
+#   KYRO_BENCH_OUT     where http.csv, http_rounds.csv and the plot go (bench/out)
+#
+# What is not installed is left out with a sentence; scripts/install-bench-deps.sh installs Debian's
+# packages. Rows, on stdout and in http.csv:
+#   RESULT bench=<name> server=<kyro|epoll|nginx|redis|memcached> conns=<n> pipeline=<n> rps=<x>
+#     cpu_us_per_req=<x> p50_us=<x> p99_us=<x> p999_us=<x>                          (in one line)
 set -u
 cd "$(dirname "$0")/.." || exit 1
-seconds=${1:-5}
-rounds=${2:-3}
+keys=${KYRO_BENCH_N:-1000000}
+secs=${KYRO_BENCH_SECS:-0.7}
+rounds=${KYRO_BENCH_ROUNDS:-3}
+sizes=${KYRO_BENCH_SIZES:-1000000}
+rate=${KYRO_BENCH_RATE:-10000}
+out=${KYRO_BENCH_OUT:-bench/out}
 build=${BUILD:-build}
-work=$(mktemp -d)
-declare -A pids=() urls=()
+client=$build/bench/http_bench
+parts=${*:-get put compaction idle sizes}
 
+mkdir -p "$out" || exit 1
+work=$(mktemp -d "$PWD/$build/bench/work.XXXXXX") || exit 1 # not /tmp, which may be memory
+declare -A pids=() urls=() protocols=()
+ulimit -n "$(ulimit -Hn)"
+
+# stop NAME…: ends servers that this script has started.
+stop() {
+  local name
+  for name in "$@"; do
+    [ -n "${pids[$name]:-}" ] || continue
+    kill "${pids[$name]}" 2>/dev/null
+    wait "${pids[$name]}" 2>/dev/null
+    unset "pids[$name]" "urls[$name]"
+  done
+}
 cleanup() {
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null; done
-  wait 2>/dev/null
+  stop "${!pids[@]}"
   rm -rf "$work"
 }
 trap cleanup EXIT
+trap 'exit 1' INT TERM
 
-if ! command -v wrk >/dev/null; then
-  echo "wrk is not installed (Debian: wrk): nothing was measured"
-  exit 1
-fi
+# ---- servers ----
 
-# Waits until a file has a line that matches, for at most ten seconds.
+# await PID COMMAND…: until the command succeeds, for ten seconds, while the process lives.
 await() {
+  local pid=$1
+  shift
   for ((i = 0; i < 200; ++i)); do
-    grep -qE "$2" "$1" 2>/dev/null && return 0
+    "$@" >/dev/null 2>&1 && return 0
+    kill -0 "$pid" 2>/dev/null || return 1
     sleep 0.05
   done
-  echo "no answer from the server of $1"
+  return 1
+}
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# start_on_port NAME COMMAND…: runs it with PORT replaced by a free one below the kernel's range.
+start_on_port() {
+  local name=$1 port pid
+  shift
+  for ((try = 0; try < 5; ++try)); do
+    port=$(shuf -i 20000-32000 -n 1)
+    listens "$port" && continue
+    "${@//PORT/$port}" >"$work/$name.log" 2>&1 &
+    pid=$!
+    pids[$name]=$pid
+    urls[$name]=http://127.0.0.1:$port
+    await "$pid" listens "$port" && return 0
+    stop "$name"
+  done
+  echo "$name did not start: $(tail -n 1 "$work/$name.log")"
   return 1
 }
 
-"$build/kyrodb" serve 127.0.0.1 0 --data-dir "$work/data" --threads 1 2>"$work/kyro.log" &
-pids[kyro]=$!
-await "$work/kyro.log" 'serving' || exit 1
-port=$(sed -nE 's/.*address=127\.0\.0\.1:([0-9]+).*/\1/p' "$work/kyro.log")
-for key in $(seq 1 1000); do
-  printf '{"key":%d,"value":"%064d"}\n' "$key" "$key"
-done | "$build/kyrodbctl" -e "http://127.0.0.1:$port" import - 2>/dev/null
-curl -s -X POST "http://127.0.0.1:$port/v1/compact" >/dev/null
-urls[kyro]="http://127.0.0.1:$port/v1/get_fast/500"
+# start_kyro DIR FLAG…
+start_kyro() {
+  local dir=$1
+  shift
+  "$build/kyrodb" serve 127.0.0.1 0 --data-dir "$dir" --threads 1 --max-connections 20000 "$@" \
+    2>"$work/kyro.log" &
+  pids[kyro]=$!
+  protocols[kyro]=http
+  if ! await "${pids[kyro]}" grep -q 'serving address' "$work/kyro.log"; then
+    echo "kyrodb did not start: $(tail -n 1 "$work/kyro.log")"
+    exit 1
+  fi
+  urls[kyro]=http://$(sed -nE 's/.*serving address=([0-9.:]+).*/\1/p' "$work/kyro.log")
+}
 
-if command -v nginx >/dev/null; then
-  nginx_port=$(shuf -i 20000-32000 -n 1) # below the range the kernel gives out
-  cat >"$work/nginx.conf" <<CONF
-daemon off; master_process off; pid $work/nginx.pid; error_log $work/nginx.err;
-events { worker_connections 1024; }
+start_constants() {
+  protocols[epoll]=http protocols[nginx]=http
+  start_on_port epoll "$build/bench/epoll_responder" PORT 1 64
+  command -v nginx >/dev/null || {
+    echo "nginx is not installed (Debian: nginx-light): left out"
+    return
+  }
+  # A file of its own, since nginx takes the port from nowhere else.
+  # shellcheck disable=SC2016
+  start_on_port nginx bash -c 'cat >"$1/nginx.conf" <<CONF
+daemon off; master_process off; pid $1/nginx.pid; error_log $1/nginx.err;
+events { worker_connections 2048; }
 http { access_log off; keepalive_requests 1000000000;
-  server { listen 127.0.0.1:$nginx_port; location / { return 200 "$(printf '%064d' 500)"; } } }
+  server { listen 127.0.0.1:PORT; location / { return 200 "$(printf "%064d" 1)"; } } }
 CONF
-  nginx -c "$work/nginx.conf" -p "$work" 2>/dev/null &
-  pids[nginx]=$!
-  urls[nginx]="http://127.0.0.1:$nginx_port/"
-else
-  echo "nginx is not installed (Debian: nginx-light): left out"
-fi
+exec nginx -c "$1/nginx.conf" -p "$1"' bash "$work"
+}
 
-if [ -x "$build/bench/epoll_responder" ]; then
-  epoll_port=$(shuf -i 20000-32000 -n 1)
-  "$build/bench/epoll_responder" "$epoll_port" 1 64 &
-  pids[epoll]=$!
-  until curl -s -o /dev/null "http://127.0.0.1:$epoll_port/"; do sleep 0.05; done
-  urls[epoll]="http://127.0.0.1:$epoll_port/"
-fi
+# start_redis FLAG…
+start_redis() {
+  command -v redis-server >/dev/null || {
+    echo "redis-server is not installed (Debian: redis-server): left out"
+    return 1
+  }
+  protocols[redis]=resp
+  rm -rf "$work/redis" && mkdir "$work/redis"
+  start_on_port redis redis-server --port PORT --bind 127.0.0.1 --dir "$work/redis" --save '' \
+    --maxclients 20000 "$@"
+}
 
-cpu_ticks() { awk '{print $14 + $15}' "/proc/$1/stat"; }
-median() { sort -n | awk '{v[NR]=$1} END {print v[int((NR + 1) / 2)]}'; }
+start_memcached() {
+  command -v memcached >/dev/null || {
+    echo "memcached is not installed (Debian: memcached): left out"
+    return 1
+  }
+  local user=()
+  [ "$(id -u)" -eq 0 ] && user=(-u root)
+  protocols[memcached]=memcache
+  # Enough memory that nothing is evicted.
+  start_on_port memcached memcached "${user[@]}" -l 127.0.0.1 -p PORT -t 1 -c 20000 \
+    -m $((keys / 2500 + 256))
+}
 
-echo "machine: $(nproc) cores, $(uname -sr); commit $(git rev-parse --short HEAD 2>/dev/null)"
-for ((round = 0; round <= rounds; ++round)); do
-  for name in "${!urls[@]}"; do
-    before=$(cpu_ticks "${pids[$name]}")
-    out=$(wrk -t1 -c64 -d"${seconds}s" --latency "${urls[$name]}")
-    after=$(cpu_ticks "${pids[$name]}")
-    [ "$round" -eq 0 ] && continue # warm-up
-    requests=$(awk '/requests in/ {print $1}' <<<"$out")
-    awk '/Requests\/sec/ {print $2}' <<<"$out" >>"$work/$name.rps"
-    awk '/99%/ {us = $2 ~ /ms$/ ? 1000 : $2 ~ /us$/ ? 1 : 1000000; print $2 * us}' <<<"$out" \
-      >>"$work/$name.p99"
-    awk -v t=$((after - before)) -v n="$requests" 'BEGIN {printf "%.3f\n", t * 10000 / n}' \
-      >>"$work/$name.cpu"
-    grep -q 'Non-2xx' <<<"$out" && echo "$name: $(grep 'Non-2xx' <<<"$out")"
+# load NAME KEYS
+load() {
+  "$client" --base "${urls[$1]}" --protocol "${protocols[$1]}" --load-n "$2" --load-only |
+    sed "s/^/$1: /" || exit 1
+}
+
+# ---- measuring ----
+
+# measure BENCH SERVER FLAG…: one round of one row.
+measure() {
+  local bench=$1 name=$2 check=()
+  shift 2
+  [ -n "${pids[$name]:-}" ] || return 0
+  [[ $name == epoll || $name == nginx ]] && check=(--no-check)
+  "$client" --base "${urls[$name]}" --protocol "${protocols[$name]}" --skip-load \
+    --name "$bench" --server "$name" --server-pid "${pids[$name]}" "${check[@]}" \
+    --load-n "$keys" --read-seconds "$secs" --warmup-seconds 0.2 \
+    --out-csv "$out/http_rounds.csv" "$@" >"$work/run" 2>&1 || tail -n 3 "$work/run"
+  grep '^RESULT' "$work/run" >>"$work/rows"
+}
+
+# Prints the medians of what was measured since the last call, and appends them to http.csv.
+report() {
+  [ -s "$work/rows" ] || return 0
+  awk -v keys="$keys" -v csv="$out/http.csv" '
+    function median(row, field, n,   i, j, t, v) {
+      for (i = 1; i <= n; ++i) v[i] = value[row, field, i]
+      for (i = 2; i <= n; ++i)
+        for (j = i; j > 1 && v[j - 1] > v[j]; --j) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
+      return v[int((n + 1) / 2)]
+    }
+    {
+      row = $2 " " $3 " " $4 " " $5
+      if (!(row in count)) rows[++row_count] = row
+      ++count[row]
+      for (i = 6; i <= NF; ++i) {
+        split($i, part, "=")
+        name[i] = part[1]
+        value[row, i, count[row]] = part[2] + 0
+      }
+      fields = NF
+    }
+    END {
+      for (r = 1; r <= row_count; ++r) {
+        row = rows[r]
+        line = "RESULT " row
+        values = row
+        gsub(/[a-z]+=/, "", values)
+        gsub(/ /, ",", values)
+        values = values "," keys
+        for (i = 6; i <= fields; ++i) {
+          m = median(row, i, count[row])
+          line = line " " name[i] "=" m
+          values = values "," m
+        }
+        print line
+        print values >> csv
+      }
+    }' "$work/rows"
+  : >"$work/rows"
+}
+
+# ---- parts ----
+
+part_get() {
+  start_kyro "$work/kyro"
+  load kyro "$keys"
+  start_constants
+  start_redis --appendonly no && load redis "$keys"
+  start_memcached && load memcached "$keys"
+  local dist conns pipeline round name
+  for dist in uniform zipf; do
+    for conns in 1 64 512; do
+      for pipeline in 1 16; do
+        local flags=(--concurrency "$conns" --pipeline "$pipeline" --dist "$dist")
+        for ((round = 0; round < rounds; ++round)); do
+          for name in kyro epoll nginx redis memcached; do
+            # A constant does not depend on the key.
+            [[ $dist == zipf && ($name == epoll || $name == nginx) ]] && continue
+            measure "get_fast_$dist" "$name" "${flags[@]}"
+          done
+          measure "lookup_fast_$dist" kyro "${flags[@]}" --endpoint lookup_fast
+        done
+        report
+      done
+    done
   done
+  stop kyro epoll nginx redis memcached
+  rm -rf "$work/kyro"
+}
+
+part_put() {
+  local pair policy conns round some=$((keys < 200000 ? keys : 200000))
+  for pair in always:always interval:everysec never:no; do
+    policy=${pair%%:*}
+    start_kyro "$work/put" --fsync "${policy/interval/interval:1000}"
+    load kyro "$some"
+    start_redis --appendonly yes --appendfsync "${pair##*:}" && load redis "$some"
+    for conns in 1 64; do
+      for ((round = 0; round < rounds; ++round)); do
+        for name in kyro redis; do
+          measure "put_$policy" "$name" --endpoint put --concurrency "$conns" --load-n "$some"
+        done
+      done
+      report
+    done
+    stop kyro redis
+    rm -rf "$work/put"
+  done
+}
+
+# Compactions, each with something to merge, until the file is gone.
+keep_compacting() {
+  local url=$1 n=0
+  while [ -e "$work/compacting" ]; do
+    curl -s -o /dev/null -X PUT --data-binary "$n" "$url/v1/kv/$n" &&
+      curl -s -o /dev/null -X POST "$url/v1/compact"
+    n=$((n + 1))
+    echo "$n" >"$work/compactions"
+  done
+}
+
+part_compaction() {
+  start_kyro "$work/compaction"
+  load kyro "$keys"
+  local round compactor flags=(--concurrency 64 --rate "$rate" --read-seconds 3)
+  for ((round = 0; round < rounds; ++round)); do
+    measure reads_quiet kyro "${flags[@]}"
+    touch "$work/compacting"
+    keep_compacting "${urls[kyro]}" &
+    compactor=$!
+    measure reads_during_compaction kyro "${flags[@]}"
+    rm "$work/compacting"
+    wait "$compactor"
+    echo "compactions of $keys keys during the reads: $(cat "$work/compactions")"
+  done
+  report
+  stop kyro
+  rm -rf "$work/compaction"
+}
+
+part_idle() {
+  start_kyro "$work/idle"
+  load kyro "$keys"
+  # Opening and closing ten thousand connections takes the server a while.
+  local round flags=(--concurrency 64 --rate "$rate" --warmup-seconds 2)
+  for ((round = 0; round < rounds; ++round)); do
+    measure idle_0 kyro "${flags[@]}"
+    measure idle_10000 kyro "${flags[@]}" --idle-connections 10000
+  done
+  report
+  stop kyro
+  rm -rf "$work/idle"
+}
+
+part_sizes() {
+  local size round
+  for size in $sizes; do
+    keys=$size
+    start_kyro "$work/sizes"
+    load kyro "$size"
+    for ((round = 0; round < rounds; ++round)); do
+      measure size_warm kyro --concurrency 64
+    done
+    if [ "${KYRO_BENCH_COLD:-0}" = 1 ]; then
+      for ((round = 0; round < rounds; ++round)); do
+        stop kyro
+        "$client" --drop-cache "$work/sizes"
+        start_kyro "$work/sizes"
+        measure size_cold kyro --concurrency 64 --regime cold
+      done
+    fi
+    report
+    stop kyro
+    rm -rf "$work/sizes"
+  done
+  keys=${KYRO_BENCH_N:-1000000}
+}
+
+echo "machine: $(nproc) cores, $(uname -sr); data on $(stat -f -c %T "$work");" \
+  "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown);" \
+  "$rounds rounds of $secs s, $keys keys of 64-byte values"
+echo "bench,server,conns,pipeline,keys,rps,cpu_us_per_req,p50_us,p99_us,p999_us" >"$out/http.csv"
+rm -f "$out/http_rounds.csv"
+for part in $parts; do
+  case $part in
+    get | put | compaction | idle | sizes) "part_$part" ;;
+    *) echo "there is no part $part" && exit 2 ;;
+  esac
 done
-for name in "${!urls[@]}"; do
-  echo "RESULT bench=get_fast server=$name conns=64 rps=$(median <"$work/$name.rps")" \
-    "cpu_us_per_req=$(median <"$work/$name.cpu") p99_us=$(median <"$work/$name.p99")"
-done
+if command -v gnuplot >/dev/null; then
+  gnuplot -e "csv='$out/http.csv'; png='$out/http_sizes.png'" bench/http_plot.gp &&
+    echo "plotted $out/http_sizes.png"
+else
+  echo "gnuplot is not installed (Debian: gnuplot-nox): no plot"
+fi
