@@ -56,7 +56,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all run install uninstall check-install image test smoke unit e2e run-tests test-program asan \
+.PHONY: all man completions run install uninstall check-install image test smoke unit e2e run-tests test-program asan \
         tsan fuzz bench-build bench-index bench-engine bench-http lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
@@ -81,6 +81,24 @@ $(BUILD)/kyrodb: $(BUILD)/kyrodb.o
 
 $(BUILD)/kyrodbctl: $(BUILD)/kyrodb
 	ln -sf kyrodb $@
+
+# What the binary says of itself, as files.
+man: $(BUILD)/man/kyrodb.1 $(BUILD)/man/kyrodbctl.1
+
+$(BUILD)/man/%.1: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
+	@mkdir -p $(@D)
+	$(BUILD)/$* help --man > $@
+
+completions: $(BUILD)/completions/kyrodb $(BUILD)/completions/kyrodbctl \
+             $(BUILD)/completions/_kyrodb $(BUILD)/completions/_kyrodbctl
+
+$(BUILD)/completions/_%: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
+	@mkdir -p $(@D)
+	$(BUILD)/$* completion zsh > $@
+
+$(BUILD)/completions/%: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
+	@mkdir -p $(@D)
+	$(BUILD)/$* completion bash > $@
 
 run: all
 	$(BUILD)/kyrodb serve 127.0.0.1 3030 --data-dir ./data
@@ -228,6 +246,8 @@ clean:
 
 help:
 	@echo 'make               build $(BUILD)/kyrodb, a static binary, and its link kyrodbctl'
+	@echo 'make man           man pages into $(BUILD)/man'
+	@echo 'make completions   for bash and zsh into $(BUILD)/completions'
 	@echo 'make run           build and serve 127.0.0.1:3030 from ./data'
 	@echo 'make install       into $$(DESTDIR)$$(PREFIX), by default /usr/local; uninstall removes it'
 	@echo 'make image         a container image, with docker, podman or buildah'

@@ -1,11 +1,13 @@
 // The KyroDB program: `kyrodb` and, under the name `kyrodbctl`, its client.
 #include <cstdio>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kyro/app/build_info.h"
+#include "kyro/app/cli_docs.h"
 #include "kyro/app/config.h"
 #include "kyro/app/config_help.h"
 #include "kyro/app/ctl.h"
@@ -15,76 +17,103 @@
 
 namespace {
 
+using kyro::CliCall;
+using kyro::CliCommand;
+using kyro::CliFlag;
+using kyro::CliProgram;
 using Words = std::span<const std::string_view>;
 
-constexpr const char* kHelp =
-    "Usage: kyrodb COMMAND\n"
-    "\n"
-    "A durable key-value store with a learned index, over HTTP.\n"
-    "\n"
-    "Commands:\n"
-    "  serve [FLAGS] [HOST PORT]   serve a data directory (default 127.0.0.1 3030)\n"
-    "  verify DIR [--json]         check a data directory that is not in use\n"
-    "  backup DIR DEST             copy one that is not in use; servers make their own backups\n"
-    "  restore BACKUP DIR          make a data directory out of a backup\n"
-    "  ctl COMMAND                 the client; the same as kyrodbctl COMMAND\n"
-    "  help [COMMAND]              this text, or a command's\n"
-    "\n"
-    "  --version, --help\n"
-    "\n"
-    "Exit codes: 0 ok, 1 error, 2 usage\n";
-
-int usage_error(const std::string& message) {
-  std::fprintf(stderr, "kyrodb: %s (see: kyrodb --help)\n", message.c_str());
-  return kyro::kExitUsage;
-}
+const CliProgram& program();
 
 int run_serve(Words words) {
-  auto config = kyro::parse_serve_config(words);
-  if (!config.ok()) return usage_error(std::string(config.status().message()));
-  if (config->help_requested) {
-    std::fputs(kyro::serve_help().c_str(), stdout);
-    return kyro::kExitOk;
-  }
+  const auto config = kyro::parse_serve_config(words);
+  if (!config.ok()) return kyro::cli_usage_error(program(), config.status().message());
+  if (config->help_requested) return kyro::print_text(kyro::serve_help());
+  if (config->print_config) return kyro::print_text(kyro::print_config_text(*config));
   return kyro::serve(*config);
 }
 
-int run_help(Words words) {
-  const std::string_view topic = words.empty() ? "" : words[0];
-  if (topic == "serve") {
-    std::fputs(kyro::serve_help().c_str(), stdout);
-  } else if (topic == "ctl") {
-    std::fputs(kyro::ctl_help().c_str(), stdout);
-  } else if (const kyro::Tool* tool = kyro::find_tool(topic)) {
-    kyro::tools_detail::print_help(*tool);
-  } else if (topic.empty() || topic == "help") {
-    std::fputs(kHelp, stdout);
-  } else {
-    return usage_error("no help for " + std::string(topic));
+// For the health checks of containers: 0 if the server answers /health, else 1.
+int run_health(const CliCall& call) {
+  constexpr int kTimeoutMs = 5000;
+  auto endpoint =
+      kyro::parse_endpoint(call.words.empty() ? kyro::kDefaultEngineUrl : call.words[0]);
+  kyro::Status status = endpoint.status();
+  kyro::HttpResponse response;
+  if (endpoint.ok()) {
+    kyro::HttpClient client(*endpoint, kTimeoutMs);
+    status = client.request("GET", "/health", {}, &response);
   }
-  return kyro::kExitOk;
+  if (status.ok() && response.status == 200) return kyro::kExitOk;
+  const std::string why = status.ok() ? "/health answers " + std::to_string(response.status)
+                                      : std::string(status.message());
+  std::fprintf(stderr, "kyrodb: %s\n", why.c_str());
+  return kyro::kExitError;
 }
 
-int run(std::string_view program, Words words) {
-  if (program.ends_with("kyrodbctl")) return kyro::run_ctl(words);
+int run_version(const CliCall&) {
+  return kyro::print_text("kyrodb " + std::string(kyro::kProductVersion) + " (" +
+                          std::string(kyro::kProductCommit) + ", " +
+                          std::string(kyro::kProductCompiler) + ")\n");
+}
+
+int run_help(const CliCall& call) {
+  const std::string_view topic = call.words.empty() ? "" : std::string_view(call.words[0]);
+  if (topic == "serve") return kyro::print_text(kyro::serve_help());
+  if (topic == "ctl") return kyro::print_text(kyro::program_help(kyro::ctl_program()));
+  return kyro::print_help(program(), call, "kyrodbctl");
+}
+
+int run_completion(const CliCall& call) {
+  return kyro::print_completion(program(), call);
+}
+
+// `serve` and `ctl` read their words themselves.
+constexpr CliCommand kCommands[] = {
+    {"serve", "[FLAGS] [HOST PORT]", "serve a data directory (default 127.0.0.1 3030)"},
+    {"ctl", "COMMAND", "the client; the same as kyrodbctl COMMAND"},
+    {"health", "[URL]", "exit 0 if a server is alive, else 1, for the checks of containers", 0, 1,
+     run_health},
+    {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
+    {"version", "", "print version, commit and compiler; --version does too", 0, 0, run_version},
+    {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,
+     kyro::kManFlags},
+};
+
+// The table above with the tools behind `serve`, whose flags come from a table of their own.
+const CliProgram& program() {
+  static const kyro::ServeRows serve_rows;
+  static const std::vector<CliCommand> commands = [] {
+    std::vector<CliCommand> rows(std::begin(kCommands), std::end(kCommands));
+    rows[0].flags = serve_rows.flags();
+    rows.insert(rows.begin() + 1, std::begin(kyro::kTools), std::end(kyro::kTools));
+    return rows;
+  }();
+  static const CliProgram table{
+      .name = "kyrodb",
+      .purpose = "durable key-value store with a learned index, over HTTP",
+      .usage = "kyrodb COMMAND",
+      .description = "A durable key-value store with a learned index, over HTTP.",
+      .commands = commands,
+      .flags = {},
+      .environment = serve_rows.variables(),
+      .environment_rule =
+          "Each flag of serve is also a variable: --data-dir is KYRODB_DATA_DIR. "
+          "A flag beats the environment. These are variables only:",
+  };
+  return table;
+}
+
+int run(std::string_view name, Words words) {
+  if (name.ends_with("kyrodbctl")) return kyro::run_ctl(words);
   if (words.empty()) {
-    std::fputs(kHelp, stderr);
+    std::fputs(kyro::program_help(program()).c_str(), stderr);
     return kyro::kExitUsage;
   }
-  const std::string_view command = words[0];
-  const Words rest = words.subspan(1);
-  if (command == "serve") return run_serve(rest);
-  if (const kyro::Tool* tool = kyro::find_tool(command)) return kyro::run_tool(*tool, rest);
-  if (command == "ctl") return kyro::run_ctl(rest);
-  if (command == "help" || command == "--help" || command == "-h") return run_help(rest);
-  if (command == "--version") {
-    std::printf("kyrodb %.*s (%.*s, %.*s)\n", static_cast<int>(kyro::kProductVersion.size()),
-                kyro::kProductVersion.data(), static_cast<int>(kyro::kProductCommit.size()),
-                kyro::kProductCommit.data(), static_cast<int>(kyro::kProductCompiler.size()),
-                kyro::kProductCompiler.data());
-    return kyro::kExitOk;
-  }
-  return usage_error("unknown command " + std::string(command));
+  if (words[0] == "serve") return run_serve(words.subspan(1));
+  if (words[0] == "ctl") return kyro::run_ctl(words.subspan(1));
+  if (words[0] == "--version") return run_version({});
+  return kyro::run_program(program(), words);
 }
 
 }  // namespace

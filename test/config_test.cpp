@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kyro/app/config_help.h"
+#include "kyro/base/json_reader.h"
 
 namespace kyro {
 namespace {
@@ -363,6 +364,59 @@ TEST_CASE("the help names every option with its default and stays within eighty 
     CHECK((end == line_begin || help[end - 1] != ' '));
     line_begin = end + 1;
   }
+}
+
+// A line of --print-config: name, value, origin.
+std::string config_line(const std::string& text, std::string_view name) {
+  const std::string lines = "\n" + text;
+  const size_t begin = lines.find("\n" + std::string(name) + " ");
+  if (begin == lines.npos) return "not there";
+  std::string out;
+  for (const char c : lines.substr(begin + 1, lines.find('\n', begin + 1) - begin - 1)) {
+    if (c != ' ' || !out.ends_with(' ')) out += c;
+  }
+  return out;
+}
+
+TEST_CASE("--print-config says every value and where it came from, and keeps secrets") {
+  const std::string text = print_config_text(
+      parsed({"--print-config", "--threads=3", "--fsync=interval:7", "-d", "here", "::1", "80"},
+             {{"KYRODB_AUTH_TOKEN", "hush"},
+              {"KYRODB_THREADS", "9"},
+              {"KYRODB_DELTA_MAX_BYTES", "1M"},
+              {"KYRODB_RMI_TARGET_LEAF", "64"}}));
+  CHECK(config_line(text, "host") == "host ::1 argument");
+  CHECK(config_line(text, "port") == "port 80 argument");
+  CHECK(config_line(text, "threads") == "threads 3 --threads");
+  CHECK(config_line(text, "fsync") == "fsync interval:7 --fsync");
+  CHECK(config_line(text, "data-dir") == "data-dir here --data-dir");
+  CHECK(config_line(text, "delta-max-bytes") == "delta-max-bytes 1MiB KYRODB_DELTA_MAX_BYTES");
+  CHECK(config_line(text, "auth-token") == "auth-token (hidden) KYRODB_AUTH_TOKEN");
+  CHECK(config_line(text, "auth-token-file") == "auth-token-file - default");
+  CHECK(config_line(text, "rmi-target-leaf") == "rmi-target-leaf 64 KYRODB_RMI_TARGET_LEAF");
+  CHECK(config_line(text, "no-auth") == "no-auth false default");
+  CHECK(text.find("hush") == text.npos);
+  for (const auto& option : config_detail::kServeOptions) {
+    INFO(option.name);
+    const bool is_there = config_line(text, option.name) != "not there";
+    CHECK(is_there == (option.name != "print-config"));
+  }
+  // A flag sets aside what the environment says and it excludes.
+  const std::string other =
+      print_config_text(parsed({"--auth-token-file", "f"}, {{"KYRODB_AUTH_TOKEN", "hush"}}));
+  CHECK(config_line(other, "auth-token") == "auth-token - default");
+  CHECK(config_line(other, "auth-token-file") == "auth-token-file f --auth-token-file");
+}
+
+TEST_CASE("--print-config is JSON where the log is") {
+  const std::string text = print_config_text(
+      parsed({"--print-config", "--log-format", "json", "--data-dir", "a \"b\""}));
+  JsonReader json(text);
+  CHECK(json.skip_value());
+  CHECK(json.finish().ok());
+  CHECK(text.starts_with(R"({"options":[{"name":"host","value":"127.0.0.1","origin":"default"},)"));
+  CHECK(text.find(R"({"name":"data-dir","value":"a \"b\"","origin":"--data-dir"})") != text.npos);
+  CHECK(text.find(R"({"name":"log-format","value":"json","origin":"--log-format"})") != text.npos);
 }
 
 TEST_CASE("the option table has no name twice and no default outside its own bounds") {

@@ -5,56 +5,16 @@
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "kyro/base/json_reader.h"
+#include "test/e2e_ctl.h"
 #include "test/e2e_util.h"
 
 using namespace kyro;
 using namespace kyro::test;
 
 namespace {
-
-void write_file(const std::string& path, std::string_view text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  REQUIRE(file.flush().good());
-}
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != text.npos;
-}
-
-// Help and data go to stdout, and nothing to stderr.
-void check_says(const Outcome& outcome, std::string_view part) {
-  INFO(outcome.out << outcome.err);
-  CHECK(outcome.exit_code == 0);
-  CHECK(contains(outcome.out, part));
-  CHECK(outcome.err.empty());
-}
-
-// A failure: an exit code, one sentence on stderr, nothing on stdout.
-void check_fails(const Outcome& outcome, int exit_code, std::string_view part) {
-  INFO(outcome.out << outcome.err);
-  CHECK(outcome.exit_code == exit_code);
-  CHECK(contains(outcome.err, part));
-  CHECK(outcome.out.empty());
-}
-
-bool is_json_line(std::string_view text) {
-  JsonReader json(text);
-  return text.ends_with('\n') && json.skip_value() && json.finish().ok();
-}
-
-struct CtlSession {
-  CtlSession() : server(dir.file("data")) {}
-  // `kyrodbctl -e URL …`
-  Outcome ctl(Args words, std::string_view input = {}) const {
-    words.insert(words.begin(), {"-e", server.url()});
-    return run_ctl(words, input);
-  }
-  TempDir dir;
-  ServerProcess server;
-};
 
 // Flips a bit of a file, `from_end` bytes before its end.
 void damage_file(const std::string& path, std::uintmax_t at) {
@@ -99,9 +59,13 @@ TEST_CASE("Version and help texts name what there is", "[e2e]") {
     check_says(run_kyrodb(words), "Usage: kyrodb verify DIR");
   }
   const Outcome ctl = run_ctl({"--help"});
-  for (const char* command : {"health", "ready", "offset", "put", "get", "delete", "lookup",
-                              "import", "snapshot", "compact", "rmi-build", "metrics", "warmup"}) {
+  for (const char* command :
+       {"health", "ready",    "offset",  "put",       "get",     "delete",   "lookup",
+        "import", "snapshot", "compact", "rmi-build", "metrics", "warmup",   "scan",
+        "floor",  "ceil",     "mget",    "batch",     "replay",  "subscribe"}) {
     check_says(ctl, std::string("\n  ") + command + " ");
+    check_says(run_ctl({"help", command}), std::string("Usage: kyrodbctl ") + command);
+    check_says(run_ctl({command, "--help"}), std::string("Usage: kyrodbctl ") + command);
   }
 }
 
@@ -120,14 +84,22 @@ TEST_CASE("Words that make no sense are exit 2 with a hint", "[e2e]") {
   check_fails(run_kyrodb({"serve", "127.0.0.1"}), 2, "together");
   check_fails(run_kyrodb({"serve", "127.0.0.1", "65536"}), 2, "PORT");
   check_fails(run_kyrodb({"serve", "127.0.0.1", "1", "2"}), 2, "unexpected argument");
-  check_fails(run_kyrodb({"verify"}), 2, "needs a directory");
-  check_fails(run_kyrodb({"verify", "a", "b"}), 2, "takes DIR [--json]");
+  check_fails(run_kyrodb({"verify"}), 2, "usage: kyrodb verify DIR");
+  check_fails(run_kyrodb({"verify", "a", "b"}), 2, "usage: kyrodb verify DIR");
 
   check_fails(run_ctl({}), 2, "no command");
   check_fails(run_ctl({"gte", "1"}), 2, "unknown command gte");
   check_fails(run_ctl({"get"}), 2, "get KEY");
   check_fails(run_ctl({"get", "1", "2"}), 2, "get KEY");
   check_fails(run_ctl({"put", "1"}), 2, "put KEY VALUE");
+  check_fails(run_ctl({"put", "1", "v", "--ttl", "0"}), 2, "--ttl must be a whole number");
+  check_fails(run_ctl({"put", "1", "v", "--if-match", "\"1\""}), 2, "--if-match must be");
+  check_fails(run_ctl({"delete", "1", "--if-match=x"}), 2, "--if-match must be");
+  check_fails(run_ctl({"get", "1", "--ttl", "5"}), 2, "unknown flag --ttl");
+  check_fails(run_ctl({"scan", "--start", "-1"}), 2, "--start must be");
+  check_fails(run_ctl({"scan", "--limit", "0"}), 2, "--limit must be");
+  check_fails(run_ctl({"subscribe", "--from", "now"}), 2, "--from must be");
+  check_fails(run_ctl({"completion", "fish"}), 2, "bash or zsh");
   check_fails(run_ctl({"offset", "1"}), 2, "offset");
   check_fails(run_ctl({"offset", "--jsno"}), 2, "--jsno");
   check_fails(run_ctl({"offset", "-e"}), 2, "-e needs a value");
@@ -143,6 +115,9 @@ TEST_CASE("Every command of the client does what its help says", "[e2e]") {
   const CtlSession s;
   CHECK(s.ctl({"health"}).out == "status: ok\n");
   CHECK(s.ctl({"ready"}).out == "status: ready\n");
+  const Outcome alive = run_kyrodb({"health", s.server.url()});
+  CHECK(alive.exit_code == 0);
+  CHECK(alive.out + alive.err == "");
   CHECK(s.ctl({"put", "7", "seven"}).out == "offset: 0\n");
   CHECK(s.ctl({"put", "8", "eight", "--json"}).out == "{\"offset\":1}\n");
   CHECK(s.ctl({"get", "7"}).out == "seven");
@@ -172,6 +147,34 @@ TEST_CASE("Every command of the client does what its help says", "[e2e]") {
   CHECK(run_ctl({"get", "-e", s.server.url() + "/", "8"}).out == "eight");
 }
 
+TEST_CASE("The client reads the log, past and live", "[e2e]") {
+  CtlSession s;
+  for (int key = 0; key < 5; ++key)
+    REQUIRE(s.ctl({"put", std::to_string(key), "v"}).exit_code == 0);
+  REQUIRE(s.ctl({"delete", "3"}).exit_code == 0);
+  CHECK(s.ctl({"replay", "--start", "4"}).out ==
+        "{\"offset\":4,\"op\":\"put\",\"key\":4,\"value\":\"v\"}\n"
+        "{\"offset\":5,\"op\":\"delete\",\"key\":3}\n");
+  CHECK(s.ctl({"replay", "--start=1", "--end=2"}).out ==
+        "{\"offset\":1,\"op\":\"put\",\"key\":1,\"value\":\"v\"}\n");
+  CHECK(s.ctl({"replay", "--limit", "1"}).out.starts_with("{\"offset\":0,"));
+  check_fails(s.ctl({"replay", "--start", "100"}), 1, "");
+  CHECK(s.ctl({"subscribe", "--from", "5", "--limit", "1"}).out ==
+        "{\"offset\":5,\"op\":\"delete\",\"key\":3}\n");
+  // Live: it sees what is written while it waits, then how the server ends.
+  Process follower({client_binary(), "-e", s.server.url(), "subscribe", "--from", "6"});
+  Client client(s.server);
+  while (client.metric("kyrodb_sse_subscribers") != "1") std::this_thread::yield();
+  REQUIRE(s.ctl({"put", "9", "live"}).exit_code == 0);
+  CHECK(follower.wait_for_out("live"));
+  CHECK(s.server.stop().exit_code == 0);
+  const Outcome followed = follower.wait();
+  CHECK(followed.exit_code == 1);
+  CHECK(followed.out == "{\"offset\":6,\"op\":\"put\",\"key\":9,\"value\":\"live\"}\n");
+  INFO(followed.err);
+  CHECK(contains(followed.err, "the server is stopping; go on with --from 7"));
+}
+
 TEST_CASE("Values of any bytes go in from the command line or a pipe and come out raw", "[e2e]") {
   const CtlSession s;
   std::string bytes(300000, '\0');
@@ -198,6 +201,10 @@ TEST_CASE("A server that is not there is exit 5, one that is not ready exit 1", 
   const std::string url = "http://127.0.0.1:" + std::to_string(port);
   write_file(dir.file("in.ndjson"), "{\"key\":1,\"value\":\"v\"}\n");
   check_fails(run_ctl({"-e", url, "health"}), 5, "cannot connect to 127.0.0.1:");
+  check_fails(run_kyrodb({"health", url}), 1, "cannot connect to 127.0.0.1:");
+  check_fails(run_kyrodb({"health", "https://localhost"}), 1, "only http://");
+  check_fails(run_ctl({"-e", url, "scan"}), 5, "Connection refused");
+  check_fails(run_ctl({"-e", url, "mget", "1"}), 5, "Connection refused");
   check_fails(run_ctl({"-e", url, "put", "1", "v"}), 5, "Connection refused");
   check_fails(run_ctl({"-e", "unix:" + dir.file("socket"), "get", "1"}), 5, "cannot connect");
   check_fails(run_ctl({"-e", url, "import", dir.file("in.ndjson")}), 5, "line 1: cannot connect");

@@ -103,13 +103,10 @@ class Process {
   [[nodiscard]] pid_t pid() const { return pid_; }
   void signal(int number) const { ::kill(pid_, number); }
 
-  // Waits until stderr contains `text`; false if the process ends (or time is up) before.
-  [[nodiscard]] bool wait_for_err(std::string_view text) {
-    std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, kProcessTimeout, [&] {
-      return err_.find(text) != err_.npos || closed_ == 2;
-    }) && err_.find(text) != err_.npos;
-  }
+  // Waits until stderr (or stdout) contains `text`; false if the process ends (or time is up)
+  // before.
+  [[nodiscard]] bool wait_for_err(std::string_view text) { return wait_for(err_, text); }
+  [[nodiscard]] bool wait_for_out(std::string_view text) { return wait_for(out_, text); }
   [[nodiscard]] std::string err() {
     const std::lock_guard lock(mutex_);
     return err_;
@@ -129,6 +126,12 @@ class Process {
   }
 
  private:
+  bool wait_for(const std::string& stream, std::string_view text) {
+    std::unique_lock lock(mutex_);
+    const auto is_there = [&] { return stream.find(text) != stream.npos; };
+    return changed_.wait_for(lock, kProcessTimeout, [&] { return is_there() || closed_ == 2; }) &&
+           is_there();
+  }
   static Args inherited_environment() {
     Args env;
     for (char** variable = environ; *variable != nullptr; ++variable) {

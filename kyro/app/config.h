@@ -22,31 +22,13 @@
 #include <utility>
 #include <variant>
 
+#include "kyro/app/cli.h"
 #include "kyro/app/config_table.h"
 #include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
 
 namespace kyro {
 namespace config_detail {
-
-// Steps of one character (insert, delete, replace) between two names; Wagner and Fischer's table,
-// one row at a time. Only the first 64 characters count.
-inline size_t edit_distance(std::string_view a, std::string_view b) {
-  a = a.substr(0, 64);
-  b = b.substr(0, 64);
-  std::array<size_t, 65> row{};
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
 
 // The flag whose name is nearest; one that begins like it, if any does.
 inline const Option& nearest_flag(std::string_view name) {
@@ -251,6 +233,8 @@ inline Refusal set_option(const Option& option, std::string_view text, ServeConf
 inline Status set_or_refuse(const Option& option, std::string_view text, bool from_environment,
                             ServeConfig* config) {
   const Refusal refusal = set_option(option, text, config);
+  config->origins[option_index(option)] =
+      from_environment ? ConfigOrigin::kEnvironment : ConfigOrigin::kFlag;
   if (refusal.empty()) return {};
   return Status(Code::kInvalid, origin(option, from_environment).append(" ").append(refusal));
 }
@@ -284,6 +268,7 @@ inline Status set_address(std::span<const std::string_view> words, ServeConfig* 
         Code::kInvalid,
         std::string("PORT must be a whole number from 0 to 65535, not ").append(quoted(words[1])));
   }
+  config->is_address_given = true;
   config->host = words[0];
   config->port = static_cast<uint16_t>(*port);
   return {};

@@ -1,33 +1,37 @@
-// The help text of `kyrodb serve`, written from the table of options: nothing in it is said twice.
+// What `kyrodb serve` says of itself, written from the table of options: its help, the rows for man
+// page and completions, and the configuration in force.
 //
 // Thread rule: pure functions.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <variant>
+#include <vector>
 
+#include "kyro/app/cli_help.h"
 #include "kyro/app/config_table.h"
+#include "kyro/base/json_writer.h"
 
 namespace kyro {
 namespace config_detail {
 
-inline constexpr size_t kHelpColumns = 80;
-inline constexpr size_t kHelpIndent = 6;
-
-// The default as a user would write it; empty if there is none to tell.
-inline std::string default_text(const Option& option) {
-  ServeConfig config;
+// An option's value as a user would write it.
+inline std::string value_text(const Option& option, ServeConfig& config) {
   return std::visit(
       [&](auto field) -> std::string {
         using T = decltype(field);
         if constexpr (std::is_same_v<T, std::string*>) {
           return *field;
         } else if constexpr (std::is_same_v<T, bool*>) {
-          return "";
+          return *field ? "true" : "false";
         } else if constexpr (std::is_same_v<T, double*>) {
           return format_real(*field);
         } else if constexpr (std::is_same_v<T, Choice>) {
@@ -47,6 +51,12 @@ inline std::string default_text(const Option& option) {
       option.field(config));
 }
 
+// The default as a user would write it; empty if there is none to tell.
+inline std::string default_text(const Option& option) {
+  ServeConfig config;
+  return option.value.empty() ? "" : value_text(option, config);
+}
+
 // " (default 8)", " (default 0: off)", " (default 16MiB; 0: none)", or nothing.
 inline std::string default_note(const Option& option) {
   const std::string text = default_text(option);
@@ -56,45 +66,16 @@ inline std::string default_note(const Option& option) {
   return note + ")";
 }
 
-// Appends `text` wrapped, each line indented.
-inline void append_wrapped(std::string& out, std::string_view text) {
-  size_t column = 0;
-  while (!text.empty()) {
-    const size_t space = text.find(' ');
-    const std::string_view word = text.substr(0, space);
-    if (column != 0 && column + 1 + word.size() > kHelpColumns) {
-      out += '\n';
-      column = 0;
-    }
-    if (column == 0) {
-      out.append(kHelpIndent, ' ');
-      column = kHelpIndent;
-    } else {
-      out += ' ';
-      ++column;
-    }
-    out += word;
-    column += word.size();
-    text.remove_prefix(space == std::string_view::npos ? text.size() : space + 1);
-  }
-  out += '\n';
-}
-
 inline void append_option_help(std::string& out, const Option& option) {
-  out += "  ";
-  if (option.letter != 0) out.append(1, '-').append(1, option.letter).append(", ");
+  const std::string help = std::string(option.help) + default_note(option);
   if (is_flag(option)) {
-    out.append("--").append(option.name);
+    out.append("  ").append(flag_spelling({option.name, option.value, {}, option.letter}));
   } else {
-    out += environment_name(option);
-  }
-  if (!option.value.empty()) {
-    const bool is_words = option.value.find('|') != std::string_view::npos;
-    out.append(is_flag(option) ? " " : "=").append(is_words ? "" : "<").append(option.value);
-    out += is_words ? "" : ">";
+    out.append("  ").append(environment_name(option)).append("=");
+    out += value_placeholder(option.value);
   }
   out += '\n';
-  append_wrapped(out, std::string(option.help) + default_note(option));
+  append_wrapped(out, help);
 }
 
 }  // namespace config_detail
@@ -123,6 +104,69 @@ inline void append_option_help(std::string& out, const Option& option) {
     append_option_help(out, option);
   }
   return out;
+}
+
+// The rows of the option table as those of cli.h, for man page and completions: flags, and
+// variables that are no flag. Lives as long as the program.
+class ServeRows {
+ public:
+  ServeRows() {
+    using namespace config_detail;
+    for (const Option& option : kServeOptions) {
+      const std::string& help =
+          texts_.emplace_back(std::string(option.help) + default_note(option));
+      if (is_flag(option)) {
+        flags_.push_back({option.name, option.value, help, option.letter});
+      } else {
+        variables_.push_back({texts_.emplace_back(environment_name(option)), option.value, help});
+      }
+    }
+  }
+  [[nodiscard]] std::span<const CliFlag> flags() const { return flags_; }
+  [[nodiscard]] std::span<const CliFlag> variables() const { return variables_; }
+
+ private:
+  std::deque<std::string> texts_;
+  std::vector<CliFlag> flags_;
+  std::vector<CliFlag> variables_;
+};
+
+// What `kyrodb serve --print-config` prints: every option with its value and where that came from
+// (a flag, a variable, "default"), in columns or as JSON. Secrets are hidden.
+[[nodiscard]] inline std::string print_config_text(ServeConfig config) {
+  using namespace config_detail;
+  const bool as_json = config.log.json;
+  std::string out = as_json ? "{\"options\":[" : "";
+  const auto add = [&](std::string_view name, std::string value, std::string_view origin) {
+    if (as_json) {
+      out.append(out.ends_with('[') ? "{\"name\":\"" : ",{\"name\":\"").append(name);
+      out.append("\",\"value\":");
+      append_json_string(out, value);
+      out.append(",\"origin\":\"").append(origin).append("\"}");
+      return;
+    }
+    if (value.empty()) value = "-";
+    constexpr size_t kNameColumns = 26;
+    constexpr size_t kValueColumns = 22;
+    out.append(name).append(std::max(name.size() + 1, kNameColumns) - name.size(), ' ');
+    out.append(value).append(std::max(value.size() + 1, kValueColumns) - value.size(), ' ');
+    out.append(origin).append("\n");
+  };
+  const std::string_view address_origin = config.is_address_given ? "argument" : "default";
+  add("host", config.host, address_origin);
+  add("port", std::to_string(config.port), address_origin);
+  for (const Option& option : kServeOptions) {
+    if (option.name == "print-config") continue;
+    std::string value = value_text(option, config);
+    const ConfigOrigin origin = config.origins[option_index(option)];
+    std::string from = "default";
+    // A string that is empty has been set aside for a flag that excludes it.
+    if (origin == ConfigOrigin::kFlag && !value.empty()) from = "--" + std::string(option.name);
+    if (origin == ConfigOrigin::kEnvironment && !value.empty()) from = environment_name(option);
+    if (option.value == "TOKEN" && !value.empty()) value = "(hidden)";
+    add(option.name, std::move(value), from);
+  }
+  return out.append(as_json ? "]}\n" : "");
 }
 
 }  // namespace kyro

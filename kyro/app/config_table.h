@@ -8,8 +8,11 @@
 // Thread rule: before threads start. Ownership: values.
 #pragma once
 
+#include <array>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -21,10 +24,17 @@
 
 namespace kyro {
 
+// Where an option's value came from.
+enum class ConfigOrigin : uint8_t { kDefault, kEnvironment, kFlag };
+inline constexpr size_t kServeOptionsMax = 64;
+
 struct ServeConfig {
   ServeConfig() { engine.data_dir = "./data"; }
 
   bool help_requested = false;  // then nothing else was checked
+  bool print_config = false;    // say what is in force, do not serve
+  bool is_address_given = false;
+  std::array<ConfigOrigin, kServeOptionsMax> origins{};  // by row of the option table
   std::string host = "127.0.0.1";
   uint16_t port = 3030;  // 0: any free one
   std::string unix_socket;
@@ -211,6 +221,9 @@ inline constexpr Option kServeOptions[] = {
     {S::kOther, "request-log", "", own<&C::request_log>,
      "log a line for each request: route, status, bytes, time, peer; never a key or a value. "
      "Lines are dropped, and counted, where stderr is too slow"},
+    {S::kOther, "print-config", "", own<&C::print_config>,
+     "print every option with its value and where that came from, as JSON with --log-format json, "
+     "and exit; nothing is opened"},
 
     {S::kTuning, "rmi-target-leaf", "N", [](C& c) -> Field { return &c.engine.rmi.target_leaf; },
      "keys per bucket that the root of an index aims for",
@@ -222,8 +235,18 @@ inline constexpr Option kServeOptions[] = {
 // clang-format on
 
 // Titles by Section. Options of the last section are set by environment only.
-inline constexpr std::string_view kSectionTitles[] = {
-    "Listening", "Access", "Storage", "Maintenance", "Limits", "Log", "Tuning (environment only)"};
+inline constexpr std::string_view kSectionTitles[] = {"Listening",
+                                                      "Access",
+                                                      "Storage",
+                                                      "Maintenance",
+                                                      "Limits",
+                                                      "Other",
+                                                      "Tuning (environment only)"};
+
+static_assert(std::size(kServeOptions) <= kServeOptionsMax);
+inline size_t option_index(const Option& option) {
+  return static_cast<size_t>(&option - kServeOptions);
+}
 
 inline bool is_flag(const Option& option) {
   return option.section != Section::kTuning;

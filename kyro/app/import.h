@@ -6,14 +6,11 @@
 // which line to go on from. Memory is one line and two batches, whatever the size of the input.
 #pragma once
 
-#include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,65 +18,11 @@
 
 #include "kyro/app/exit_codes.h"
 #include "kyro/app/json.h"
+#include "kyro/app/lines.h"
 #include "kyro/base/clock.h"
 #include "kyro/net/http_client.h"
 
 namespace kyro {
-
-// Reads lines from a descriptor through a bounded buffer.
-class LineReader {
- public:
-  static constexpr size_t kLineBytesMax = 128u << 20;
-
-  explicit LineReader(int fd) : fd_(fd) {}
-
-  // The next line without its end ("\n" or "\r\n"; missing at the end of the input is fine); false
-  // at the end. Errors: kIoError, kTooLarge. The view is valid until the next call.
-  Result<bool> next(std::string_view* line) {
-    for (;;) {
-      const size_t end = buffer_.find('\n', scanned_);
-      if (end != std::string::npos) {
-        *line = std::string_view(buffer_).substr(begin_, end - begin_);
-        begin_ = scanned_ = end + 1;
-        if (line->ends_with('\r')) line->remove_suffix(1);
-        return true;
-      }
-      scanned_ = buffer_.size();
-      if (is_at_end_) {
-        *line = std::string_view(buffer_).substr(begin_);
-        begin_ = buffer_.size();
-        if (line->ends_with('\r')) line->remove_suffix(1);
-        return !line->empty();
-      }
-      KYRO_TRY(fill());
-    }
-  }
-
- private:
-  Status fill() {
-    buffer_.erase(0, begin_);
-    scanned_ -= begin_;
-    begin_ = 0;
-    if (buffer_.size() > kLineBytesMax) return Status(Code::kTooLarge, "a line is too long");
-    constexpr size_t kReadBytes = 256 * 1024;
-    const size_t before = buffer_.size();
-    buffer_.resize(before + kReadBytes);
-    ssize_t got = -1;
-    do {
-      got = read(fd_, buffer_.data() + before, kReadBytes);
-    } while (got < 0 && errno == EINTR);
-    buffer_.resize(before + (got > 0 ? static_cast<size_t>(got) : 0));
-    if (got < 0) return Status(Code::kIoError, std::string("read: ") + strerrordesc_np(errno));
-    is_at_end_ = got == 0;
-    return Status();
-  }
-
-  const int fd_;
-  std::string buffer_;
-  size_t begin_ = 0;
-  size_t scanned_ = 0;
-  bool is_at_end_ = false;
-};
 
 class Importer {
  public:
@@ -97,7 +40,8 @@ class Importer {
   // Imports from `fd`, skipping the lines before `from_line` (counted from 1). The exit code.
   int run(int fd, uint64_t from_line) {
     began_ = now_seconds();
-    LineReader lines(fd);
+    FdSource input(fd);
+    LineReader lines(input);
     bool is_at_end = false;
     std::vector<uint64_t> on_the_way;
     while (!is_at_end && failure_.ok()) {

@@ -6,14 +6,12 @@
 
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
-#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
+#include "kyro/app/cli.h"
 #include "kyro/app/exit_codes.h"
 #include "kyro/base/decimal.h"
 #include "kyro/base/json_writer.h"
@@ -22,21 +20,6 @@
 #include "kyro/storage/verify.h"
 
 namespace kyro {
-
-struct ToolArgs {
-  std::array<std::string, 2> dirs;
-  bool flag = false;  // the one that the tool knows
-};
-
-struct Tool {
-  std::string_view name;
-  std::string_view arguments;
-  std::string_view flag;  // "--json"; empty if it knows none
-  std::string_view help;
-  size_t dirs;
-  int (*run)(const ToolArgs& args);
-};
-
 namespace tools_detail {
 
 inline void append_field(std::string& out, std::string_view name, uint64_t value) {
@@ -94,18 +77,18 @@ inline int fail(const Status& status, const char* live_advice) {
   return kExitError;
 }
 
-inline int verify(const ToolArgs& args) {
+inline int verify(const CliCall& call) {
   PosixFileSystem fs;
   const bool shows_progress = isatty(STDERR_FILENO) == 1;
   const auto report =
-      verify_directory(fs, args.dirs[0], [&](uint64_t bytes_done, uint64_t bytes_all) {
+      verify_directory(fs, call.words[0], [&](uint64_t bytes_done, uint64_t bytes_all) {
         if (!shows_progress || bytes_all == 0) return;
         std::fprintf(stderr, "\rverifying runs: %llu of %llu MiB", ull(bytes_done / kMiB),
                      ull(bytes_all / kMiB));
         if (bytes_done >= bytes_all) std::fputc('\n', stderr);
       });
   if (!report.ok()) {
-    if (args.flag) {
+    if (call.has("json")) {
       std::string out = "{\"clean\":false,\"error\":\"";
       out.append(code_name(report.status().code())).append("\",\"message\":");
       append_json_string(out, report.status().message());
@@ -113,7 +96,7 @@ inline int verify(const ToolArgs& args) {
     }
     return fail(report.status(), "stop the server first; a running one checks what it reads");
   }
-  if (args.flag) {
+  if (call.has("json")) {
     print_json(*report);
   } else {
     print_text(*report);
@@ -127,86 +110,55 @@ inline void print_copy(const char* what, const std::string& to, const CopyStats&
               ull(stats.copied_bytes));
 }
 
-inline int backup(const ToolArgs& args) {
+inline int backup(const CliCall& call) {
   PosixFileSystem fs;
-  const auto stats = backup_directory(fs, args.dirs[0], args.dirs[1]);
+  const auto stats = backup_directory(fs, call.words[0], call.words[1]);
   if (!stats.ok()) {
     return fail(stats.status(),
                 "ask the server for a backup: start it with --backup-dir DIR, then "
                 "POST /v1/backup?name=NAME");
   }
-  print_copy("backup", args.dirs[1], *stats);
+  print_copy("backup", call.words[1], *stats);
   return kExitOk;
 }
 
-inline int restore(const ToolArgs& args) {
+inline int restore(const CliCall& call) {
   PosixFileSystem fs;
-  const auto stats = restore_directory(fs, args.dirs[0], args.dirs[1]);
+  const auto stats = restore_directory(fs, call.words[0], call.words[1]);
   if (!stats.ok()) return fail(stats.status(), "that is a store in use, not a backup");
-  print_copy("restored", args.dirs[1], *stats);
+  print_copy("restored", call.words[1], *stats);
   return kExitOk;
 }
 
-inline constexpr Tool kTools[] = {
-    {"verify", "DIR [--json]", "--json",
-     "Reads everything in a data directory that no server uses: manifest, runs, indexes, log.\n"
-     "Changes nothing. Exit 0 if it is clean, 1 if it is damaged.\n",
-     1, verify},
-    {"backup", "DIR DEST", "",
-     "Makes a backup of a data directory that no server uses; DEST must be new or empty. What\n"
-     "never changes is hard-linked where DEST is on the same file system, else copied. A running\n"
-     "server makes its own: POST /v1/backup?name=NAME, see --backup-dir.\n",
-     2, backup},
-    {"restore", "BACKUP DIR", "",
-     "Verifies a backup, then makes a data directory of it; DIR must be new or empty. The new\n"
-     "database has an id of its own, and its offsets go on 2^32 higher.\n",
-     2, restore},
-};
-
-inline void print_help(const Tool& tool) {
-  std::printf("Usage: kyrodb %s %s\n\n%s", std::string(tool.name).c_str(),
-              std::string(tool.arguments).c_str(), std::string(tool.help).c_str());
-}
-
-inline int usage_error(const Tool& tool, const std::string& message) {
-  std::fprintf(stderr, "kyrodb: %s %s (see: kyrodb help %s)\n", std::string(tool.name).c_str(),
-               message.c_str(), std::string(tool.name).c_str());
-  return kExitUsage;
-}
+inline constexpr CliFlag kVerifyFlags[] = {{"json", "", "print one JSON document"}};
 
 }  // namespace tools_detail
 
-// The tool of that name; null if there is none.
-[[nodiscard]] inline const Tool* find_tool(std::string_view name) {
-  for (const Tool& tool : tools_detail::kTools) {
-    if (tool.name == name) return &tool;
-  }
-  return nullptr;
-}
-
-// `kyrodb <tool> words…`: the exit code.
-[[nodiscard]] inline int run_tool(const Tool& tool, std::span<const std::string_view> words) {
-  using namespace tools_detail;
-  ToolArgs args;
-  size_t dirs = 0;
-  for (const std::string_view word : words) {
-    if (word == "--help") {
-      print_help(tool);
-      return kExitOk;
-    }
-    if (!tool.flag.empty() && word == tool.flag) {
-      args.flag = true;
-    } else if (word.starts_with("--") || word.empty() || dirs == tool.dirs) {
-      return usage_error(
-          tool, "takes " + std::string(tool.arguments) + ", not \"" + std::string(word) + "\"");
-    } else {
-      args.dirs[dirs++] = word;
-    }
-  }
-  if (dirs < tool.dirs) {
-    return usage_error(tool, tool.dirs == 1 ? "needs a directory" : "needs two directories");
-  }
-  return tool.run(args);
-}
+// Rows of the table of `kyrodb`.
+inline constexpr CliCommand kTools[] = {
+    {"verify", "DIR", "check a data directory that is not in use", 1, 1, tools_detail::verify,
+     tools_detail::kVerifyFlags,
+     "Reads everything: manifest, runs, indexes, log. Changes nothing. Exit 0 if it is clean, 1 if "
+     "it is damaged."},
+    {"backup",
+     "DIR DEST",
+     "copy a data directory that is not in use",
+     2,
+     2,
+     tools_detail::backup,
+     {},
+     "DEST must be new or empty. What never changes is hard-linked where DEST is on the same file "
+     "system, else copied. A running server makes its own: POST /v1/backup?name=NAME, see "
+     "--backup-dir."},
+    {"restore",
+     "BACKUP DIR",
+     "make a data directory out of a backup",
+     2,
+     2,
+     tools_detail::restore,
+     {},
+     "Verifies the backup first; DIR must be new or empty. The new database has an id of its own, "
+     "and its offsets go on 2^32 higher."},
+};
 
 }  // namespace kyro
