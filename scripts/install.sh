@@ -82,6 +82,8 @@ install_all() {
 
   sed "s|/usr/local/bin/|$prefix/bin/|" scripts/deploy/kyrodb.service >"$scratch/service"
   put 644 "$scratch/service" lib/systemd/system/kyrodb.service
+  put_all share/kyrodb scripts/deploy/grafana.json scripts/deploy/alerts.yml \
+    scripts/api/openapi.json
   put 644 LICENSE share/doc/kyrodb/LICENSE
 }
 

@@ -202,7 +202,8 @@ TEST_CASE("What is installed is complete, and uninstalling leaves what was there
   for (const char* name :
        {"bin/kyrodb", "bin/kyrodbctl", "include/kyro/kyro.h", "include/kyro/base/status.h",
         "include/kyro/index/rmi.h", "include/kyro/storage/engine.h", "lib/pkgconfig/kyrodb.pc",
-        "lib/systemd/system/kyrodb.service", "share/doc/kyrodb/LICENSE"}) {
+        "lib/systemd/system/kyrodb.service", "share/kyrodb/openapi.json",
+        "share/kyrodb/grafana.json", "share/kyrodb/alerts.yml", "share/doc/kyrodb/LICENSE"}) {
     INFO(name);
     CHECK(installed.contains("usr/" + std::string(name)));
   }
