@@ -254,6 +254,30 @@ TEST_CASE("smooth keys cost little model and stay within the bound") {
   }
 }
 
+TEST_CASE("outliers at either end do not deepen the model of the other keys") {
+  const Keys regular = [] {
+    Keys keys = kyro::test::uniform_keys(100000, 5);
+    for (uint64_t& key : keys) key = (uint64_t{1} << 40) + (key >> 24);
+    return kyro::test::sorted_unique(std::move(keys));
+  }();
+  const BuiltIndex plain(entries_of(regular), RmiOptions{});
+  for (const bool above : {false, true}) {
+    for (const bool below : {false, true}) {
+      Keys keys = regular;
+      for (uint64_t i = 1; i <= 20; ++i) {
+        if (above) keys.push_back(~uint64_t{0} - i * i * i * 977);
+        if (below) keys.push_back(i * i * 7);
+      }
+      keys = kyro::test::sorted_unique(std::move(keys));
+      INFO("outliers below " << below << ", above " << above);
+      const BuiltIndex built(entries_of(keys), RmiOptions{});
+      const size_t few = 40 * sizeof(uint64_t) + 4 * sizeof(kyro::RmiZoom);
+      CHECK(built.stats().model_bytes <= plain.stats().model_bytes + few);
+      check_everything(keys, RmiOptions{}, 6);
+    }
+  }
+}
+
 TEST_CASE("hostile keys cost bounded model, slots and depth") {
   const uint64_t seed = kyro::test::test_seed(4242);
   INFO("seed " << seed);

@@ -3,13 +3,19 @@
 // A root model cuts the key range into equal buckets; the high word of (key - min) × scale names
 // the bucket, the low word is the exact fraction inside it. A bucket is a leaf (fraction × width =
 // the predicted slot) or an inner node that divides the fraction again: one multiplication and one
-// load per level, no floating point. A key never lies left of its predicted cache line and at most
-// epsilon_max() slots right of its beginning, by construction; gaps between keys repeat the entry
-// to their right, so "the first slot whose key is not smaller" answers every kind of lookup. File
-// layout: rmi_file.h. How it is built: rmi_builder.h.
+// load per level, no floating point. Outliers far from all other keys have models of their own
+// beside the root, so that they do not stretch its range. A key never lies left of its predicted
+// cache line and at most epsilon_max() slots right of its beginning, by construction; gaps between
+// keys repeat the entry to their right, so "the first slot whose key is not smaller" answers every
+// kind of lookup. File layout: rmi_file.h. How it is built: rmi_builder.h.
 //
 // The unit of placement is the cache line: four slots. Keys fill their predicted line from its
 // front and spill into the next, so four lookups of five read one line.
+//
+// Cost: independent lookups overlap their cache misses as far as the processor's window of
+// instructions reaches (some 250), so what decides their rate is the number of instructions, about
+// 45 where the root's bucket is a leaf. Hence the layout of the model words, the branch-free search
+// in a line, and the one flag for "every block has been checked".
 //
 // Invariants: whatever the bytes are, lookups read only inside the span and end; a block of slots
 // is checked (CRC, order, positions) before the first entry of it is believed, and what fails is
@@ -20,18 +26,26 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 
 #include "kyro/base/status.h"
+#include "kyro/index/rmi_blocks.h"
 #include "kyro/index/rmi_file.h"
 
 namespace kyro {
+
+// `yes` or `no` without a branch: even odds make compilers take a conditional move.
+[[nodiscard]] inline const IndexEntry* rmi_select(bool condition, const IndexEntry* yes,
+                                                  const IndexEntry* no) {
+  asm("" : "+r"(yes));
+  const IndexEntry* chosen = condition ? yes : no;
+  asm("" : "+r"(chosen));
+  return chosen;
+}
 
 enum class FindCode : uint64_t { kMiss = 0, kHit = 1, kCorrupt = 2 };
 
@@ -44,7 +58,7 @@ class RmiIndex {
  public:
   // Where a key is expected. Only predict() makes one, only the same index resolves it.
   struct Prediction {
-    uint64_t slot;
+    uint64_t slot_times_4;  // as a model word holds slots; one of the special values below
   };
 
   // Stands on an entry, on the end, or on damage. Valid while the index is.
@@ -77,15 +91,15 @@ class RmiIndex {
                                              uint64_t expected_entries, uint64_t position_end);
 
   // The entry of exactly `key`.
-  [[nodiscard]] FindResult find(uint64_t key) const { return resolve(key, predict(key)); }
+  [[nodiscard]] FindResult find(uint64_t key) const;
 
   // find() in two halves, for callers that overlap the misses of several lookups or indexes.
   [[nodiscard]] Prediction predict(uint64_t key) const;
   void prefetch(Prediction prediction) const {
-    if (prediction.slot >= kFirstSpecial) return;
-    const IndexEntry* slot = slots_ + (prediction.slot & ~uint64_t{3});
-    __builtin_prefetch(slot);
-    __builtin_prefetch(slot + 4);
+    if (prediction.slot_times_4 >= kFirstSpecial) return;
+    const IndexEntry* line = line_of(prediction);
+    __builtin_prefetch(line);
+    __builtin_prefetch(line + 4);
   }
   [[nodiscard]] FindResult resolve(uint64_t key, Prediction prediction) const;
 
@@ -97,12 +111,17 @@ class RmiIndex {
   [[nodiscard]] Cursor lower_bound(uint64_t key) const;
   // Last entry with a key <= `key`, or the end.
   [[nodiscard]] Cursor floor(uint64_t key) const;
-  [[nodiscard]] Cursor first() const { return lower_bound(min_key_); }
+  [[nodiscard]] Cursor first() const { return lower_bound(min_key()); }
   [[nodiscard]] Cursor last() const { return floor(~uint64_t{0}); }
 
   // Slots a lookup of `key` examines one after another (1 = predicted exactly), 0 if it examines
   // none. For sampling; costs as much as a lookup.
   [[nodiscard]] uint64_t probe_length(uint64_t key) const;
+
+  // Reads and checks every block of slots, so that no lookup has to; kCorruption if one is damaged.
+  [[nodiscard]] Status check_slots() const {
+    return blocks_.check_all() ? Status() : Status(Code::kCorruption, "index file: damaged slots");
+  }
 
   // Reads everything: all blocks, their order, and that every entry is found where it lies.
   [[nodiscard]] Status verify() const;
@@ -122,87 +141,104 @@ class RmiIndex {
 
  private:
   // Predictions that are not a slot.
-  static constexpr uint64_t kFirstSpecial = ~uint64_t{0} - 2;
+  static constexpr uint64_t kFirstSpecial = ~uint64_t{0} - 1;
   static constexpr uint64_t kSearchSlots = kFirstSpecial;  // a search leaf: binary search
-  static constexpr uint64_t kTooDeep = kFirstSpecial + 1;  // a model that lies
-  static constexpr uint64_t kOutside = kFirstSpecial + 2;  // below the minimum, above the maximum
+  static constexpr uint64_t kOutside = kFirstSpecial + 1;  // below the minimum, above the maximum
   static constexpr uint64_t kNoSlot = ~uint64_t{0};
 
-  struct Descent {
+  // Where a descent stands: a model word and the fraction of 2^64 inside its bucket.
+  struct Place {
     uint64_t word;
     uint64_t fraction;
-    bool ok;
+    [[nodiscard]] RmiWordType type() const { return rmi_word_type(word); }
   };
 
   explicit RmiIndex(const RmiLayout& layout);
 
-  [[nodiscard]] Descent descend(uint64_t word, uint64_t fraction, uint64_t key) const;
-  [[nodiscard]] uint64_t scan(uint64_t key, uint64_t slot) const;
-  [[nodiscard]] static const IndexEntry* scan_two_lines(uint64_t key, const IndexEntry* s);
+  [[nodiscard]] Place root_place(uint64_t key) const {
+    const RmiProduct root = rmi_multiply(key - root_low_, root_scale_);
+    return {words_[root.high], root.low};
+  }
+  [[nodiscard]] Place child_of(Place inner) const {
+    const RmiProduct step = rmi_multiply(inner.fraction, rmi_word_width(inner.word));
+    // The word holds four times the child's index, and 1.
+    const char* first = reinterpret_cast<const char*>(words_) + 2 * (inner.word & kRmiBaseMask) - 2;
+    return {reinterpret_cast<const uint64_t*>(first)[step.high], step.low};
+  }
+  [[nodiscard, gnu::noinline]] Place zoom_into(Place place, uint64_t key) const {
+    const RmiZoom& zoom = layout_.zooms[rmi_word_base(place.word)];
+    // A mapping that has lost the page since it was validated shows zeros, which lead backwards.
+    if (rmi_word_type(zoom.inner) != RmiWordType::kInner) return {0, 0};
+    const uint64_t distance = key < zoom.low_key ? 0 : std::min(key - zoom.low_key, zoom.span);
+    const RmiProduct step = rmi_multiply(distance, zoom.scale);
+    return {words_[rmi_word_base(zoom.inner) + step.high], step.low};
+  }
+  [[nodiscard]] Place descend(Place place, uint64_t key) const;
+  [[nodiscard]] Place place_of(uint64_t key) const;
+  // What a leaf says: four times the slot, as the word holds it.
+  [[nodiscard]] static Prediction slot_in_leaf(Place leaf) {
+    return {(leaf.word & kRmiBaseMask) +
+            4 * rmi_multiply(leaf.fraction, rmi_word_width(leaf.word)).high};
+  }
+  // The first slot of the predicted cache line.
+  [[nodiscard]] const IndexEntry* line_of(Prediction prediction) const {
+    return reinterpret_cast<const IndexEntry*>(reinterpret_cast<const char*>(slots_) +
+                                               4 * (prediction.slot_times_4 & ~uint64_t{15}));
+  }
 
+  [[nodiscard, gnu::noinline]] Prediction predict_slowly(uint64_t key) const {
+    if (key < min_key() || key > max_key()) return {kOutside};
+    const Place place = place_of(key);
+    if (place.type() == RmiWordType::kLeaf) return slot_in_leaf(place);
+    return {kSearchSlots};
+  }
+  // Any prediction, blocks checked as they are met.
   [[nodiscard, gnu::noinline]] FindResult resolve_slowly(uint64_t key,
                                                          Prediction prediction) const {
-    if (prediction.slot == kOutside) return {0, FindCode::kMiss};
+    if (prediction.slot_times_4 == kOutside || entries() == 0) return {0, FindCode::kMiss};
     const uint64_t slot = lower_slot(key, prediction);
     if (slot == kNoSlot) return {0, FindCode::kCorrupt};
     const IndexEntry& entry = slots_[slot];
     if (entry.key != key) return {0, FindCode::kMiss};
     return {entry.position, FindCode::kHit};
   }
-
+  [[nodiscard]] FindResult find_in_line(uint64_t key, Prediction prediction) const;
+  [[nodiscard]] uint64_t scan(uint64_t key, const IndexEntry* line) const;
+  [[nodiscard]] static const IndexEntry* scan_two_lines(uint64_t key, const IndexEntry* s);
   [[nodiscard]] uint64_t search_slot(uint64_t key) const;
   [[nodiscard]] uint64_t lower_slot(uint64_t key, Prediction prediction) const;
 
-  [[nodiscard]] bool block_is_ready(uint64_t slot) const {
-    const uint64_t block = slot / kRmiBlockSlots;
-    return ((ready_[block / 64].load(std::memory_order_relaxed) >> (block % 64)) & 1u) != 0;
-  }
-  // True if the blocks of `slot` and the one behind it may be believed.
-  [[nodiscard]] bool slot_is_good(uint64_t slot) const {
-    return block_is_ready(slot) || make_ready(slot / kRmiBlockSlots);
-  }
-
-  // Also checks the block behind, because a scan may run into it (never further: rmi_file.h bounds
-  // the displacement). Two threads may both check; the bits only ever go from 0 to 1. Relaxed is
-  // enough: nothing is published but the fact itself, the bytes were there all along.
-  [[nodiscard, gnu::noinline, gnu::cold]] bool make_ready(uint64_t block) const {
-    if (!check_block(block)) return false;
-    if (block + 1 < layout_.trailer.block_count && !check_block(block + 1)) return false;
-    ready_[block / 64].fetch_or(uint64_t{1} << (block % 64), std::memory_order_relaxed);
-    return true;
-  }
-
-  [[nodiscard]] bool check_block(uint64_t block) const;
-  [[nodiscard]] bool block_is_sound(uint64_t block) const;
-
-  // What a lookup needs, together.
-  const IndexEntry* slots_;
-  const uint64_t* words_;
-  uint64_t min_key_;
-  uint64_t span_;  // max - min; with no entries a lookup ends before it is used
+  // What a lookup needs, together. With no entries they describe one bucket of foreign slots that
+  // only the key 2^64-1 could reach.
+  uint64_t root_low_;
+  uint64_t root_span_;
   uint64_t root_scale_;
-  uint64_t scan_slots_;                                 // 0 with no entries
-  std::unique_ptr<std::atomic<uint64_t>[]> ready_;      // bit b: blocks b and b + 1 are checked
-  std::unique_ptr<std::atomic<uint64_t>[]> checked_;    // bit b: block b is checked
-  std::unique_ptr<std::atomic<uint64_t>[]> condemned_;  // bit b: block b failed its check
+  const uint64_t* words_;
+  const IndexEntry* slots_;
+  RmiBlocks blocks_;
   RmiLayout layout_;
 };
 
 // ---- open ----
 
+namespace rmi_detail {
+inline constexpr uint64_t kNoWords[1] = {};
+inline constexpr IndexEntry kNoSlots[8] = {};
+}  // namespace rmi_detail
+
 inline RmiIndex::RmiIndex(const RmiLayout& layout)
-    : slots_(layout.slots),
-      words_(layout.words),
-      min_key_(layout.trailer.min_key),
-      span_(layout.trailer.max_key - layout.trailer.min_key),
+    : root_low_(layout.trailer.root_low),
+      root_span_(layout.trailer.root_span),
       root_scale_(layout.trailer.root_scale),
-      scan_slots_(
-          layout.trailer.entry_count == 0 ? 0 : rmi_scan_slots(layout.trailer.displacement_max)),
+      words_(layout.words),
+      slots_(layout.slots),
+      blocks_(layout),
       layout_(layout) {
-  const size_t words = static_cast<size_t>(layout.trailer.block_count / 64 + 1);
-  ready_ = std::make_unique<std::atomic<uint64_t>[]>(words);
-  checked_ = std::make_unique<std::atomic<uint64_t>[]>(words);
-  condemned_ = std::make_unique<std::atomic<uint64_t>[]>(words);
+  if (layout.trailer.entry_count > 0) return;
+  root_low_ = ~uint64_t{0};
+  root_span_ = 0;
+  words_ = rmi_detail::kNoWords;
+  slots_ = rmi_detail::kNoSlots;
 }
 
 inline Result<RmiIndex> RmiIndex::open(std::span<const std::byte> bytes, uint64_t expected_entries,
@@ -222,45 +258,38 @@ inline Result<RmiIndex> RmiIndex::open(std::span<const std::byte> bytes, uint64_
 
 // ---- point lookups ----
 
-// Below the root: rare on smooth data, so it stands apart from the straight path. Validation made
-// every reference go forward; the depth bound keeps a lying chain short as well.
-inline RmiIndex::Descent RmiIndex::descend(uint64_t word, uint64_t fraction, uint64_t key) const {
-  for (uint32_t level = 0; level < kRmiDepthMax; ++level) {
-    const RmiWordType type = rmi_word_type(word);
-    if (type == RmiWordType::kInner) {
-      const RmiProduct step = rmi_multiply(fraction, rmi_word_width(word));
-      word = words_[rmi_word_base(word) + step.high];
-      fraction = step.low;
-    } else if (type == RmiWordType::kZoom) {
-      const RmiZoom& zoom = layout_.zooms[rmi_word_base(word)];
-      const uint64_t distance = key < zoom.low_key ? 0 : std::min(key - zoom.low_key, zoom.span);
-      const RmiProduct step = rmi_multiply(distance, zoom.scale);
-      word = words_[rmi_word_base(zoom.inner) + step.high];
-      fraction = step.low;
+// Ends at a leaf or a search leaf. Validation made every reference go forward and bounded the
+// depth. Few instructions matter here: they share the processor's window with the misses of the
+// lookups around this one.
+inline RmiIndex::Place RmiIndex::descend(Place place, uint64_t key) const {
+  while (place.type() != RmiWordType::kLeaf) {
+    if (place.type() == RmiWordType::kInner) [[likely]] {
+      place = child_of(place);
+    } else if (place.type() == RmiWordType::kZoom) {
+      place = zoom_into(place, key);
     } else {
-      return {word, fraction, true};
+      break;
     }
   }
-  return {word, fraction, (word & 1u) == (word >> 1 & 1u)};  // leaf or search
+  return place;
+}
+
+// Of any key inside the range of the keys, outliers too.
+inline RmiIndex::Place RmiIndex::place_of(uint64_t key) const {
+  if (key - root_low_ <= root_span_) return descend(root_place(key), key);
+  return descend({words_[layout_.trailer.root_fanout + (key < root_low_ ? 0u : 1u)], 0}, key);
 }
 
 inline RmiIndex::Prediction RmiIndex::predict(uint64_t key) const {
-  const uint64_t distance = key - min_key_;
-  if (distance > span_ || scan_slots_ == 0) [[unlikely]]
-    return {kOutside};
-  const RmiProduct root = rmi_multiply(distance, root_scale_);
-  uint64_t word = words_[root.high];
-  uint64_t fraction = root.low;
-  if (rmi_word_type(word) != RmiWordType::kLeaf) {
-    const Descent below = descend(word, fraction, key);
-    if (!below.ok) [[unlikely]]
-      return {kTooDeep};
-    if (rmi_word_type(below.word) == RmiWordType::kSearch) [[unlikely]]
-      return {kSearchSlots};
-    word = below.word;
-    fraction = below.fraction;
+  if (key - root_low_ > root_span_) [[unlikely]]
+    return predict_slowly(key);
+  Place place = root_place(key);
+  if (place.type() != RmiWordType::kLeaf) {
+    place = descend(place, key);
+    if (place.type() != RmiWordType::kLeaf) [[unlikely]]
+      return predict_slowly(key);
   }
-  return {rmi_word_base(word) + rmi_multiply(fraction, rmi_word_width(word)).high};
+  return slot_in_leaf(place);
 }
 
 // The first slot >= `key` of the two cache lines from `s` on, or one that is smaller if there is
@@ -269,45 +298,60 @@ inline RmiIndex::Prediction RmiIndex::predict(uint64_t key) const {
 // line is fetched beside the first.
 inline const IndexEntry* RmiIndex::scan_two_lines(uint64_t key, const IndexEntry* s) {
   __builtin_prefetch(s + 4);
-  s += 4 * static_cast<ptrdiff_t>(s[3].key < key);
-  s += 2 * static_cast<ptrdiff_t>(s[1].key < key);
-  s += 1 * static_cast<ptrdiff_t>(s[0].key < key);
+  s = rmi_select(s[3].key < key, s + 4, s);
+  s = rmi_select(s[1].key < key, s + 2, s);
+  s = rmi_select(s[0].key < key, s + 1, s);
   return s;
 }
 
-// The first slot from the predicted cache line on whose key is >= `key`; kNoSlot if the bound is
-// exceeded, which only damage can cause.
-inline uint64_t RmiIndex::scan(uint64_t key, uint64_t slot) const {
-  for (uint64_t at = slot & ~uint64_t{3}, end = at + scan_slots_; at < end; at += 8) {
-    const IndexEntry* s = scan_two_lines(key, slots_ + at);
+// The first slot from `line` on whose key is >= `key`; kNoSlot if the bound is exceeded, which only
+// damage can cause.
+inline uint64_t RmiIndex::scan(uint64_t key, const IndexEntry* line) const {
+  const IndexEntry* end = line + rmi_scan_slots(layout_.trailer.displacement_max);
+  for (; line < end; line += 8) {
+    const IndexEntry* s = scan_two_lines(key, line);
     if (s->key >= key) return static_cast<uint64_t>(s - slots_);
   }
   return kNoSlot;
 }
 
-inline FindResult RmiIndex::resolve(uint64_t key, Prediction prediction) const {
-  if (prediction.slot >= kFirstSpecial || !block_is_ready(prediction.slot)) [[unlikely]] {
-    return resolve_slowly(key, prediction);
-  }
-  const IndexEntry* s = scan_two_lines(key, slots_ + (prediction.slot & ~uint64_t{3}));
-  if (s->key < key) [[unlikely]]
-    return resolve_slowly(key, prediction);
+// REQUIRES: every block is ready, the prediction is a slot.
+inline FindResult RmiIndex::find_in_line(uint64_t key, Prediction prediction) const {
+  const IndexEntry* s = scan_two_lines(key, line_of(prediction));
   // A branch, so that a hit's position is read without waiting for the comparison.
   if (s->key == key) [[likely]]
     return {s->position, FindCode::kHit};
-  return {0, FindCode::kMiss};
+  if (s->key > key) return {0, FindCode::kMiss};
+  return resolve_slowly(key, prediction);
+}
+
+inline FindResult RmiIndex::find(uint64_t key) const {
+  if (key - root_low_ <= root_span_) [[likely]] {
+    Place place = root_place(key);
+    if (place.type() != RmiWordType::kLeaf) place = descend(place, key);
+    if (place.type() == RmiWordType::kLeaf && blocks_.all_ready()) [[likely]] {
+      return find_in_line(key, slot_in_leaf(place));
+    }
+  }
+  return resolve_slowly(key, predict_slowly(key));
+}
+
+inline FindResult RmiIndex::resolve(uint64_t key, Prediction prediction) const {
+  if (prediction.slot_times_4 < kFirstSpecial && blocks_.all_ready()) [[likely]] {
+    return find_in_line(key, prediction);
+  }
+  return resolve_slowly(key, prediction);
 }
 
 // Binary search in a search leaf, the place where no line fits: log2 of a bounded width, each probe
 // in a checked block.
 inline uint64_t RmiIndex::search_slot(uint64_t key) const {
-  const RmiProduct root = rmi_multiply(key - min_key_, root_scale_);
-  const Descent below = descend(words_[root.high], root.low, key);
-  uint64_t from = rmi_word_base(below.word);
-  uint64_t count = rmi_word_width(below.word);
+  const Place leaf = place_of(key);
+  uint64_t from = rmi_word_base(leaf.word);
+  uint64_t count = rmi_word_width(leaf.word);
   while (count > 0) {
     const uint64_t middle = from + count / 2;
-    if (!slot_is_good(middle)) return kNoSlot;
+    if (!blocks_.is_good(middle)) return kNoSlot;
     if (slots_[middle].key < key) {
       from = middle + 1;
       count -= count / 2 + 1;
@@ -315,16 +359,15 @@ inline uint64_t RmiIndex::search_slot(uint64_t key) const {
       count /= 2;
     }
   }
-  return slot_is_good(from) ? from : kNoSlot;
+  return blocks_.is_good(from) ? from : kNoSlot;
 }
 
 // The slot of the first entry >= key, in a checked block; kNoSlot for damage. Requires a key inside
 // the range, so such an entry exists.
 inline uint64_t RmiIndex::lower_slot(uint64_t key, Prediction prediction) const {
-  if (prediction.slot == kTooDeep) return kNoSlot;
-  if (prediction.slot == kSearchSlots) return search_slot(key);
-  if (!slot_is_good(prediction.slot)) return kNoSlot;
-  return scan(key, prediction.slot);
+  if (prediction.slot_times_4 == kSearchSlots) return search_slot(key);
+  if (!blocks_.is_good(prediction.slot_times_4 / 4)) return kNoSlot;
+  return scan(key, line_of(prediction));
 }
 
 // A pipeline: the model word of one key, the slots of the key kBatch behind it, and the answer of
@@ -343,7 +386,7 @@ inline void RmiIndex::find_batch(const uint64_t* keys, size_t n, FindResult* out
       prefetch(predictions[i % kBatch]);
     }
     if (step < n) {
-      const uint64_t distance = std::min(keys[step] - min_key_, span_);
+      const uint64_t distance = std::min(keys[step] - root_low_, root_span_);
       __builtin_prefetch(words_ + rmi_multiply(distance, root_scale_).high);
     }
   }
@@ -353,7 +396,7 @@ inline void RmiIndex::find_batch(const uint64_t* keys, size_t n, FindResult* out
 
 inline RmiIndex::Cursor RmiIndex::lower_bound(uint64_t key) const {
   if (entries() == 0 || key > max_key()) return Cursor(this, Cursor::State::kEnd, 0);
-  key = std::max(key, min_key_);
+  key = std::max(key, min_key());
   const uint64_t slot = lower_slot(key, predict(key));
   if (slot >= layout_.trailer.slots_used || slots_[slot].key < key) {
     return Cursor(this, Cursor::State::kCorrupt, 0);
@@ -362,7 +405,7 @@ inline RmiIndex::Cursor RmiIndex::lower_bound(uint64_t key) const {
 }
 
 inline RmiIndex::Cursor RmiIndex::floor(uint64_t key) const {
-  if (entries() == 0 || key < min_key_) return Cursor(this, Cursor::State::kEnd, 0);
+  if (entries() == 0 || key < min_key()) return Cursor(this, Cursor::State::kEnd, 0);
   key = std::min(key, max_key());
   Cursor cursor = lower_bound(key);
   if (cursor.valid() && cursor.key() != key) {
@@ -378,7 +421,7 @@ inline void RmiIndex::Cursor::next() {
   const uint64_t end =
       std::min(index_->layout_.trailer.slots_used, slot_ + index_->layout_.trailer.gap_run_max + 2);
   for (uint64_t slot = slot_ + 1; slot < end; ++slot) {
-    if (!index_->slot_is_good(slot)) break;
+    if (!index_->blocks_.is_good(slot)) break;
     if (index_->slots_[slot].key != here) {
       slot_ = slot;
       if (index_->slots_[slot].key < here) state_ = State::kCorrupt;
@@ -393,63 +436,29 @@ inline void RmiIndex::Cursor::prev() {
   const uint64_t steps = std::min(slot_, uint64_t{index_->layout_.trailer.gap_run_max} + 1);
   for (uint64_t step = 1; step <= steps; ++step) {
     const uint64_t slot = slot_ - step;
-    if (!index_->slot_is_good(slot)) break;
+    if (!index_->blocks_.is_good(slot)) break;
     if (index_->slots_[slot].key != here) {
       slot_ = slot;
       if (index_->slots_[slot].key > here) state_ = State::kCorrupt;
       return;
     }
   }
-  state_ = here == index_->min_key_ ? State::kEnd : State::kCorrupt;
+  state_ = here == index_->min_key() ? State::kEnd : State::kCorrupt;
 }
 
 inline uint64_t RmiIndex::probe_length(uint64_t key) const {
   const Prediction prediction = predict(key);
-  if (prediction.slot >= kFirstSpecial) {
-    return prediction.slot == kSearchSlots
-               ? static_cast<uint64_t>(std::bit_width(
-                     rmi_word_width(descend(words_[rmi_multiply(key - min_key_, root_scale_).high],
-                                            rmi_multiply(key - min_key_, root_scale_).low, key)
-                                        .word)))
-               : 0;
+  if (prediction.slot_times_4 == kSearchSlots) {
+    return static_cast<uint64_t>(std::bit_width(rmi_word_width(place_of(key).word)));
   }
+  if (prediction.slot_times_4 >= kFirstSpecial) return 0;
   const uint64_t slot = lower_slot(key, prediction);
   if (slot == kNoSlot) return 0;
-  return slot < prediction.slot ? 1 : slot - prediction.slot + 1;
+  const uint64_t predicted = prediction.slot_times_4 / 4;
+  return slot < predicted ? 1 : slot - predicted + 1;
 }
 
 // ---- checks ----
-
-inline bool RmiIndex::check_block(uint64_t block) const {
-  const uint64_t bit = uint64_t{1} << (block % 64);
-  if ((checked_[block / 64].load(std::memory_order_relaxed) & bit) != 0) return true;
-  if ((condemned_[block / 64].load(std::memory_order_relaxed) & bit) != 0) return false;
-  if (!block_is_sound(block)) {
-    condemned_[block / 64].fetch_or(bit, std::memory_order_relaxed);
-    return false;
-  }
-  checked_[block / 64].fetch_or(bit, std::memory_order_relaxed);
-  return true;
-}
-
-// Beyond the checksum, what lookups rely on: order, one position per key, bounds.
-inline bool RmiIndex::block_is_sound(uint64_t block) const {
-  const RmiTrailer& t = layout_.trailer;
-  const uint64_t begin = block * kRmiBlockSlots;
-  const uint64_t end = std::min(begin + kRmiBlockSlots, t.slot_count);
-  if (crc32c(slots_ + begin, (end - begin) * sizeof(IndexEntry)) != layout_.block_crcs[block]) {
-    return false;
-  }
-  bool good = slots_[begin].key >= t.min_key && slots_[end - 1].key <= t.max_key &&
-              slots_[begin].position <= t.position_max;
-  for (uint64_t slot = begin + 1; slot < end; ++slot) {
-    const IndexEntry& a = slots_[slot - 1];
-    const IndexEntry& b = slots_[slot];
-    good &= b.position <= t.position_max;
-    good &= a.key < b.key || a == b;
-  }
-  return good;
-}
 
 inline Status RmiIndex::verify() const {
   const auto damaged = [](const char* what, uint64_t slot) {
@@ -459,7 +468,7 @@ inline Status RmiIndex::verify() const {
   const RmiTrailer& t = layout_.trailer;
   uint64_t found = 0;
   for (uint64_t slot = 0; slot < t.slot_count; ++slot) {
-    if (slot % kRmiBlockSlots == 0 && !block_is_sound(slot / kRmiBlockSlots)) {
+    if (slot % kRmiBlockSlots == 0 && !blocks_.block_is_sound(slot / kRmiBlockSlots)) {
       return damaged("a damaged block", slot);
     }
     if (slot > 0 && slots_[slot] == slots_[slot - 1]) continue;

@@ -14,9 +14,8 @@
 // zoom: a model over just their range. Below kRmiDepthMax levels a dense leaf with binary search
 // ends the matter.
 //
-// Fractions in nested nodes: if x = distance × m mod 2^64 is the fraction in a bucket, the fraction
-// in a child of a node of fan-out F is x × F mod 2^64 = distance × (m × F) mod 2^64; so one number
-// per bucket describes its model, however deep it lies.
+// Outliers, a few keys far from all others, are left out of the root's range if that makes the
+// rest cheaper, and get models of their own: see choose_root_range().
 //
 // Thread rule: a build is one thread's. Ownership: borrows the input and the sink for the call.
 #pragma once
@@ -34,6 +33,8 @@
 #include "kyro/base/crc32c.h"
 #include "kyro/base/status.h"
 #include "kyro/index/rmi_file.h"
+#include "kyro/index/rmi_model.h"
+#include "kyro/index/rmi_slot_writer.h"
 
 namespace kyro {
 
@@ -71,72 +72,6 @@ struct RmiBuildStats {
 
 namespace rmi_builder_detail {
 
-// Collects slots into blocks of 64 KiB; a full block gets its CRC and goes to the sink.
-class SlotWriter {
- public:
-  explicit SlotWriter(ByteSink& sink)
-      : sink_(sink), block_(std::make_unique<IndexEntry[]>(kRmiBlockSlots)) {}
-
-  // Repeats `entry` until `end` slots are written in all.
-  Status fill_to(uint64_t end, const IndexEntry& entry) {
-    while (written_ < end) {
-      block_[used_++] = entry;
-      ++written_;
-      if (used_ == kRmiBlockSlots) KYRO_TRY(flush());
-    }
-    return Status();
-  }
-  Status flush() {
-    if (used_ == 0) return Status();
-    const size_t n = used_ * sizeof(IndexEntry);
-    crcs_.push_back(crc32c(block_.get(), n));
-    used_ = 0;
-    return sink_.append(block_.get(), n);
-  }
-  [[nodiscard]] uint64_t written() const { return written_; }
-  [[nodiscard]] std::vector<uint32_t>& crcs() { return crcs_; }
-
- private:
-  ByteSink& sink_;
-  std::unique_ptr<IndexEntry[]> block_;
-  size_t used_ = 0;
-  uint64_t written_ = 0;
-  std::vector<uint32_t> crcs_;
-};
-
-// Where inside its bucket a key lies, as a fraction of 2^64.
-struct Fraction {
-  uint64_t low_key;
-  uint64_t multiplier;
-  [[nodiscard]] uint64_t of(uint64_t key) const { return (key - low_key) * multiplier; }
-};
-
-// How a node divides its keys among its children.
-struct NodeModel {
-  Fraction fraction;  // plain: of the node's bucket; else: low_key and scale
-  uint64_t fanout;
-  bool plain;  // divides its bucket; false: root and zoom, which have a range of their own
-
-  [[nodiscard]] uint64_t child_of(uint64_t key) const {
-    return plain ? rmi_multiply(fraction.of(key), fanout).high
-                 : rmi_multiply(key - fraction.low_key, fraction.multiplier).high;
-  }
-  [[nodiscard]] Fraction child_fraction() const {
-    return plain ? Fraction{fraction.low_key, fraction.multiplier * fanout} : fraction;
-  }
-};
-
-// A model over exactly [low, high]: high × scale stays below fanout × 2^64. Requires fanout >= 1;
-// with fewer distances than children the fan-out shrinks.
-[[nodiscard]] inline NodeModel range_model(uint64_t low, uint64_t high, uint64_t fanout) {
-  __extension__ using Wide = unsigned __int128;
-  const uint64_t span = high - low;
-  if (span == 0) return {{low, 0}, 1, false};
-  fanout = std::min(fanout, span);
-  const Wide room = (static_cast<Wide>(fanout) << 64) - 1;
-  return {{low, static_cast<uint64_t>(room / span)}, fanout, false};
-}
-
 class Builder {
  public:
   Builder(std::span<const IndexEntry> input, const RmiOptions& options, ByteSink& sink)
@@ -166,6 +101,8 @@ class Builder {
   static constexpr uint64_t kCostUnit = 1024;
   static constexpr uint64_t kWordCost = 2 * 8 * kCostUnit;  // twice its bytes: it costs cache too
   static constexpr uint64_t kMisfitCost = 10 * kCostUnit;   // a level more, and words of its own
+  static constexpr uint64_t kOutlierCost = 4 * kMisfitCost;
+  static constexpr int kOutliersShift = 7;  // at most a 128th of the keys at either end
   static constexpr uint64_t kNoFit = ~uint64_t{0};
 
   // The first slot of a predicted slot's cache line.
@@ -181,7 +118,13 @@ class Builder {
   Status build_children(const NodeModel& model, uint64_t base, size_t from, size_t to,
                         uint32_t depth);
   Status build_bucket(const Fraction& f, uint64_t index, size_t from, size_t to, uint32_t depth);
-  Status build_node(const Fraction& f, uint64_t index, size_t from, size_t to, uint32_t depth);
+  Status build_node(const Fraction& f, uint64_t index, size_t from, size_t to, bool zoom,
+                    uint32_t depth);
+  Status build_outliers(uint64_t index, size_t from, size_t to);
+  [[nodiscard]] NodeModel root_model(size_t from, size_t to) const;
+  [[nodiscard]] uint64_t root_cost(size_t from, size_t to) const;
+  void choose_root_range(size_t* from, size_t* to) const;
+  [[nodiscard]] Status check_order(size_t from, size_t to) const;
   Status place_leaf(const Fraction& f, uint64_t index, size_t from, size_t to, uint64_t width);
   Status place_search_leaf(uint64_t index, size_t from, size_t to);
   Status emit(uint64_t slot, size_t at);
@@ -375,11 +318,7 @@ inline Status Builder::build_children(const NodeModel& model, uint64_t base, siz
 
 inline Status Builder::build_bucket(const Fraction& f, uint64_t index, size_t from, size_t to,
                                     uint32_t depth) {
-  for (size_t i = std::max<size_t>(from, 1); depth == 0 && i < to; ++i) {
-    if (input_[i - 1].key >= input_[i].key) {
-      return Status(Code::kInvalid, "index: keys are not strictly ascending");
-    }
-  }
+  if (depth == 0) KYRO_TRY(check_order(from, to));
   if (from == to) {
     words_[index] = make_rmi_word(RmiWordType::kLeaf, next_slot_, 0);
     return Status();
@@ -387,12 +326,12 @@ inline Status Builder::build_bucket(const Fraction& f, uint64_t index, size_t fr
   const uint64_t width = fitting_width(f, from, to);
   if (width != kNoFit) return place_leaf(f, index, from, to, width);
   if (depth == kRmiDepthMax) return place_search_leaf(index, from, to);
-  return build_node(f, index, from, to, depth + 1);
+  const bool zoom = f.of(input_[to - 1].key) - f.of(input_[from].key) < kZoomBelow;
+  return build_node(f, index, from, to, zoom, depth + 1);
 }
 
 inline Status Builder::build_node(const Fraction& f, uint64_t index, size_t from, size_t to,
-                                  uint32_t depth) {
-  const bool zoom = f.of(input_[to - 1].key) - f.of(input_[from].key) < kZoomBelow;
+                                  bool zoom, uint32_t depth) {
   const NodeModel model = choose_model(f, from, to, zoom);
   const uint64_t base = words_.size();
   const uint64_t inner = make_rmi_word(RmiWordType::kInner, base, model.fanout);
@@ -405,6 +344,67 @@ inline Status Builder::build_node(const Fraction& f, uint64_t index, size_t from
     words_[index] = inner;
   }
   return build_children(model, base, from, to, depth);
+}
+
+// ---- the root ----
+
+inline Status Builder::check_order(size_t from, size_t to) const {
+  for (size_t i = std::max<size_t>(from, 1); i < to; ++i) {
+    if (input_[i - 1].key >= input_[i].key) {
+      return Status(Code::kInvalid, "index: keys are not strictly ascending");
+    }
+  }
+  return Status();
+}
+
+inline NodeModel Builder::root_model(size_t from, size_t to) const {
+  const uint64_t fanout =
+      std::min((to - from + target_leaf_ - 1) / target_leaf_, uint64_t{1} << 32);
+  return range_model(input_[from].key, input_[to - 1].key, fanout);
+}
+
+// As cost_of, for all keys, if those of [from, to) are the root's and the others outliers.
+inline uint64_t Builder::root_cost(size_t from, size_t to) const {
+  const size_t outliers = input_.size() - (to - from);
+  return cost_of(root_model(from, to), from, to) + outliers * kOutlierCost / input_.size();
+}
+
+// A few keys far from all others stretch the root's range until its buckets are too coarse for the
+// rest. Which keys at either end are better left out of it is tried: none, those beyond the widest
+// gap of the outermost, and fixed shares.
+inline void Builder::choose_root_range(size_t* from, size_t* to) const {
+  const size_t n = input_.size();
+  const size_t outermost = n >> kOutliersShift;
+  uint64_t best = root_cost(*from, *to);
+  for (const bool above : {true, false}) {
+    size_t after_gap = 0;
+    uint64_t widest = 0;
+    for (size_t i = 1; i <= outermost; ++i) {
+      const size_t at = above ? n - i : i;
+      const uint64_t gap = input_[at].key - input_[at - 1].key;
+      if (gap > widest) {
+        widest = gap;
+        after_gap = i;
+      }
+    }
+    for (const size_t left_out : {after_gap, n >> 13, n >> 10, outermost}) {
+      const size_t new_from = above ? *from : left_out;
+      const size_t new_to = above ? n - left_out : *to;
+      if (left_out == 0 || input_[new_from].key > input_[new_to - 1].key) continue;
+      const uint64_t cost = root_cost(new_from, new_to);
+      if (cost >= best) continue;
+      best = cost;
+      *from = new_from;
+      *to = new_to;
+    }
+  }
+}
+
+inline Status Builder::build_outliers(uint64_t index, size_t from, size_t to) {
+  words_[index] = make_rmi_word(RmiWordType::kLeaf, next_slot_, 0);
+  if (from == to) return Status();
+  KYRO_TRY(check_order(from, to));
+  return build_node({0, 0}, index, from, to, true, 1);
 }
 
 // ---- the file ----
@@ -459,14 +459,17 @@ inline Result<RmiBuildStats> Builder::run() {
   KYRO_TRY(write_header());
   NodeModel root{{0, 0}, 0, false};
   if (!input_.empty()) {
-    const uint64_t low = input_.front().key;
-    const uint64_t high = input_.back().key;
-    if (low > high) return Status(Code::kInvalid, "index: keys are not strictly ascending");
-    const uint64_t fanout =
-        std::min((input_.size() + target_leaf_ - 1) / target_leaf_, uint64_t{1} << 32);
-    root = range_model(low, high, fanout);
-    words_.resize(root.fanout);
-    KYRO_TRY(build_children(root, 0, 0, input_.size(), 0));
+    size_t from = 0;
+    size_t to = input_.size();
+    if (input_.front().key > input_.back().key) return check_order(0, to);
+    choose_root_range(&from, &to);
+    root = root_model(from, to);
+    words_.resize(root.fanout + 2);
+    KYRO_TRY(build_outliers(root.fanout, 0, from));
+    KYRO_TRY(build_children(root, 0, from, to, 0));
+    KYRO_TRY(build_outliers(root.fanout + 1, to, input_.size()));
+    trailer_.root_low = input_[from].key;
+    trailer_.root_span = input_[to - 1].key - input_[from].key;
   }
   KYRO_TRY(finish(root));
   RmiBuildStats stats;

@@ -2,7 +2,9 @@
 //
 //   header     64 B   RmiHeader: magic, version, what is known before the first slot
 //   slots      16 B   each {key u64, position u64}, ascending; `slot_count` of them
-//   words       8 B   each a model word (below); words [0, root_fanout) belong to the root
+//   words       8 B   each a model word (below); words [0, root_fanout) belong to the root, the
+//   next
+//                     two to the outliers below and above the root's range
 //   zooms      32 B   each RmiZoom
 //   block CRCs  4 B   each CRC32C of one 64 KiB block of slots (the last may be shorter); padded
 //                     with zeros to a multiple of 8
@@ -16,7 +18,7 @@
 // entry, at least `scan_slots()` behind every possible prediction, so a bounded scan needs no end
 // test.
 //
-// Model word: bits 0-1 type, bits 2-25 `width`, bits 26-63 `base`.
+// Model word: bits 0-1 type, bits 2-39 `base`, bits 40-63 `width`.
 //   leaf    the slots [base, base + width); width 0 = an empty bucket, base = the next bucket's
 //   inner   `width` child words from word `base`; the child is the high word of fraction × width,
 //           the low word is the fraction inside that child
@@ -30,12 +32,14 @@
 // Thread rule: pure functions and values. Ownership: the layout points into the caller's span.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "kyro/base/coding.h"
 #include "kyro/base/crc32c.h"
@@ -53,7 +57,7 @@ static_assert(sizeof(IndexEntry) == 16);
 
 inline constexpr uint64_t kRmiHeaderMagic = 0x31494D524F52594Bull;   // "KYRORMI1"
 inline constexpr uint64_t kRmiTrailerMagic = 0x54494D524F52594Bull;  // "KYRORMIT"
-inline constexpr uint32_t kRmiVersion = 1;
+inline constexpr uint32_t kRmiVersion = 2;
 inline constexpr uint64_t kRmiBlockBytes = 64 * 1024;
 inline constexpr uint64_t kRmiBlockSlots = kRmiBlockBytes / sizeof(IndexEntry);
 inline constexpr uint32_t kRmiDepthMax = 32;              // levels below the root
@@ -63,17 +67,19 @@ inline constexpr uint64_t kRmiSlotCountMax = 1ull << 37;  // fits a word's base 
 enum class RmiWordType : uint64_t { kLeaf = 0, kInner = 1, kZoom = 2, kSearch = 3 };
 inline constexpr uint64_t kRmiWidthMax = (1ull << 24) - 1;
 
+inline constexpr uint64_t kRmiBaseMask = (1ull << 40) - 1;  // the word without its width
+
 [[nodiscard]] constexpr uint64_t make_rmi_word(RmiWordType type, uint64_t base, uint64_t width) {
-  return (base << 26) | (width << 2) | static_cast<uint64_t>(type);
+  return (width << 40) | (base << 2) | static_cast<uint64_t>(type);
 }
 [[nodiscard]] constexpr RmiWordType rmi_word_type(uint64_t word) {
   return static_cast<RmiWordType>(word & 3u);
 }
 [[nodiscard]] constexpr uint64_t rmi_word_width(uint64_t word) {
-  return (word >> 2) & kRmiWidthMax;
+  return word >> 40;
 }
 [[nodiscard]] constexpr uint64_t rmi_word_base(uint64_t word) {
-  return word >> 26;
+  return (word & kRmiBaseMask) >> 2;
 }
 
 // The 128-bit product every level is made of: which child, and where inside it.
@@ -123,14 +129,16 @@ struct RmiTrailer {
   uint64_t block_crcs_offset;
   uint64_t block_count;
   uint64_t root_scale;
-  uint64_t root_fanout;
+  uint64_t root_fanout;       // words; two more follow: of the outliers below, and of those above
   uint64_t leaf_count;        // leaf and search words that hold keys
   uint64_t node_count;        // inner nodes with the root
   uint32_t displacement_max;  // slots a key lies behind its prediction at most
   uint32_t gap_run_max;       // slots in a row that repeat an entry at most
   uint32_t depth;             // levels below the root that a descent takes at most
   uint32_t model_crc;         // CRC32C of words, zooms and block CRCs with their padding
-  std::array<uint64_t, 3> reserved;
+  uint64_t root_low;          // the root model's range: keys in [root_low, root_low + root_span];
+  uint64_t root_span;         // keys outside it are outliers
+  uint64_t reserved;
   uint32_t version;
   uint32_t crc;  // CRC32C of the header and of this trailer's 180 bytes before it
   uint64_t magic;
@@ -203,8 +211,11 @@ namespace rmi_file_detail {
   if (t.slot_count - t.slots_used < rmi_scan_slots(t.displacement_max)) {
     return damaged("too few slots behind the last entry");
   }
-  if (t.root_fanout == 0 || t.root_fanout > t.word_count ||
-      rmi_multiply(t.max_key - t.min_key, t.root_scale).high >= t.root_fanout) {
+  if (t.root_low < t.min_key || t.root_low > t.max_key || t.root_span > t.max_key - t.root_low) {
+    return damaged("the root's range is not inside the range of the keys");
+  }
+  if (t.root_fanout == 0 || t.root_fanout > t.word_count || t.word_count - t.root_fanout < 2 ||
+      rmi_multiply(t.root_span, t.root_scale).high >= t.root_fanout) {
     return damaged("the root leads outside its children");
   }
   return Status();
@@ -232,11 +243,29 @@ namespace rmi_file_detail {
   return false;
 }
 
+// The word that says where the children are, if `word` has any.
+[[nodiscard]] inline uint64_t inner_of(const RmiLayout& layout, uint64_t word) {
+  return rmi_word_type(word) == RmiWordType::kZoom ? layout.zooms[rmi_word_base(word)].inner : word;
+}
+
+// Every word leads to places inside the file, is the child of one other, and lies at most
+// kRmiDepthMax levels deep, so that a descent is short whatever the bytes are.
 [[nodiscard]] inline Status check_words(const RmiLayout& layout) {
-  for (uint64_t i = 0; i < layout.trailer.word_count; ++i) {
+  const RmiTrailer& t = layout.trailer;
+  uint64_t unclaimed = t.word_count - (t.entry_count > 0 ? t.root_fanout + 2 : 0);
+  std::vector<uint8_t> levels(static_cast<size_t>(t.word_count));
+  for (uint64_t i = 0; i < t.word_count; ++i) {
     if (!word_is_inside(layout, layout.words[i], i)) {
       return damaged("a model word leads outside the file");
     }
+    const uint64_t inner = inner_of(layout, layout.words[i]);
+    if (rmi_word_type(inner) != RmiWordType::kInner) continue;
+    const uint64_t children = rmi_word_width(inner);
+    if (children > unclaimed) return damaged("a model word has two parents");
+    unclaimed -= children;
+    const auto level = static_cast<uint8_t>(levels[i] + 1);
+    if (level > t.depth) return damaged("the model is deeper than it says");
+    std::fill_n(levels.begin() + static_cast<ptrdiff_t>(rmi_word_base(inner)), children, level);
   }
   return Status();
 }
@@ -264,6 +293,7 @@ namespace rmi_file_detail {
   if (bytes.size() < sizeof(RmiHeader) + sizeof(RmiTrailer)) return damaged("too short");
   const auto header = load<RmiHeader>(bytes.data());
   if (header.magic != kRmiHeaderMagic) return damaged("not an index file");
+  if (header.version < kRmiVersion) return damaged("an older format, to be built anew");
   if (header.version > kRmiVersion) {
     return Status(Code::kUnsupported, "index file: format version " +
                                           std::to_string(header.version) + " is newer than " +
