@@ -1,4 +1,5 @@
 // Backups over HTTP and on the command line, and what restoring them gives.
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -120,7 +121,7 @@ TEST_CASE("The offline tools refuse a live directory and name the online way", "
   require_verified(dir.file("new"));
   require_verified(data);
 
-  for (const char* tool : {"verify", "backup", "restore"}) {
+  for (const char* tool : {"verify", "backup", "restore", "dump", "salvage"}) {
     for (const Args& words : {Args{"help", tool}, Args{tool, "--help"}}) {
       const Outcome help = run_kyrodb(words);
       CHECK(help.exit_code == 0);
@@ -130,6 +131,43 @@ TEST_CASE("The offline tools refuse a live directory and name the online way", "
     CHECK(run_kyrodb({tool, "a", "b", "c"}).exit_code == 2);
     CHECK(run_kyrodb({tool, "--nonsense"}).exit_code == 2);
   }
+}
+
+TEST_CASE("Dump prints live records and the log, salvage saves what a damaged store still has",
+          "[e2e]") {
+  TempDir dir;
+  const std::string data = dir.file("data");
+  {
+    ServerProcess server(data);
+    Client client(server);
+    put_keys(client, 0, 50);
+    REQUIRE(client.call("PUT", kv_path(3), std::string("\xFF\0", 2)).status == 204);
+    REQUIRE(client.call("DELETE", kv_path(4)).status == 204);
+    REQUIRE(client.call("POST", "/v1/snapshot").status == 200);
+    CHECK(contains(run_kyrodb({"dump", data}).err, "a running server exports"));
+    CHECK(server.stop().exit_code == 0);
+  }
+  const Outcome live = run_kyrodb({"dump", data});
+  CHECK(live.exit_code == 0);
+  CHECK(std::count(live.out.begin(), live.out.end(), '\n') == 49);
+  CHECK(contains(live.out,
+                 "{\"key\":2,\"value\":\"value 2\",\"offset\":2}\n"
+                 "{\"key\":3,\"value_base64\":\"/wA=\",\"offset\":50}\n"
+                 "{\"key\":5,"));
+  const Outcome log = run_kyrodb({"dump", "--wal", data});
+  CHECK(log.exit_code == 0);
+  CHECK(std::count(log.out.begin(), log.out.end(), '\n') == 52);
+  CHECK(log.out.ends_with("{\"offset\":51,\"op\":\"delete\",\"key\":4}\n"));
+
+  std::filesystem::resize_file(data + "/run-1.data", 500);
+  CHECK(run_kyrodb({"dump", data}).exit_code == 1);
+  const Outcome saved = run_kyrodb({"salvage", data, dir.file("saved")});
+  INFO(saved.out << saved.err);
+  CHECK(saved.exit_code == 1);
+  CHECK(contains(saved.out, "lost: run-1.data at "));
+  CHECK(contains(saved.out, "INCOMPLETE: 49 live records saved"));  // the log still had them
+  require_verified(dir.file("saved"));
+  CHECK(run_kyrodb({"dump", dir.file("saved")}).out == live.out);
 }
 
 }  // namespace kyro::test

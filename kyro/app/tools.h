@@ -1,9 +1,10 @@
-// Offline tools on data directories: `kyrodb verify`, `backup`, `restore`.
+// Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `salvage`.
 //
 // Each takes the lock of what it reads, so a directory that a server uses is refused. Data goes to
 // stdout, messages and progress (on a terminal) to stderr.
 #pragma once
 
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -13,10 +14,13 @@
 
 #include "kyro/app/cli.h"
 #include "kyro/app/exit_codes.h"
+#include "kyro/app/reply.h"
 #include "kyro/base/decimal.h"
 #include "kyro/base/json_writer.h"
 #include "kyro/storage/backup.h"
+#include "kyro/storage/dump.h"
 #include "kyro/storage/posix_fs.h"
+#include "kyro/storage/salvage.h"
 #include "kyro/storage/verify.h"
 
 namespace kyro {
@@ -130,7 +134,76 @@ inline int restore(const CliCall& call) {
   return kExitOk;
 }
 
+// Lines to stdout through a buffer; a reader that has gone or a full disk is noticed.
+class LinePrinter {
+ public:
+  template <class Append>
+  void print(Append append) {
+    if (!is_ok_) return;
+    append(buffer_);
+    buffer_ += '\n';
+    if (buffer_.size() >= 256 * kKiB) flush();
+  }
+  bool flush() {
+    is_ok_ = is_ok_ && std::fwrite(buffer_.data(), 1, buffer_.size(), stdout) == buffer_.size() &&
+             std::fflush(stdout) == 0;
+    buffer_.clear();
+    return is_ok_;
+  }
+
+ private:
+  std::string buffer_;
+  bool is_ok_ = true;
+};
+
+inline void append_dump_line(std::string& out, const RecordView& record) {
+  append_item(out, record.header.key, record.value, record.header.offset, false);
+  if (record.header.expiry_secs() == 0) return;
+  out.pop_back();
+  append_field(out, "expires", record.header.expiry_secs());
+  out += '}';
+}
+
+inline int dump(const CliCall& call) {
+  PosixFileSystem fs;
+  LinePrinter printer;
+  const auto print_live = [&](const RecordView& record) {
+    printer.print([&](std::string& out) { append_dump_line(out, record); });
+  };
+  const auto print_log = [&](const RecordView& record) {
+    printer.print([&](std::string& out) { append_log_record(out, record); });
+  };
+  const Status status =
+      call.has("wal")
+          ? dump_log(fs, call.words[0], print_log)
+          : dump_live(fs, call.words[0], static_cast<uint64_t>(time(nullptr)), print_live);
+  if (!printer.flush()) return fail(Status(Code::kIoError, "cannot write to stdout"), "");
+  if (status.ok()) return kExitOk;
+  if (status.code() == Code::kCorruption) {
+    std::fprintf(stderr,
+                 "kyrodb: what was printed is good, but not all; see kyrodb help salvage\n");
+  }
+  return fail(status, "a running server exports: GET /v1/scan with Accept: application/x-ndjson");
+}
+
+inline int salvage(const CliCall& call) {
+  PosixFileSystem fs;
+  const auto report = Salvage(fs, call.words[0], call.words[1]).run();
+  if (!report.ok()) return fail(report.status(), "stop the server first");
+  for (const std::string& line : report->lines) std::printf("lost: %s\n", line.c_str());
+  if (report->losses > report->lines.size()) {
+    std::printf("… and %llu more\n", ull(report->losses - report->lines.size()));
+  }
+  std::printf(
+      "%s: %llu live records saved to %s, from %llu runs and %llu log segments; %llu "
+      "losses\n",
+      report->losses == 0 ? "complete" : "INCOMPLETE", ull(report->live_records),
+      call.words[1].c_str(), ull(report->runs), ull(report->segments), ull(report->losses));
+  return report->losses == 0 ? kExitOk : kExitError;
+}
+
 inline constexpr CliFlag kVerifyFlags[] = {{"json", "", "print one JSON document"}};
+inline constexpr CliFlag kDumpFlags[] = {{"wal", "", "print the log instead"}};
 
 }  // namespace tools_detail
 
@@ -159,6 +232,22 @@ inline constexpr CliCommand kTools[] = {
      {},
      "Verifies the backup first; DIR must be new or empty. The new database has an id of its own, "
      "and its offsets go on 2^32 higher."},
+    {"dump", "DIR", "print the live records of a data directory that is not in use", 1, 1,
+     tools_detail::dump, tools_detail::kDumpFlags,
+     "One JSON object a line, in key order: key, value (or value_base64), offset, and expires "
+     "(Unix "
+     "seconds) if it does. With --wal the records of the log, as /v1/replay prints them. Changes "
+     "nothing."},
+    {"salvage",
+     "DIR DEST",
+     "save what is good in a damaged data directory",
+     2,
+     2,
+     tools_detail::salvage,
+     {},
+     "Makes a new data directory out of all that is provably good, and says what is not. DEST must "
+     "be new or empty and needs room for twice the data. Changes nothing in DIR. Exit 0 if nothing "
+     "was lost, else 1. Where the newest version of a key is lost, an older one may come back."},
 };
 
 }  // namespace kyro

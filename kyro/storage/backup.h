@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kyro/storage/engine_state.h"
+#include "kyro/storage/offline.h"
 #include "kyro/storage/store_copy.h"
 #include "kyro/storage/verify.h"
 
@@ -37,17 +38,9 @@ namespace backup_detail {
 
 inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
                                         const std::string& to, const std::string& database_id) {
-  auto text = read_small_file(fs, from + "/" + kManifestName, kManifestBytesMax);
-  if (!text.ok() && text.status().code() == Code::kNotFound) {
-    return Status(Code::kNotFound,
-                  from + ": no KyroDB store there (" + kManifestName + " is missing)");
-  }
-  KYRO_TRY(text);
-  auto lock = fs.lock(from + "/LOCK");
-  KYRO_TRY(lock);
-  text = read_small_file(fs, from + "/" + kManifestName, kManifestBytesMax);
-  KYRO_TRY(text);
-  auto manifest = decode_manifest(*text);
+  auto store = open_offline(fs, from);
+  KYRO_TRY(store);
+  auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
   static const std::atomic<bool> kNeverCancelled{false};
   StoreCopy copy(fs, from, to, kNeverCancelled);

@@ -45,6 +45,17 @@ struct Manifest {
   std::vector<SegmentRef> segments;  // oldest first; the last one is being written
 };
 
+// Takes the segments off the front that are wholly in runs: what is left is what a start needs.
+inline void drop_flushed_segments(Manifest* manifest) {
+  auto& segments = manifest->segments;
+  size_t flushed = 0;
+  while (flushed + 1 < segments.size() &&
+         segments[flushed + 1].previous_end <= manifest->flushed_offset) {
+    ++flushed;
+  }
+  segments.erase(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(flushed));
+}
+
 namespace manifest_detail {
 
 // The fields of each object, in one place for writing, reading and completeness.

@@ -77,13 +77,8 @@ class StoreCopy {
   // Takes hold of all that `manifest` names and that its state needs.
   Status gather(const Manifest& manifest) {
     manifest_ = manifest;
-    auto& segments = manifest_.segments;
-    size_t unneeded = 0;
-    while (unneeded + 1 < segments.size() &&
-           segments[unneeded + 1].previous_end <= manifest_.flushed_offset) {
-      ++unneeded;
-    }
-    segments.erase(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(unneeded));
+    drop_flushed_segments(&manifest_);
+    const auto& segments = manifest_.segments;
     for (const RunMeta& run : manifest_.runs) {
       KYRO_TRY(take(run_data_name(run.id)));
       const Status indexed = take(run_index_name(run.id));

@@ -16,6 +16,7 @@
 
 #include "kyro/storage/fs.h"
 #include "kyro/storage/manifest.h"
+#include "kyro/storage/offline.h"
 #include "kyro/storage/run.h"
 #include "kyro/storage/wal_reader.h"
 
@@ -59,8 +60,10 @@ inline void verify_run(FileSystem& fs, const std::string& dir, const RunMeta& me
                                                             : std::string(what));
 }
 
-inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest& manifest,
-                         VerifyReport* report) {
+// Calls visit(group, body) for every good group, those behind damage in the same segment excepted.
+template <class Visit>
+Status verify_log(FileSystem& fs, const std::string& dir, const Manifest& manifest,
+                  VerifyReport* report, Visit visit) {
   uint64_t expected_end = 0;
   for (size_t i = 0; i < manifest.segments.size(); ++i) {
     const SegmentRef& ref = manifest.segments[i];
@@ -83,6 +86,7 @@ inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest&
       if (*step == SegmentReader::Step::kStop) break;
       last_kind = segment.group().kind();
       report->log_records += segment.group().records;
+      visit(segment.group(), segment.body());
     }
     auto tail = segment.inspect_tail();
     KYRO_TRY(tail);
@@ -106,19 +110,10 @@ inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest&
 // kIoError. Damage goes into the report.
 [[nodiscard]] inline Result<VerifyReport> verify_directory(FileSystem& fs, const std::string& dir,
                                                            const VerifyProgress& progress = {}) {
-  const std::string manifest_path = dir + "/" + kManifestName;
   VerifyReport report;
-  auto text = read_small_file(fs, manifest_path, kManifestBytesMax);
-  if (!text.ok() && text.status().code() == Code::kNotFound) {
-    return Status(Code::kNotFound,
-                  dir + ": no KyroDB store there (" + kManifestName + " is missing)");
-  }
-  KYRO_TRY(text);
-  auto lock = fs.lock(dir + "/LOCK");
-  KYRO_TRY(lock);
-  text = read_small_file(fs, manifest_path, kManifestBytesMax);  // nobody changes it any more
-  KYRO_TRY(text);
-  auto manifest = decode_manifest(*text);
+  const auto store = open_offline(fs, dir);
+  KYRO_TRY(store);
+  const auto manifest = decode_manifest(store->manifest_text);
   if (!manifest.ok()) {
     report.damage.emplace_back(manifest.status().message());
     return report;
@@ -133,7 +128,8 @@ inline Status verify_log(FileSystem& fs, const std::string& dir, const Manifest&
     if (progress) progress(bytes_done, bytes_all);
   };
   for (const RunMeta& meta : manifest->runs) verify_detail::verify_run(fs, dir, meta, add, &report);
-  KYRO_TRY(verify_detail::verify_log(fs, dir, *manifest, &report));
+  KYRO_TRY(verify_detail::verify_log(fs, dir, *manifest, &report,
+                                     [](const GroupHeader&, std::string_view) {}));
   return report;
 }
 
