@@ -140,6 +140,7 @@ TEST_CASE("the other flags set their fields too") {
                                      "--reserve-bytes=0",
                                      "--index-memory=huge",
                                      "--backup-dir=/b",
+                                     "--scrub-interval-secs=5",
                                      "--max-connections=5",
                                      "--max-connections-per-ip=2",
                                      "--header-timeout-ms=1",
@@ -161,6 +162,7 @@ TEST_CASE("the other flags set their fields too") {
   CHECK(config.engine.reserve_bytes == 0);
   CHECK(config.engine.huge_index);
   CHECK(config.backup_dir == "/b");
+  CHECK(config.engine.scrub_interval_secs == 5);
   CHECK(config.max_connections == 5);
   CHECK(config.max_connections_per_ip == 2);
   CHECK(config.header_timeout_ms == 1);

@@ -196,6 +196,10 @@ inline constexpr Option kServeOptions[] = {
     {S::kMaintenance, "rmi-rebuild-ratio", "R", engine<&O::rmi_rebuild_ratio>,
      "and after so many records for each key there is", 0, 1000000, "off"},
 
+    {S::kMaintenance, "scrub-interval-secs", "S", engine<&O::scrub_interval_secs>,
+     "read every run again in the background, to notice what the disk has lost", 0, kYearSecs,
+     "off"},
+
     {S::kLimits, "max-value-bytes", "B", engine<&O::max_value_bytes>,
      "larger values are answered 413", 1, kValueBytesCeiling},
     {S::kLimits, "max-inflight-bytes", "B", own<&C::max_inflight_bytes>,

@@ -12,6 +12,7 @@
 #include "kyro/app/exposition.h"
 #include "kyro/app/http_stats.h"
 #include "kyro/app/process_stats.h"
+#include "kyro/storage/dead_bytes.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
@@ -63,6 +64,8 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
                  stats.rmi_rebuild_ns.snapshot(), kNanosPerSecond);
   text.counter("kyrodb_corruptions_total", "Damaged records or index entries met.",
                stats.corruptions.value());
+  text.counter("kyrodb_scrubbed_bytes_total", "Bytes of runs read again in the background.",
+               stats.scrubbed_bytes.value());
 }
 
 inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
@@ -92,6 +95,10 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   text.gauge("kyrodb_wal_segments", "Log segments on disk.", view.segments.size());
   text.gauge("kyrodb_runs", "Runs on disk.", view.runs.size());
   text.gauge("kyrodb_keys", "Keys; an estimate until compacted.", keys + delta_keys);
+  text.gauge("kyrodb_dead_bytes",
+             "Bytes of runs that newer records may have replaced, and of tombstones: an estimate "
+             "on the high side, 0 after a compaction.",
+             estimate_dead_bytes(view.runs));
   text.gauge("kyrodb_delta_bytes", "Memory of writes not yet in runs.", delta_bytes);
   text.gauge("kyrodb_delta_keys", "Keys written and not yet in runs.", delta_keys);
   text.gauge("kyrodb_next_offset", "The offset the next write gets.",

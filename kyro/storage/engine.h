@@ -324,6 +324,11 @@ class Engine {
   }
   void warm_async(SnapshotDone done) { maintenance_.warm(std::move(done)); }
 
+  // Reads every run again and quarantines those that are not what was written; see corruptions.
+  Status scrub() {
+    return wait_for_status([this](SnapshotDone done) { maintenance_.scrub(std::move(done)); });
+  }
+
   [[nodiscard]] const Options& options() const { return state_.options; }
   [[nodiscard]] const std::string& database_id() const { return state_.database_id; }
   [[nodiscard]] uint64_t next_offset() const {

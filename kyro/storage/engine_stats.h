@@ -36,6 +36,7 @@ struct EngineStats {
   Counter rmi_rebuilds;
   Histogram rmi_rebuild_ns{kLatencyBoundsNanos};
   Counter corruptions;
+  Counter scrubbed_bytes;
 };
 
 }  // namespace kyro

@@ -74,10 +74,14 @@ class File {
   virtual void drop_cache() = 0;
 };
 
+inline constexpr size_t kUncachedAlignment = 4096;
+
 enum class OpenMode : uint8_t {
-  kRead,       // must exist
-  kReadWrite,  // must exist
-  kCreate,     // read-write, emptied if it exists
+  kRead,          // must exist
+  kReadUncached,  // the same, past the page cache; kUnsupported where that cannot be. Positions,
+                  // sizes and memory must be divisible by kUncachedAlignment
+  kReadWrite,     // must exist
+  kCreate,        // read-write, emptied if it exists
 };
 
 // Held until destroyed (or the process dies).

@@ -34,6 +34,7 @@
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/merge.h"
 #include "kyro/storage/run_change.h"
+#include "kyro/storage/scrub.h"
 #include "kyro/storage/triggers.h"
 
 namespace kyro {
@@ -68,7 +69,8 @@ Status wait_for_status(Start start) {
 
 class Maintenance final : public FlushScheduler {
  public:
-  explicit Maintenance(EngineState& state) : state_(state), triggers_(state.options) {}
+  explicit Maintenance(EngineState& state)
+      : state_(state), triggers_(state.options), scrubber_(state) {}
   ~Maintenance() override { stop(); }
 
   void start(Committer& committer) {
@@ -121,6 +123,16 @@ class Maintenance final : public FlushScheduler {
     add_job([this, done = std::move(done)](const Status& status) {
       if (status.ok()) {
         for (const auto& run : state_.copy_view().runs) run->warm(stopping_);
+      }
+      done(status);
+    });
+  }
+
+  // Reads every run again now, as the background does from time to time.
+  void scrub(SnapshotDone done) {
+    add_job([this, done = std::move(done)](const Status& status) {
+      Scrubber scrubber(state_);
+      while (status.ok() && !stopping_.load(std::memory_order_relaxed) && scrubber.step()) {
       }
       done(status);
     });
@@ -338,13 +350,27 @@ class Maintenance final : public FlushScheduler {
       lock.lock();
       if (!merged && !runs_changed_ && jobs_.empty() && rebuilds_.empty() &&
           !stopping_.load(std::memory_order_relaxed)) {
-        changed_.wait(lock);
+        idle(lock);
       }
     }
     std::vector<Job> waiting;
     waiting.swap(jobs_);
     lock.unlock();
     for (const Job& job : waiting) job(Status(Code::kBusy, "the engine is shutting down"));
+  }
+
+  // Nothing to merge: a piece of scrubbing, if it is time, or sleep.
+  void idle(std::unique_lock<std::mutex>& lock) {
+    const auto wait_ns = scrubber_.wait_ns();
+    if (!wait_ns) {
+      changed_.wait(lock);
+    } else if (*wait_ns > 0) {
+      changed_.wait_for(lock, std::chrono::nanoseconds(*wait_ns));
+    } else {
+      lock.unlock();
+      run_yielding(kMergeThread, [this] { scrubber_.step(); });
+      lock.lock();
+    }
   }
 
   // One background merge, if one is worth while.
@@ -433,6 +459,7 @@ class Maintenance final : public FlushScheduler {
 
   EngineState& state_;
   Triggers triggers_;
+  Scrubber scrubber_;  // the merger's
   Committer* committer_ = nullptr;
   std::thread flusher_;
   std::thread merger_;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "kyro/storage/cursor.h"
+#include "kyro/storage/dead_bytes.h"
 #include "kyro/storage/run.h"
 #include "kyro/storage/run_writer.h"
 
@@ -127,6 +128,20 @@ struct MergeChoice {
   friend bool operator==(const MergeChoice&, const MergeChoice&) = default;
 };
 
+// All runs, once two thirds of them may be dead. So runs take at most about three times the room of
+// what is live in them, also after many deletes, or overwrites that the tiers have not met yet.
+[[nodiscard]] inline MergeChoice choose_for_space(
+    std::span<const std::shared_ptr<Run>> newest_first) {
+  if (newest_first.size() < 2) return {};
+  uint64_t bytes = 0;
+  for (const auto& run : newest_first) {
+    if (run->is_quarantined()) return {};
+    bytes += run->meta().record_bytes;
+  }
+  if (estimate_dead_bytes(newest_first) < bytes / 3 * 2) return {};
+  return {0, newest_first.size()};
+}
+
 // Size-tiered: the newest stretch of at least `fan_in` neighbours in which each run is at most as
 // large as all newer ones of the stretch together. So a record is rewritten about once each time
 // the data around it has doubled, and the number of runs grows with the logarithm of the data size.
@@ -143,7 +158,7 @@ struct MergeChoice {
     }
     if (end - begin >= fan_in) return {begin, end};
   }
-  return {};
+  return choose_for_space(newest_first);
 }
 
 }  // namespace kyro

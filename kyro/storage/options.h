@@ -33,6 +33,9 @@ struct Options {
   uint64_t rmi_rebuild_appends = 0;     // and after so many records (0: never)
   double rmi_rebuild_ratio = 0;         // and when records since the last exceed this share of keys
 
+  // Every run is read again so often, in the background, to see that the disk still has it (0: no).
+  uint64_t scrub_interval_secs = 7 * 86400;
+
   uint64_t max_value_bytes = kDefaultValueBytesMax;
   uint64_t max_batch_bytes = kDefaultBatchBytesMax;
   uint64_t reserve_bytes = kDefaultReserveBytes;  // given back when the disk is full (0: none)

@@ -193,9 +193,14 @@ class PosixLock final : public FileLock {
 class PosixFileSystem final : public FileSystem {
  public:
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    int flags = O_CLOEXEC | (mode == OpenMode::kRead ? O_RDONLY : O_RDWR);
+    const bool is_read = mode == OpenMode::kRead || mode == OpenMode::kReadUncached;
+    int flags = O_CLOEXEC | (is_read ? O_RDONLY : O_RDWR);
+    if (mode == OpenMode::kReadUncached) flags |= O_DIRECT;
     if (mode == OpenMode::kCreate) flags |= O_CREAT | O_TRUNC;
     const int fd = posix_detail::retry([&] { return ::open(path.c_str(), flags, 0644); });
+    if (fd < 0 && errno == EINVAL && mode == OpenMode::kReadUncached) {
+      return Status(Code::kUnsupported, "open " + path + ": cannot be read uncached");
+    }
     if (fd < 0) return posix_detail::error("open", path, errno);
     return std::unique_ptr<File>(std::make_unique<posix_detail::PosixFile>(fd, path));
   }

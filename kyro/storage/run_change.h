@@ -151,7 +151,8 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
     }
     input.runs.push_back(run);
     change->replaced.push_back(run->meta().id);
-    needed_bytes += run->data_bytes() + run->index_bytes();
+    needed_bytes += run->data_bytes() + run->index_bytes() +
+                    run->meta().records * sizeof(IndexEntry);  // the key spool
   }
   input.older.assign(view.runs.begin() + static_cast<std::ptrdiff_t>(choice.end), view.runs.end());
   input.first_offset = input.runs.back()->meta().first_offset;
@@ -178,6 +179,7 @@ inline Status prepare_index_rebuild(EngineState& state, const View& view, size_t
   bool rebuilt = false;
   auto fresh = Run::open(state.fs, state.dir, run.meta(), options, &rebuilt);
   KYRO_TRY(fresh);
+  if (run.is_quarantined()) (*fresh)->quarantine();
   change->replaced.push_back(run.meta().id);
   change->result = std::move(*fresh);
   state.stats.rmi_rebuilds.add();

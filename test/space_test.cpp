@@ -1,0 +1,136 @@
+// The room that runs take: what is dead is estimated and bounded, and merges look before they
+// write.
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "kyro/storage/dead_bytes.h"
+#include "test/engine_harness.h"
+
+namespace kyro::test {
+namespace {
+
+using Catch::Matchers::Contains;
+
+uint64_t run_bytes(Engine& engine) {
+  uint64_t bytes = 0;
+  for (const auto& run : engine.view().runs) bytes += run->meta().record_bytes;
+  return bytes;
+}
+
+uint64_t dead_bytes(Engine& engine) {
+  return estimate_dead_bytes(engine.view().runs);
+}
+
+void put_range(Engine& engine, uint64_t begin, uint64_t end, size_t value_bytes) {
+  for (uint64_t key = begin; key < end; ++key) must_put(engine, key, std::string(value_bytes, 'v'));
+  REQUIRE(engine.snapshot().ok());
+}
+
+// Until the background has nothing left to merge.
+void settle(Engine& engine) {
+  REQUIRE(engine.snapshot().ok());
+  while (!choose_merge(engine.view().runs, engine.options().merge_fan_in).empty()) {
+    std::this_thread::yield();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("dead bytes are exact for overwrites, 0 for new keys beside the old ones and one run") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.merge_fan_in = 100;
+  auto engine = must_open(options);
+  put_range(*engine, 0, 200, 100);
+  CHECK(dead_bytes(*engine) == 0);
+  put_range(*engine, 1000, 1100, 100);
+  CHECK(dead_bytes(*engine) == 0);
+  put_range(*engine, 0, 50, 100);
+  CHECK(dead_bytes(*engine) == 50 * 132);
+  for (uint64_t key = 1000; key < 1010; ++key) REQUIRE(engine->remove(key).ok());
+  REQUIRE(engine->snapshot().ok());
+  CHECK(dead_bytes(*engine) == 50 * 132 + 10 * 132 + 10 * 32);
+  REQUIRE(engine->compact().ok());
+  CHECK(dead_bytes(*engine) == 0);
+  CHECK(run_bytes(*engine) == 290 * 132);
+}
+
+TEST_CASE(
+    "background merging keeps runs within three times what is live, whatever is overwritten") {
+  const QuietLog quiet;
+  const uint64_t seed = test_seed(5);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 6; ++round) {
+    INFO("KYRO_TEST_SEED=" << seed << ", round " << round);
+    FaultFs fs;
+    Options options = small_options(fs);
+    options.merge_fan_in = 2 + static_cast<uint32_t>(random() % 4);
+    auto engine = must_open(options);
+    const uint64_t keys = 200 + random() % 2000;
+    const size_t value_bytes = random() % 300;
+    const uint64_t deletes_of_10 = random() % 8;
+    for (uint64_t i = 0; i < 6000; ++i) {
+      const uint64_t key = round % 2 == 0 ? random() % keys : i % keys;
+      if (random() % 10 < deletes_of_10) {
+        static_cast<void>(engine->remove(key));
+      } else {
+        must_put(*engine, key, std::string(value_bytes, 'v'));
+      }
+      if (i % 1000 != 999) continue;
+      settle(*engine);
+      uint64_t live_bytes = 0;
+      for (const auto& [k, stored] : contents_of(*engine)) {
+        live_bytes += kRecordHeaderBytes + stored.value.size();
+      }
+      INFO(run_bytes(*engine) << " bytes in " << engine->view().runs.size() << " runs, "
+                              << live_bytes << " live, " << dead_bytes(*engine) << " dead");
+      REQUIRE(run_bytes(*engine) <= 3 * live_bytes + 64);
+    }
+  }
+}
+
+TEST_CASE("after everything is deleted the background gives the room back") {
+  const QuietLog quiet;
+  FaultFs fs;
+  auto engine = must_open(small_options(fs));
+  put_range(*engine, 0, 1000, 500);
+  REQUIRE(engine->compact().ok());
+  for (uint64_t key = 0; key < 1000; ++key) REQUIRE(engine->remove(key).ok());
+  settle(*engine);
+  while (!engine->view().runs.empty()) std::this_thread::yield();
+  CHECK(dead_bytes(*engine) == 0);
+}
+
+TEST_CASE("a compaction without room for its inputs says so beforehand, in numbers") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.merge_fan_in = 100;
+  options.wal_segments_max = 1;
+  auto engine = must_open(options);
+  put_range(*engine, 0, 200, 500);
+  put_range(*engine, 200, 400, 500);
+  const uint64_t inputs = run_bytes(*engine);
+  const size_t runs = engine->view().runs.size();
+  REQUIRE(runs >= 2);
+  const Contents before = contents_of(*engine);
+  fs.set_capacity(fs.used_bytes() + inputs / 2);
+  const Status status = engine->compact();
+  CHECK(status.code() == Code::kNoSpace);
+  CHECK_THAT(std::string(status.message()), Contains("merging needs ") &&
+                                                Contains(" bytes of free space, ") &&
+                                                Contains(" are there"));
+  CHECK(!engine->latch().is_set());
+  CHECK(engine->view().runs.size() == runs);
+  CHECK(files(fs, "run-", ".data").size() == runs);
+  CHECK(contents_of(*engine) == before);
+  // The inputs and their keys once more are enough.
+  uint64_t enough = 100 * kKiB + 400 * sizeof(IndexEntry);
+  for (const auto& run : engine->view().runs) enough += run->data_bytes() + run->index_bytes();
+  fs.set_capacity(fs.used_bytes() + enough);
+  CHECK(engine->compact().ok());
+  CHECK(contents_of(*engine) == before);
+}
+
+}  // namespace kyro::test
