@@ -56,7 +56,8 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all man completions run install uninstall check-install image test smoke unit e2e run-tests test-program asan \
+.PHONY: all man completions run \
+        install uninstall check-install image test smoke unit e2e run-tests test-program crash-matrix asan \
         tsan fuzz bench-build bench-index bench-engine bench-http lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
@@ -184,6 +185,10 @@ asan:
 tsan:
 	TSAN_OPTIONS=halt_on_error=1 $(MAKE) BUILD=$(BUILD)/tsan SAN=thread run-tests
 
+# The power goes at every call of one seeded workload after the other, for SECS seconds.
+crash-matrix: $(BUILD)/test/kyro_tests
+	KYRO_CRASH_SECS=$(SECS) $< '[crash-matrix]' $(ARGS)
+
 # Each fuzz target for SECS seconds; what it found interesting stays in $(BUILD)/fuzz/corpus.
 fuzz: $(FUZZERS:test/fuzz/%.cpp=fuzz-%)
 
@@ -254,6 +259,7 @@ help:
 	@echo 'make test          build and run all tests (installs Catch2 where it is missing)'
 	@echo 'make unit | e2e    only those within the process | only those that drive the binary'
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
+	@echo 'make crash-matrix SECS=60  power cuts at every call, workload after workload'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'
 	@echo 'make bench-engine  the engine beside LMDB, RocksDB and LevelDB'

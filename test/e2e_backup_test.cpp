@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "test/e2e_util.h"
@@ -168,6 +169,32 @@ TEST_CASE("Dump prints live records and the log, salvage saves what a damaged st
   CHECK(contains(saved.out, "INCOMPLETE: 49 live records saved"));  // the log still had them
   require_verified(dir.file("saved"));
   CHECK(run_kyrodb({"dump", dir.file("saved")}).out == live.out);
+}
+
+TEST_CASE("A server scrubs by itself, and a scrub that finds damage shows in log and metrics",
+          "[e2e]") {
+  TempDir dir;
+  const std::string data = dir.file("data");
+  {
+    ServerProcess server(data);
+    Client client(server);
+    put_keys(client, 0, 50);
+    REQUIRE(client.call("POST", "/v1/snapshot").status == 200);
+    put_keys(client, 50, 60);
+    CHECK(server.stop().exit_code == 0);
+  }
+  std::fstream run(data + "/run-1.data", std::ios::binary | std::ios::in | std::ios::out);
+  run.seekp(100);
+  run.put('X');
+  run.close();
+  ServerProcess server(data, {"--scrub-interval-secs", "1"});
+  Client client(server);
+  CHECK(server.process().wait_for_err(" run_quarantined "));
+  CHECK(client.metric("kyrodb_corruptions_total") == "1");
+  CHECK(client.metric("kyrodb_scrubbed_bytes_total") != "0");
+  CHECK(client.metric("kyrodb_dead_bytes") == "0");
+  CHECK(client.get(kv_path(40)).status == 200);
+  check_error(client.call("POST", "/v1/compact"), 500, "corruption");
 }
 
 }  // namespace kyro::test

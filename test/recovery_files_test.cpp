@@ -9,12 +9,22 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// Two runs of 200 keys each, even keys in the older one, odd ones in the newer.
-void fill_two_runs(Engine& engine) {
-  for (uint64_t key = 0; key < 400; key += 2) must_put(engine, key, "even " + std::to_string(key));
-  REQUIRE(engine.snapshot().ok());
-  for (uint64_t key = 1; key < 400; key += 2) must_put(engine, key, "odd " + std::to_string(key));
-  REQUIRE(engine.snapshot().ok());
+// A closed store with two runs of 200 keys each, even keys in the older one, odd ones in the newer.
+Contents make_two_runs(const Options& options) {
+  auto engine = must_open(options);
+  for (uint64_t key = 0; key < 400; key += 2) must_put(*engine, key, "even " + std::to_string(key));
+  REQUIRE(engine->snapshot().ok());
+  for (uint64_t key = 1; key < 400; key += 2) must_put(*engine, key, "odd " + std::to_string(key));
+  REQUIRE(engine->snapshot().ok());
+  return contents_of(*engine);
+}
+
+// Flips one bit of a file.
+void damage_byte(FaultFs& fs, const std::string& path, size_t at) {
+  std::string bytes = fs.contents(path);
+  REQUIRE(at < bytes.size());
+  bytes[at] = static_cast<char>(bytes[at] ^ 0x40);
+  fs.put_file(path, std::move(bytes));
 }
 
 }  // namespace
@@ -23,12 +33,7 @@ TEST_CASE("a missing or damaged index is rebuilt and answers as before") {
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);
-  Contents expected;
-  {
-    auto engine = must_open(options);
-    fill_two_runs(*engine);
-    expected = contents_of(*engine);
-  }
+  const Contents expected = make_two_runs(options);
   const auto indexes = files(fs, "run-", ".rmi");
   REQUIRE(indexes.size() == 2);
   const std::string bytes = fs.contents(indexes[0]);
@@ -65,9 +70,8 @@ TEST_CASE("a missing or damaged index is rebuilt and answers as before") {
   }
   SECTION("a bit of header or trailer") {
     for (const size_t at : {size_t{20}, size_t{40}, bytes.size() - 100, bytes.size() - 20}) {
-      std::string damaged = bytes;
-      damaged[at] = static_cast<char>(damaged[at] ^ 0x04);
-      fs.put_file(indexes[0], damaged);
+      fs.put_file(indexes[0], bytes);
+      damage_byte(fs, indexes[0], at);
       check();
     }
   }
@@ -77,17 +81,9 @@ TEST_CASE("a damaged slot of an index is never a wrong answer, and the index is 
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);
-  Contents expected;
-  {
-    auto engine = must_open(options);
-    fill_two_runs(*engine);
-    expected = contents_of(*engine);
-  }
+  const Contents expected = make_two_runs(options);
   const auto indexes = files(fs, "run-", ".rmi");
-  std::string bytes = fs.contents(indexes[0]);
-  const size_t at = sizeof(RmiHeader) + GENERATE(size_t{0}, size_t{8}, size_t{1000});
-  bytes[at] = static_cast<char>(bytes[at] ^ 0x40);
-  fs.put_file(indexes[0], bytes);
+  damage_byte(fs, indexes[0], sizeof(RmiHeader) + GENERATE(size_t{0}, size_t{8}, size_t{1000}));
   auto engine = must_open(options);
   for (const auto& [key, stored] : expected) {
     std::string value;
@@ -110,16 +106,9 @@ TEST_CASE("a scan that meets a damaged index has it made anew") {
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);
-  Contents expected;
-  {
-    auto engine = must_open(options);
-    fill_two_runs(*engine);
-    expected = contents_of(*engine);
-  }
+  const Contents expected = make_two_runs(options);
   const auto indexes = files(fs, "run-", ".rmi");
-  std::string bytes = fs.contents(indexes[0]);
-  bytes[sizeof(RmiHeader)] = static_cast<char>(bytes[sizeof(RmiHeader)] ^ 0x40);
-  fs.put_file(indexes[0], bytes);
+  damage_byte(fs, indexes[0], sizeof(RmiHeader));
   auto engine = must_open(options);
   SECTION("by scanning from the middle") {
     for (;;) {
@@ -147,10 +136,7 @@ TEST_CASE("a damaged record is an error for its key and for no other") {
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);
-  {
-    auto engine = must_open(options);
-    fill_two_runs(*engine);
-  }
+  make_two_runs(options);
   const auto runs = files(fs, "run-", ".data");
   const std::string bytes = fs.contents(runs[0]);
   const uint64_t first_bytes = kRecordHeaderBytes + std::string("even 0").size();
@@ -186,10 +172,7 @@ TEST_CASE("a run that is missing, cut or swapped refuses to open") {
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);
-  {
-    auto engine = must_open(options);
-    fill_two_runs(*engine);
-  }
+  make_two_runs(options);
   const auto runs = files(fs, "run-", ".data");
   const std::string bytes = fs.contents(runs[0]);
   SECTION("missing") {
@@ -263,10 +246,7 @@ TEST_CASE("files of a newer format version are refused as such") {
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);
-  {
-    auto engine = must_open(options);
-    fill_two_runs(*engine);
-  }
+  make_two_runs(options);
   SECTION("manifest") {
     const std::string path = path_of(kManifestName);
     std::string text = fs.contents(path);
