@@ -109,14 +109,14 @@ run: all
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-install: all
+install: all $(if $(EMULATOR),,man completions)
 	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh install $(BUILD)
 
 uninstall:
 	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh uninstall
 
 # Into a temporary directory and out of it; the embedding examples against what was installed.
-check-install: all
+check-install: all man completions
 	scripts/check_install.sh $(BUILD)
 
 # A container image of the static binary, with whichever of the builders is there.

@@ -14,6 +14,10 @@ scripts/install.sh install "$build"
 "$DESTDIR$PREFIX/bin/kyrodb" --version
 "$DESTDIR$PREFIX/bin/kyrodbctl" --help >/dev/null
 grep -q "^ExecStart=$PREFIX/bin/kyrodb " "$DESTDIR$PREFIX/lib/systemd/system/kyrodb.service"
+for file in man/man1/kyrodb.1 man/man1/kyrodbctl.1 bash-completion/completions/kyrodb \
+  bash-completion/completions/kyrodbctl zsh/site-functions/_kyrodb zsh/site-functions/_kyrodbctl; do
+  [ -s "$DESTDIR$PREFIX/share/$file" ] || { echo "not installed: $file" && exit 1; }
+done
 
 # pkg-config itself, or what it would say.
 if command -v pkg-config >/dev/null; then

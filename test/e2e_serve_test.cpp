@@ -321,14 +321,3 @@ TEST_CASE("Settings come from the environment, and a flag beats them", "[e2e]") 
   const Outcome wrong = run_kyrodb({"serve"}, {"KYRODB_THREADS=many"});
   check_refused(wrong, 2, "KYRODB_THREADS");
 }
-
-TEST_CASE("Log lines can be JSON", "[e2e]") {
-  TempDir dir;
-  Process process(ServerProcess::command(dir.file("data"), {"--log-format", "json"}));
-  REQUIRE(process.wait_for_err("\"event\":\"serving\""));
-  process.signal(SIGTERM);
-  const Outcome outcome = process.wait();
-  CHECK(outcome.exit_code == 0);
-  CHECK(outcome.err.starts_with("{\"ts\":\""));
-  CHECK(outcome.err.find("\"event\":\"stopped\"") != std::string::npos);
-}

@@ -11,12 +11,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <cstdio>
 #include <initializer_list>
 #include <string>
 #include <string_view>
+
+#include "kyro/base/utf8.h"
 
 namespace kyro {
 
@@ -48,27 +51,42 @@ class LogField {
       append_value(line, !is_number_);
     } else {
       line.append(" ").append(name_).append("=");
-      append_value(line, text_.empty() || text_.find_first_of(" \"\n\\=") != std::string::npos);
+      append_value(line, !is_one_word());
     }
   }
 
  private:
+  // Visible, and nothing that could be taken for another field.
+  [[nodiscard]] bool is_one_word() const {
+    return !text_.empty() && is_valid_utf8(text_) &&
+           std::none_of(text_.begin(), text_.end(), [](char c) {
+             return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F || c == '"' || c == '\\' ||
+                    c == '=';
+           });
+  }
+
+  // Quoted, it is a JSON string whatever the text holds; bytes that are no UTF-8 become U+FFFD.
   void append_value(std::string& line, bool quoted) const {
     if (!quoted) {
       line += text_;
       return;
     }
     line += '"';
-    for (const char c : text_) {
-      if (c == '"' || c == '\\') {
-        line.append(1, '\\').append(1, c);
-      } else if (static_cast<unsigned char>(c) < 0x20) {
+    for (size_t at = 0; at < text_.size();) {
+      const size_t bytes = utf8_sequence_bytes(std::string_view(text_).substr(at));
+      const auto c = static_cast<unsigned char>(text_[at]);
+      if (bytes == 0) {
+        line += "\\ufffd";
+      } else if (c == '"' || c == '\\') {
+        line.append(1, '\\').append(1, text_[at]);
+      } else if (c < 0x20 || c == 0x7F) {
         char escaped[8];
         std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
         line += escaped;
       } else {
-        line += c;
+        line.append(text_, at, bytes);
       }
+      at += bytes != 0 ? bytes : 1;
     }
     line += '"';
   }

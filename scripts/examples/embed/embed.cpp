@@ -46,6 +46,15 @@ int main(int argc, char** argv) {
   std::printf("get 123 again: %s\n", missing.code() == kyro::Code::kNotFound ? "gone" : "?");
   if (const auto removed = db.remove(2); !removed.ok()) return fail(removed.status());
 
+  // Many keys at once, of one moment: their cache misses overlap. Null where there is none.
+  const std::array<uint64_t, 3> keys = {1, 2, 3};
+  const kyro::Status got = db.multi_get(keys, [&](size_t i, const kyro::Engine::Lookup* found) {
+    std::printf("multi_get %llu: %s\n", static_cast<unsigned long long>(keys[i]),
+                found != nullptr ? std::string(found->value).c_str() : "gone");
+    return true;
+  });
+  if (!got.ok()) return fail(got);
+
   // Keys from 0 to 10, ascending, as they were at one moment.
   const kyro::Status scanned =
       db.scan(0, 10, [](uint64_t key, std::string_view text, uint64_t version) {
