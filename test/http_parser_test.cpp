@@ -44,8 +44,8 @@ std::string describe(const HttpRequest& request) {
 
 // Feeds the prefixes that end at each of `ends` (rising, the last is the whole).
 Seen parse_at(std::string_view bytes, const std::vector<size_t>& ends,
-              const HttpLimits& limits = {}) {
-  HttpParser parser(limits);
+              const HttpLimits& limits = {}, KnownFields* known = nullptr) {
+  HttpParser parser(limits, known);
   HttpRequest request;
   for (const size_t end : ends) {
     switch (parser.parse(bytes.substr(0, end), &request)) {
@@ -63,8 +63,8 @@ Seen parse_at(std::string_view bytes, const std::vector<size_t>& ends,
   return Seen{};
 }
 
-// Parses in one piece, in two pieces at every byte, byte by byte, and against guard pages on both
-// sides; all must agree.
+// Parses in one piece, in two pieces at every byte, byte by byte, against guard pages on both
+// sides, and with the memory of what the other cases and itself looked like; all must agree.
 Seen parse_every_way(const std::string& bytes) {
   const Seen whole = parse_at(bytes, {bytes.size()});
   for (size_t split = 0; split < bytes.size(); ++split) {
@@ -79,6 +79,11 @@ Seen parse_every_way(const std::string& bytes) {
   test::GuardedBytes before(bytes, test::GuardedBytes::Guard::kBefore);
   CHECK((parse_at(behind.view(), each) == whole));
   CHECK((parse_at(before.view(), {bytes.size()}) == whole));
+  static KnownFields known;
+  for (int time = 0; time < 2; ++time) {
+    CHECK((parse_at(before.view(), {bytes.size()}, {}, &known) == whole));
+    CHECK((parse_at(behind.view(), each, {}, &known) == whole));
+  }
   // A prefix of its own, so that a read past what has arrived is seen.
   for (size_t end = 0; end < bytes.size(); end += 1 + bytes.size() / 40) {
     test::GuardedBytes prefix(std::string_view(bytes).substr(0, end));

@@ -1,4 +1,5 @@
-// The request head of HTTP/1.x (RFC 9112): bytes to HttpRequest. No I/O, no allocation, no copy.
+// The request head of HTTP/1.x (RFC 9112): bytes to HttpRequest. No I/O, no allocation, no copy
+// (but for KnownFields, which keeps its buffer).
 //
 // Strict where the RFC lets a server be strict: exact CRLF, no folding, no blank before a colon, no
 // control characters, one Content-Length, Transfer-Encoding only "chunked" and never together with
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "kyro/net/chunked.h"
@@ -118,6 +120,23 @@ inline void for_each_element(std::string_view list, Visit visit) {
 
 }  // namespace http_detail
 
+// The field section of the last plain request, and what it meant. A client repeats itself to the
+// byte, so the next one, whichever connection it comes from, is mostly understood by one
+// comparison. Fields that say anything about a body are never kept, nor is a token, which a
+// comparison must not leak the time of.
+//
+// One for all parsers of a thread, which have the same limits.
+struct KnownFields {
+  static constexpr size_t kBytesMax = 1024;
+
+  std::string block;  // with the empty line at its end; of HTTP/1.1; empty: nothing is known
+  uint64_t name_mask = 0;
+  uint32_t host_from = 0;  // within the block
+  uint32_t host_size = 0;
+  bool close = false;
+  bool keep_alive = false;
+};
+
 class HttpParser {
  public:
   enum class Outcome : uint8_t { kNeedMore, kComplete, kError };
@@ -126,10 +145,12 @@ class HttpParser {
   static constexpr uint32_t kLeadingLinesMax = 4;
 
   HttpParser() = default;
-  explicit HttpParser(const HttpLimits& limits) : limits_(limits) {}
+  // `known` may be null; it outlives the parser.
+  explicit HttpParser(const HttpLimits& limits, KnownFields* known = nullptr)
+      : limits_(limits), known_(known) {}
 
   // Makes ready for the next request.
-  void reset() { *this = HttpParser(limits_); }
+  void reset() { *this = HttpParser(limits_, known_); }
 
   // `bytes` is everything since the beginning of the request; what it began with in the last call
   // it begins with now. kComplete: `request` is filled with views into `bytes` (all but body and
@@ -161,6 +182,10 @@ class HttpParser {
       if (line.empty() && in_fields) return finish(bytes, request);
       if (HttpError error = on_line(line, line_start); error.status != 0) {
         return fail(error.status, error.message);
+      }
+      if (!in_fields && phase_ == Phase::kFields && recall(bytes)) {
+        fill(bytes, request);
+        return Outcome::kComplete;
       }
     }
   }
@@ -367,8 +392,35 @@ class HttpParser {
     if (has_coding_ && has_length_) {
       return fail(400, "Transfer-Encoding and Content-Length exclude each other.");
     }
+    learn(bytes);
     fill(bytes, request);
     return Outcome::kComplete;
+  }
+
+  // Behind the request line: if the known fields follow, they are taken over.
+  [[nodiscard]] bool recall(std::string_view bytes) {
+    if (known_ == nullptr || known_->block.empty() || version_minor_ == 0) return false;
+    const std::string_view rest(bytes.data() + block_start_, bytes.size() - block_start_);
+    if (!rest.starts_with(known_->block)) return false;
+    has_host_ = true;
+    host_ = Part{block_start_ + known_->host_from, known_->host_size};
+    close_ = known_->close;
+    keep_alive_ = known_->keep_alive;
+    name_mask_ = known_->name_mask;
+    line_start_ = scanned_ = block_start_ + static_cast<uint32_t>(known_->block.size());
+    return true;
+  }
+  void learn(std::string_view bytes) const {
+    const uint32_t size = line_start_ - block_start_;
+    const bool is_plain = version_minor_ == 1 && !has_length_ && !has_coding_ && !expect_continue_;
+    if (known_ == nullptr || !is_plain || size > KnownFields::kBytesMax) return;
+    if ((name_mask_ & header_name_bit("authorization")) != 0) return;
+    known_->block.assign(bytes.data() + block_start_, size);
+    known_->name_mask = name_mask_;
+    known_->host_from = host_.from - block_start_;
+    known_->host_size = host_.size;
+    known_->close = close_;
+    known_->keep_alive = keep_alive_;
   }
 
   void fill(std::string_view bytes, HttpRequest* request) const {
@@ -393,6 +445,7 @@ class HttpParser {
   }
 
   HttpLimits limits_;
+  KnownFields* known_ = nullptr;
   Phase phase_ = Phase::kRequestLine;
   Method method_ = Method::kOther;
   uint8_t version_minor_ = 1;

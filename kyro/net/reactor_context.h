@@ -117,6 +117,7 @@ struct ReactorContext {
   Handler& handler;
   EventLoop loop;
   ResponseHeads heads;
+  KnownFields known_fields;
   bool draining = false;
 
   std::unique_ptr<char[]> in;      // kInputBytes

@@ -32,7 +32,7 @@ class RequestReader {
   RequestReader(ReactorContext& context, AnswerLine& line, const PeerAddress& peer, bool is_unix)
       : context_(context),
         line_(line),
-        parser_(context.config.limits),
+        parser_(context.config.limits, &context.known_fields),
         peer_(peer),
         is_unix_(is_unix) {}
   RequestReader(const RequestReader&) = delete;
