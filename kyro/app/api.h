@@ -27,6 +27,7 @@
 #include "kyro/app/json.h"
 #include "kyro/app/metrics.h"
 #include "kyro/app/query.h"
+#include "kyro/app/read_ahead.h"
 #include "kyro/app/reply.h"
 #include "kyro/app/request_log.h"
 #include "kyro/app/routes.h"
@@ -72,6 +73,12 @@ class Api final : public Handler {
   void on_round_end(unsigned reactor) override {
     pins_[reactor].pin.reset();
     if (request_log_ != nullptr) request_log_->end_round();
+  }
+  size_t on_pipelined(std::string_view bytes) override {
+    PipelinedReads reads;
+    find_pipelined_reads(bytes, &reads);
+    if (reads.count > 1 && engine() != nullptr) engine()->prefetch(reads.found());
+    return reads.bytes;
   }
   void on_response(const Answered& answered) override {
     http_stats_.count(answered.route, answered.status, answered.duration_ns);

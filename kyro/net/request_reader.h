@@ -123,6 +123,7 @@ class RequestReader {
 // Works through the bytes; what is left over goes to (or stays in) input_.
 inline void RequestReader::consume(std::string_view bytes, bool from_input) {
   size_t done = 0;
+  size_t fetched = 0;  // up to here the handler has looked ahead
   stalled_ = false;
   while (done < bytes.size()) {
     if (line_.closing()) {
@@ -146,6 +147,9 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
     const size_t n = step({bytes.data() + done, bytes.size() - done});
     if (n == 0) break;
     done += n;
+    if (fetched <= done && done < bytes.size()) {
+      fetched = done + context_.handler.on_pipelined(bytes.substr(done));
+    }
   }
   keep(bytes.substr(done), from_input);
 }

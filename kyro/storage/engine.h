@@ -203,6 +203,13 @@ class Engine {
     return now;
   }
 
+  // Fetches into the caches what lookups of these keys (at most MultiGet::kChunk) will read.
+  // REQUIRES: the calling thread holds an EpochPin.
+  void prefetch(std::span<const uint64_t> keys) const {
+    const Moment now = moment();
+    MultiGet(now).fetch(keys);
+  }
+
   // Calls visit(i, lookup) for each keys[i], i ascending, until it returns false; lookup is null
   // where there is no live value, else valid as after lookup() (in any case during the call). All
   // of it is one moment. kCorruption at the first damaged record: the keys before it were visited.

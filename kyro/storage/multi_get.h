@@ -26,6 +26,13 @@ class MultiGet {
 
   explicit MultiGet(const Moment& moment) : moment_(moment) {}
 
+  // Brings what a read of each of the keys will look at into the caches. At most kChunk keys.
+  void fetch(std::span<const uint64_t> keys) {
+    KYRO_CHECK(keys.size() <= kChunk);
+    find(keys);
+    for (size_t i = 0; i < keys.size(); ++i) prefetch(places_[i]);
+  }
+
   // Calls visit(i, found) for the newest version of each keys[i], i ascending, until it returns
   // false; found->source is kNone where there is none. kCorruption at the first damaged record.
   template <class Visit>
