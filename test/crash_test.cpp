@@ -1,13 +1,14 @@
 // The crash matrix: the power goes at every call the engine makes to its file system, the disk
 // keeps what it pleases, and afterwards every promise holds.
 //
-// A workload (puts, deletes of keys that must exist, batches of both, several in flight, snapshots,
-// compactions, a backup, reopenings; tiny segments and deltas, little retention) runs until the
-// power goes at call k, for every k and both before and after the call. Each such moment is then
-// restarted under every policy of loss, some of them with more power cuts during the recovery
-// itself. A point is one restart. KYRO_CRASH_POINTS=n asks for about so many points;
-// KYRO_TEST_SEED chooses where the seeds begin; KYRO_CRASH_SECS is how long `make crash-matrix`
-// goes on. A seed repeats a workload, but not how the engine's threads take turns.
+// A workload (puts, some with a lifetime, deletes of keys that must exist, batches of both,
+// conditional writes, several in flight, snapshots, compactions, a backup, reopenings; tiny
+// segments and deltas, little retention) runs until the power goes at call k, for every k and both
+// before and after the call. Each such moment is then restarted under every policy of loss, some of
+// them with more power cuts during the recovery itself. A point is one restart. KYRO_CRASH_POINTS=n
+// asks for about so many points; KYRO_TEST_SEED chooses where the seeds begin; KYRO_CRASH_SECS is
+// how long `make crash-matrix` goes on. A seed repeats a workload, but not how the engine's threads
+// take turns.
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdio>
@@ -17,15 +18,20 @@
 namespace kyro::test {
 namespace {
 
+// A put with an expiry long gone leaves nothing to read; with one far ahead it is like any other.
+constexpr uint64_t kLongGone = 1;
+constexpr uint64_t kFarAhead = kExpirySecsMax;
+
 // A key's new value, or its removal; several of one operation commit together.
 struct Change {
   uint64_t key = 0;
   bool is_put = true;
   std::string value;
+  uint64_t expiry_secs = 0;
 };
 struct Operation {
   std::vector<Change> changes;
-  bool must_exist = false;  // one removal, which takes an offset only if the key is there
+  std::optional<Condition> condition;
 };
 
 // What the store holds after a number of operations, and which offset comes next.
@@ -34,10 +40,19 @@ struct Model {
   uint64_t next_offset = 0;
 
   void apply(const Operation& operation) {
+    if (operation.condition) {
+      const auto found = contents.find(operation.condition->key);
+      const bool is_there = found != contents.end();
+      // Only whether it is there is asked for, so the offset does not matter.
+      if (!operation.condition->judge(is_there ? std::optional<uint64_t>(0) : std::nullopt).ok()) {
+        return;
+      }
+    }
     for (const Change& change : operation.changes) {
-      if (change.is_put) {
+      if (change.is_put && change.expiry_secs != kLongGone) {
         contents[change.key] = {change.value, next_offset++};
-      } else if (contents.erase(change.key) > 0 || !operation.must_exist) {
+      } else {
+        contents.erase(change.key);
         ++next_offset;
       }
     }
@@ -48,23 +63,23 @@ class PendingOperation final : public WriteRequest {
  public:
   PendingOperation(Engine& engine, const Operation& operation) : engine_(engine) {
     for (const Change& change : operation.changes) {
-      list_.push_back(change.is_put ? Mutation::put(change.key, change.value)
+      list_.push_back(change.is_put ? Mutation::put(change.key, change.value, change.expiry_secs)
                                     : Mutation::remove(change.key));
     }
     mutations = list_;
-    if (operation.must_exist) {
-      guard = WriteGuard::kMustExist;
-      wants_current = true;
+    if (operation.condition) {
+      condition_ = *operation.condition;
+      conditions = {&condition_, 1};
     }
   }
   void start() {
-    if (wants_current) {
-      if (Status resolved = engine_.resolve_base(list_[0].key, &base); !resolved.ok()) {
+    if (!conditions.empty()) {
+      if (Status resolved = engine_.resolve_base(&condition_); !resolved.ok()) {
         status = resolved;
+        is_stale = false;
         return done();
       }
     }
-    is_stale = false;
     engine_.submit(this);
   }
   void done() override {
@@ -78,7 +93,7 @@ class PendingOperation final : public WriteRequest {
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return is_done_; });
-        if (!is_stale || !status.ok()) return status;
+        if (!is_stale) return status;
         is_done_ = false;
       }
       start();
@@ -88,6 +103,7 @@ class PendingOperation final : public WriteRequest {
  private:
   Engine& engine_;
   std::vector<Mutation> list_;
+  Condition condition_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_done_ = false;
@@ -176,20 +192,21 @@ class Workload {
     for (size_t i = 0; i < count; ++i) {
       flying.push_back(std::make_unique<PendingOperation>(*engine_, operations_[first + i]));
       flying.back()->start();
-      // A stale removal is submitted again, behind what came after it: so it flies alone.
-      if (flying.back()->wants_current) flying.back()->wait();
+      // A stale write is submitted again, behind what came after it: so nothing comes after it.
+      if (!flying.back()->conditions.empty()) flying.back()->wait();
     }
     for (size_t i = 0; i < count; ++i) {
       const Status& status = flying[i]->wait();
-      const bool is_ok = status.ok() || status.code() == Code::kNotFound;
+      const bool is_ok = status.ok() || status.code() == Code::kNotFound ||
+                         status.code() == Code::kPreconditionFailed;
       INFO(status.to_string());
       if (!is_ok) {
         REQUIRE(fs_.power_is_cut());
         continue;
       }
-      // What is acknowledged is a prefix; a removal behind it may still find nothing to remove.
+      // What is acknowledged is a prefix; a condition behind it may still fail.
       if (acknowledged_ != first + i) {
-        REQUIRE(status.code() == Code::kNotFound);
+        REQUIRE(!status.ok());
         continue;
       }
       ++acknowledged_;
@@ -201,7 +218,6 @@ class Workload {
     Operation operation;
     const uint64_t dice = random_() % 10;
     const size_t count = dice == 0 ? 2 + random_() % 5 : 1;
-    operation.must_exist = dice >= 8;
     for (size_t i = 0; i < count; ++i) {
       Change change;
       change.key = random_() % 24 * 0x0A00000000000001u;
@@ -210,8 +226,22 @@ class Workload {
         const uint64_t padding = has_large_values_ && random_() % 3 == 0 ? 12'000 : 500;
         change.value = std::to_string(operations_.size()) + "." + std::to_string(i) + ":" +
                        std::string(random_() % padding, 'v');
+        const uint64_t lifetime = random_() % 16;
+        if (lifetime < 2) change.expiry_secs = lifetime == 0 ? kLongGone : kFarAhead;
       }
       operation.changes.push_back(std::move(change));
+    }
+    const uint64_t key = operation.changes[random_() % count].key;
+    switch (dice < 8 ? random_() % 8 : 9) {
+      case 0:
+        operation.condition = Condition::absent(key);
+        break;
+      case 1:
+        operation.condition = Condition::exists(key);
+        break;
+      case 9:  // a removal
+        operation.condition = {.key = key, .must_be_found = true};
+        break;
     }
     return operation;
   }

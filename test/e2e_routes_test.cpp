@@ -210,27 +210,10 @@ TEST_CASE("Routes that do not exist are 404, those that will come too", "[e2e]")
     INFO(target);
     check_error(s.client.get(target), 404, "not_found");
   }
-  for (const std::string_view target : {"/v1/mget", "/v1/batch"}) {
+  for (const std::string_view target : {"/v1/mget"}) {
     INFO(target);
     check_error(s.client.call("POST", target, "{}"), 404, "not_found");
   }
-}
-
-TEST_CASE("Conditional writes and lifetimes are refused with 501, not ignored", "[e2e]") {
-  Served s;
-  REQUIRE(s.client.call("PUT", "/v1/kv/1", "a").status == 201);
-  for (const std::string_view method : {"PUT", "DELETE"}) {
-    for (const HeaderList& headers :
-         {HeaderList{{"If-Match", "\"0\""}}, HeaderList{{"If-None-Match", "*"}}}) {
-      check_error(s.client.call(method, "/v1/kv/1", method == "PUT" ? "b" : "", headers), 501,
-                  "not_implemented");
-    }
-  }
-  check_error(s.client.call("PUT", "/v1/kv/1?ttl=60", "b"), 501, "not_implemented");
-  check_error(s.client.call("POST", "/v1/put", R"({"key":1,"value":"b","ttl_secs":60})"), 501,
-              "not_implemented");
-  CHECK(s.client.get("/v1/kv/1").body == "a");
-  CHECK(s.client.next_offset() == 1);
 }
 
 TEST_CASE("A value of 16 MiB is stored, one byte more is refused with a readable 413", "[e2e]") {

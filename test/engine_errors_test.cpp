@@ -300,9 +300,8 @@ TEST_CASE("what is decided in a group that fails did not happen") {
     fs.inject({FsCall::kWrite, Code::kNoSpace, 0, 1, "wal-"});
     auto removals = {AsyncWrite::removal(1), AsyncWrite::removal(1)};
     for (const auto& removal : removals) {
-      removal->guard = WriteGuard::kMustExist;
-      removal->wants_current = true;
-      REQUIRE(engine->resolve_base(1, &removal->base).ok());
+      removal->add_condition({.key = 1, .must_be_found = true});
+      REQUIRE(engine->resolve_base(&removal->conditions[0]).ok());
     }
     for (const auto& removal : removals) engine->submit(removal.get());
     size_t removed = 0;

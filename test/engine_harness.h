@@ -150,6 +150,13 @@ class AsyncWrite final : public WriteRequest {
     write->mutations = write->list_;
     return write;
   }
+  // Before it is submitted once more.
+  void start_anew() { is_done_ = false; }
+  // Its base version is for the test to resolve.
+  void add_condition(const Condition& condition) {
+    conditions_.push_back(condition);
+    conditions = conditions_;
+  }
   void done() override {
     const std::lock_guard lock(mutex_);
     is_done_ = true;
@@ -164,6 +171,7 @@ class AsyncWrite final : public WriteRequest {
  private:
   std::vector<std::pair<uint64_t, std::string>> data_;
   std::vector<Mutation> list_;
+  std::vector<Condition> conditions_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_done_ = false;

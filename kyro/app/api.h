@@ -21,6 +21,7 @@
 
 #include "kyro/app/access.h"
 #include "kyro/app/api_admin.h"
+#include "kyro/app/api_batch.h"
 #include "kyro/app/api_stream.h"
 #include "kyro/app/api_write.h"
 #include "kyro/app/http_stats.h"
@@ -31,6 +32,7 @@
 #include "kyro/app/reply.h"
 #include "kyro/app/request_log.h"
 #include "kyro/app/routes.h"
+#include "kyro/app/tags.h"
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/net/http_handler.h"
@@ -53,6 +55,7 @@ class Api final : public Handler {
   Api(AccessControl& access, const Options& limits, Rates rates, unsigned reactors)
       : access_(access),
         max_value_bytes_(limits.max_value_bytes),
+        max_batch_bytes_(limits.max_batch_bytes),
         rate_data_(rates.data),
         rate_admin_(rates.admin),
         pins_(reactors) {}
@@ -190,37 +193,30 @@ class Api final : public Handler {
       return x.respond_error(411, "length_required",
                              "a body is needed: send Content-Length or chunks");
     }
-    if (info.body == Body::kJson && !is_json_type(request)) {
-      return x.respond_error(415, "unsupported_media_type", "send application/json");
+    const bool takes_lines = info.body == Body::kLines;
+    if (info.body != Body::kRaw && !is_json_type(request, takes_lines)) {
+      return x.respond_error(415, "unsupported_media_type",
+                             takes_lines ? "send application/x-ndjson" : "send application/json");
     }
     if (info.body == Body::kRaw) {
-      if (has_unsupported_condition(x)) return;
       x.set_max_body_bytes(max_value_bytes_);
+    } else if (takes_lines) {
+      x.set_max_body_bytes(max_batch_bytes_);
     } else {
       // JSON may spell one byte of a value with six; what decodes to too much is refused later.
       x.set_max_body_bytes(max_value_bytes_ * 6 + kSmallBodyBytes);
     }
   }
 
-  // Conditions and lifetimes are not there yet: refused rather than ignored.
-  static bool has_unsupported_condition(Exchange& x) {
-    const HttpRequest& request = x.request();
-    const bool conditional =
-        request.header("if-match").has_value() || request.header("if-none-match").has_value();
-    const auto ttl = find_param(request.query, "ttl");
-    if (!conditional && ttl.ok() && !ttl->has_value()) return false;
-    x.respond_error(501, "not_implemented", "conditional writes and ttl are not supported yet");
-    return true;
-  }
-
-  // application/json, a form's type (what curl -d sends), or none.
-  static bool is_json_type(const HttpRequest& request) {
+  // application/json, a form's type (what curl -d sends), or none; NDJSON where lines are meant.
+  static bool is_json_type(const HttpRequest& request, bool takes_lines) {
     auto type = request.header("content-type");
     if (!type) return true;
     std::string_view name = type->substr(0, type->find(';'));
     while (name.ends_with(' ') || name.ends_with('\t')) name.remove_suffix(1);
     return name.empty() || iequals(name, kJsonType) ||
-           iequals(name, "application/x-www-form-urlencoded");
+           iequals(name, "application/x-www-form-urlencoded") ||
+           (takes_lines && iequals(name, "application/x-ndjson"));
   }
 
   static void bad_key(Exchange& x) {
@@ -239,6 +235,8 @@ class Api final : public Handler {
         return kv(x);
       case Route::kPut:
         return put(x);
+      case Route::kBatch:
+        return BatchWrite::start(*engine(), x);
       case Route::kLookup:
         return lookup(x);
       case Route::kLookupRaw:
@@ -277,9 +275,12 @@ class Api final : public Handler {
   // Finds the live value; answers itself if there is none.
   bool find(Exchange& x, uint64_t key, Engine::Lookup* found) {
     const Status status = engine()->lookup(key, found);
-    if (status.ok()) return true;
-    respond_status(x, status);
-    return false;
+    if (!status.ok()) {
+      respond_status(x, status);
+      return false;
+    }
+    if (found->expiry_secs != 0) add_expires(x, found->expiry_secs, engine()->now_secs());
+    return true;
   }
 
   static void respond_value(Exchange& x, const Engine::Lookup& found) {
@@ -305,25 +306,22 @@ class Api final : public Handler {
   void kv(Exchange& x) {
     const HttpRequest& request = x.request();
     const bool is_write = request.method == Method::kPut || request.method == Method::kDelete;
-    if (is_write && PendingWrite::must_wait(x, x.user())) return;
+    if (is_write && OpenWrites::must_wait(x, x.user())) return;
     if (request.method == Method::kPut) {
-      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body);
+      const auto ttl = find_ttl(request.query);
+      if (!ttl.ok()) return respond_status(x, ttl.status());
+      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body,
+                                 ttl->value_or(0));
     }
     if (request.method == Method::kDelete) {
-      if (has_unsupported_condition(x)) return;
       return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvDelete, x.user(), {});
     }
+    const auto tags = read_tags(request, "if-none-match");
+    if (!tags.ok()) return x.respond_error(400, "bad_tag", tags.status().message());
     Engine::Lookup found;
     if (!find(x, x.user(), &found)) return;
-    if (const auto field = request.header("if-none-match")) {
-      const auto names = none_match_names(*field, found.offset);
-      if (!names) return x.respond_error(400, "bad_tag", "If-None-Match is not a list of tags");
-      if (*names) {
-        add_etag(x, found.offset);
-        return x.respond(304, {}, {});
-      }
-    }
     add_etag(x, found.offset);
+    if (tags->names(found.offset)) return x.respond(304, {}, {});
     respond_value(x, found);
   }
 
@@ -332,11 +330,9 @@ class Api final : public Handler {
     if (const Status decoded = decode_json_put(x.request().body, &write); !decoded.ok()) {
       return x.respond_error(400, "bad_json", decoded.message());
     }
-    if (write.ttl_secs) {
-      return x.respond_error(501, "not_implemented", "\"ttl_secs\" is not supported yet");
-    }
-    if (PendingWrite::must_wait(x, *write.key)) return;
-    PendingWrite::start(*engine(), x, PendingWrite::Kind::kPut, *write.key, *write.value);
+    if (OpenWrites::must_wait(x, *write.key)) return;
+    PendingWrite::start(*engine(), x, PendingWrite::Kind::kPut, *write.key, *write.value,
+                        write.ttl_secs.value_or(0));
   }
 
   // The parameter "key"; answers itself if it is missing or wrong.
@@ -451,6 +447,7 @@ class Api final : public Handler {
 
   AccessControl& access_;
   const uint64_t max_value_bytes_;
+  const uint64_t max_batch_bytes_;
   RequestLog* request_log_ = nullptr;
   RateLimiter rate_data_;
   RateLimiter rate_admin_;

@@ -202,6 +202,8 @@ inline constexpr Option kServeOptions[] = {
 
     {S::kLimits, "max-value-bytes", "B", engine<&O::max_value_bytes>,
      "larger values are answered 413", 1, kValueBytesCeiling},
+    {S::kLimits, "max-batch-bytes", "B", engine<&O::max_batch_bytes>,
+     "larger bodies of POST /v1/batch are answered 413", 1, kBatchBytesCeiling},
     {S::kLimits, "max-inflight-bytes", "B", own<&C::max_inflight_bytes>,
      "request bodies together; beyond it reading pauses, then 503", 64 * kKiB, kNoBound},
 

@@ -19,12 +19,10 @@
 #include "kyro/base/decimal.h"
 #include "kyro/base/json_reader.h"
 #include "kyro/base/json_writer.h"
+#include "kyro/base/limits.h"
 #include "kyro/base/status.h"
 
 namespace kyro {
-
-// A thousand years: above it an expiry in any unit might not fit, and nobody means it.
-inline constexpr uint64_t kTtlSecsMax = uint64_t{1000} * 366 * 86400;
 
 // Reads a key: an integer token or a plain decimal string, 0..2^64-1. `what` names it in messages.
 inline bool read_json_key(JsonReader& json, uint64_t* key, std::string_view what = "\"key\"") {
@@ -88,19 +86,26 @@ struct JsonWrite {
     value.reset();
     ttl_secs.reset();
     op.clear();
+    if_match.reset();
+    must_exist = false;
+    must_be_absent = false;
   }
 
   std::optional<uint64_t> key;
   std::optional<std::string_view> value;  // the bytes, decoded
   std::optional<uint64_t> ttl_secs;       // 1..kTtlSecsMax
   std::string op;                         // empty if absent, or if not asked for
+  std::optional<uint64_t> if_match;  // "if_match" with an offset; this and what follows with op
+  bool must_exist = false;           // "if_match":"*"
+  bool must_be_absent = false;       // "if_none_match":"*"
   std::string storage;
 };
 
 namespace json_detail {
 
-inline constexpr std::array<std::string_view, 5> kWriteFields{"key", "value", "value_base64",
-                                                              "ttl_secs", "op"};
+inline constexpr std::array<std::string_view, 7> kWriteFields{
+    "key", "value", "value_base64", "ttl_secs", "op", "if_match", "if_none_match"};
+inline constexpr size_t kFirstBatchField = 4;  // from here on they are read in batches only
 
 inline bool read_string_field(JsonReader& json, std::string_view name, std::string_view* out,
                               std::string* unescaped) {
@@ -142,18 +147,54 @@ inline bool read_ttl_field(JsonReader& json, JsonWrite* out) {
   return true;
 }
 
+inline bool read_op_field(JsonReader& json, JsonWrite* out) {
+  std::string_view name;
+  std::string unescaped;
+  if (!read_string_field(json, "op", &name, &unescaped)) return false;
+  out->op = name;
+  return true;
+}
+
+// An offset as a number or a decimal string, or "*".
+inline bool read_if_match_field(JsonReader& json, JsonWrite* out) {
+  const JsonType type = json.peek();
+  std::string_view text;
+  std::string unescaped;
+  if (type == JsonType::kInvalid) return json.skip_value();
+  if (type == JsonType::kNumber && !json.read_number(&text)) return false;
+  if (type == JsonType::kString && !json.read_string(&text, &unescaped)) return false;
+  out->must_exist = type == JsonType::kString && text == "*";
+  if (!out->must_exist) out->if_match = parse_u64(text);
+  if (out->must_exist || out->if_match) return true;
+  return json.fail("\"if_match\" must be an offset or \"*\"");
+}
+
+inline bool read_if_none_match_field(JsonReader& json, JsonWrite* out) {
+  const JsonType type = json.peek();
+  std::string_view text;
+  std::string unescaped;
+  if (type == JsonType::kInvalid) return json.skip_value();
+  if (type == JsonType::kString && !json.read_string(&text, &unescaped)) return false;
+  out->must_be_absent = text == "*";
+  return out->must_be_absent || json.fail("\"if_none_match\" must be \"*\"");
+}
+
 }  // namespace json_detail
 
-// Whether a decoder takes the field "op" (batch lines) or treats it as unknown (put).
+// Whether a decoder takes "op", "if_match" and "if_none_match" (batch lines) or treats them as
+// unknown (put).
 enum class JsonOp : uint8_t { kIgnored, kRead };
 
-// Decodes {"key":…, "value":… | "value_base64":…, "ttl_secs":…, "op":…} and nothing behind it. Says
-// nothing about which fields must be there. kInvalid with one sentence if the text is refused.
+// Decodes {"key":…, "value":… | "value_base64":…, "ttl_secs":…, "op":…, "if_match":…,
+// "if_none_match":…} and nothing behind it. Says nothing about which fields must be there. kInvalid
+// with one sentence if the text is refused.
 [[nodiscard]] inline Status decode_json_write(std::string_view text, JsonOp op, JsonWrite* out) {
   out->clear();
   JsonReader json(text);
   auto known = json_detail::kWriteFields;
-  if (op == JsonOp::kIgnored) known[4] = known[0];  // the first match wins: never found
+  for (size_t i = json_detail::kFirstBatchField; i < known.size(); ++i) {
+    if (op == JsonOp::kIgnored) known[i] = known[0];  // the first match wins: never found
+  }
   walk_json_object(json, known, [&](size_t field) {
     switch (field) {
       case 0: {
@@ -168,13 +209,12 @@ enum class JsonOp : uint8_t { kIgnored, kRead };
         return json_detail::read_value_field(json, true, out);
       case 3:
         return json_detail::read_ttl_field(json, out);
-      default: {
-        std::string_view name;
-        std::string unescaped;
-        if (!json_detail::read_string_field(json, "op", &name, &unescaped)) return false;
-        out->op = name;
-        return true;
-      }
+      case 4:
+        return json_detail::read_op_field(json, out);
+      case 5:
+        return json_detail::read_if_match_field(json, out);
+      default:
+        return json_detail::read_if_none_match_field(json, out);
     }
   });
   return json.finish();

@@ -1,4 +1,4 @@
-// Parameters of a query string, and the grammar of keys, offsets and tags in requests.
+// Parameters of a query string.
 //
 // Names and values are taken as sent, without percent-decoding: every value the API knows is plain
 // ASCII. Empty parts ("?&&key=1&") are skipped, unknown parameters ignored, a known one given twice
@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "kyro/base/decimal.h"
+#include "kyro/base/limits.h"
 #include "kyro/base/status.h"
 
 namespace kyro {
@@ -50,30 +51,18 @@ namespace kyro {
   return number;
 }
 
-// Whether an If-None-Match field (RFC 9110 13.1.2: a list of tags, weak ones too, or "*") names the
-// version `offset`. Comparison is weak. Nothing if the field is malformed.
-[[nodiscard]] inline std::optional<bool> none_match_names(std::string_view field, uint64_t offset) {
-  if (field == "*") return true;
-  std::string wanted;
-  append_decimal(wanted, offset);
-  bool named = false;
-  bool any = false;
-  while (!field.empty()) {
-    if (field[0] == ' ' || field[0] == '\t' || field[0] == ',') {
-      field.remove_prefix(1);
-      continue;
-    }
-    if (field.starts_with("W/")) field.remove_prefix(2);
-    if (field.empty() || field[0] != '"') return std::nullopt;
-    const size_t close = field.find('"', 1);
-    if (close == field.npos) return std::nullopt;
-    named = named || field.substr(1, close - 1) == wanted;
-    any = true;
-    field.remove_prefix(close + 1);
-    const size_t next = field.find_first_not_of(" \t");
-    if (next != field.npos && field[next] != ',') return std::nullopt;
+// The lifetime that parameter "ttl" asks for, in seconds; nothing if it is absent.
+[[nodiscard]] inline Result<std::optional<uint64_t>> find_ttl(std::string_view query) {
+  auto text = find_param(query, "ttl");
+  KYRO_TRY(text);
+  if (!text->has_value()) return std::optional<uint64_t>();
+  const auto seconds = parse_u64(**text);
+  if (!seconds || *seconds == 0 || *seconds > kTtlSecsMax) {
+    return Status(
+        Code::kInvalid,
+        "parameter \"ttl\" must be a positive whole number of seconds, at most 1000 years");
   }
-  return any ? std::optional<bool>(named) : std::nullopt;
+  return seconds;
 }
 
 }  // namespace kyro

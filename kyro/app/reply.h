@@ -67,6 +67,13 @@ inline void add_etag(Exchange& exchange, uint64_t offset) {
   exchange.add_header("ETag", {begin, static_cast<size_t>(end - begin)});
 }
 
+// Kyro-Expires: for how many more seconds the record lives.
+inline void add_expires(Exchange& exchange, uint64_t expiry_secs, uint64_t now_secs) {
+  std::string seconds;
+  append_decimal(seconds, expiry_secs > now_secs ? expiry_secs - now_secs : 1);
+  exchange.add_header("Kyro-Expires", seconds);
+}
+
 inline void respond_offset(Exchange& exchange, uint64_t offset) {
   add_etag(exchange, offset);
   std::string body = "{\"offset\":";

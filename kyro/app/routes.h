@@ -19,6 +19,7 @@ enum class Route : uint16_t {
   kLookupFast,
   kKv,
   kPut,
+  kBatch,
   kLookup,
   kLookupRaw,
   kOffset,
@@ -40,6 +41,7 @@ inline constexpr size_t kRouteCount = static_cast<size_t>(Route::kCount);
 enum class Body : uint8_t {
   kIgnored,  // none is needed; a short one is read and dropped
   kJson,
+  kLines,  // NDJSON
   kRaw,
 };
 
@@ -65,6 +67,7 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kLookupFast, "/v1/lookup_fast/", "lookup_fast", kReadMethods, true},
     {Route::kKv, "/v1/kv/", "kv", kKvMethods, true, false, true, Body::kRaw},
     {Route::kPut, "/v1/put", "put", kPostMethods, false, false, true, Body::kJson},
+    {Route::kBatch, "/v1/batch", "batch", kPostMethods, false, false, true, Body::kLines},
     {Route::kLookup, "/v1/lookup", "lookup", kReadMethods},
     {Route::kLookupRaw, "/v1/lookup_raw", "lookup_raw", kReadMethods},
     {Route::kOffset, "/v1/offset", "offset", kReadMethods},

@@ -23,6 +23,9 @@ inline constexpr uint64_t kDefaultWalSegmentBytes = 64 * kMiB;
 inline constexpr uint32_t kDefaultWalSegmentsMax = 8;
 inline constexpr uint64_t kDefaultReserveBytes = 16 * kMiB;
 
+// A thousand years: above it an expiry in any unit might not fit, and nobody means it.
+inline constexpr uint64_t kTtlSecsMax = uint64_t{1000} * 366 * 86400;
+
 // Offsets that a crash may have taken with it are skipped by one jump of this size.
 inline constexpr uint64_t kOffsetJump = uint64_t{1} << 32;
 

@@ -20,6 +20,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -87,9 +88,9 @@ class Committer {
   void run() {
     name_this_thread("kyro-commit");
     for (;;) {
-      now_secs_ = state_.now_secs();
       const bool stopping = stopping_.load(std::memory_order_acquire);
       WriteRequest* request = queue_.take_all();
+      now_secs_ = state_.now_secs();  // not before what the submitters saw
       while (request != nullptr) {
         WriteRequest* next = request->next_queued;
         add(request);
@@ -107,6 +108,8 @@ class Committer {
 
   // Adds a request to the group, committing the group before it where it does not fit.
   void add(WriteRequest* request) {
+    request->status = Status();  // of an earlier try
+    request->is_stale = false;
     if (state_.latch.is_set()) return fail(request, state_.latch.status());
     if (request->control == WriteRequest::Control::kFreeze) return freeze_for(request);
     uint64_t bytes = 0;
@@ -120,7 +123,7 @@ class Committer {
     }
     if (!members_.empty() && group_.size() + bytes > kGroupBytesMax) commit_group();
     if (Status made = make_room(bytes, delta_bytes); !made.ok()) return fail(request, made);
-    if (request->wants_current && !decide(request)) {
+    if (!decide(request)) {
       members_.push_back(request);  // answered with the group, but takes no offset
       return;
     }
@@ -158,43 +161,39 @@ class Committer {
     return Status();
   }
 
-  // Whether the request may go on; if not, its outcome is set.
+  // Whether all conditions hold; if not, the outcome is set.
   bool decide(WriteRequest* request) {
-    const uint64_t key = request->mutations.front().key;
-    BaseVersion current = request->base;
-    if (const uint64_t* pending = pending_.find(key)) {
-      current = {0, true, 0, *pending};
-    } else if (const auto meta = find_in_memory(key)) {
-      current = {0, true, 0, *meta};
-    } else if (contained_offset() > request->base.bound) {
-      request->is_stale = true;
-      return false;
-    }
-    const bool live = current.is_live(now_secs_);
-    request->existed = live;
-    if (request->guard == WriteGuard::kMustExist && !live) {
-      request->status = Status(Code::kNotFound);
-      return false;
+    const std::span<Condition> conditions = request->conditions;
+    if (conditions.empty()) return true;
+    const EpochPin pin;
+    const View& view = *state_.view.load(std::memory_order_acquire);
+    for (size_t i = 0; i < conditions.size(); ++i) {
+      BaseVersion current = conditions[i].base;
+      if (const auto newer = find_in_memory(view, conditions[i].key)) {
+        current = {0, true, newer->offset, newer->meta};
+      } else if (view.contained_offset > current.bound) {
+        request->is_stale = true;
+        return false;
+      }
+      const bool is_live = current.is_live(now_secs_);
+      conditions[i].existed = is_live;
+      request->status = conditions[i].judge(is_live ? std::optional(current.offset) : std::nullopt);
+      request->failed_condition = i;
+      if (!request->status.ok()) return false;
     }
     return true;
   }
 
-  // Type and expiry of the newest version of `key` in the deltas.
-  std::optional<uint64_t> find_in_memory(uint64_t key) const {
+  // The newest version of `key` in the group and the deltas.
+  std::optional<RecordHeader> find_in_memory(const View& view, uint64_t key) const {
     constexpr uint64_t kAll = ~uint64_t{0};
-    const EpochPin pin;
+    if (const uint64_t* at = pending_.find(key)) return load<RecordHeader>(group_.data() + *at);
     const char* record = active_->find(key, kAll);
-    const View* view = state_.view.load(std::memory_order_acquire);
-    for (size_t i = 0; record == nullptr && i < view->frozen.size(); ++i) {
-      record = view->frozen[i]->find(key, kAll);
+    for (size_t i = 0; record == nullptr && i < view.frozen.size(); ++i) {
+      record = view.frozen[i]->find(key, kAll);
     }
     if (record == nullptr) return std::nullopt;
-    return load<RecordHeader>(record).meta;
-  }
-
-  uint64_t contained_offset() const {
-    const EpochPin pin;
-    return state_.view.load(std::memory_order_acquire)->contained_offset;
+    return load<RecordHeader>(record);
   }
 
   void encode(WriteRequest* request) {
@@ -204,7 +203,7 @@ class Committer {
       const size_t at = group_.size();
       group_.resize(at + static_cast<size_t>(mutation.record_bytes()));
       encode_record(mutation, offset, group_.data() + at);
-      pending_.put(mutation.key, make_meta(mutation.type, mutation.expiry_secs));
+      pending_.put(mutation.key, at);
       ++group_records_;
       group_deletes_ += mutation.type == RecordType::kTombstone ? 1 : 0;
       request->offset = offset;
@@ -233,12 +232,9 @@ class Committer {
     // A full disk can be emptied: deletes that shared a group with puts are tried without them.
     std::vector<WriteRequest*> again;
     for (WriteRequest* request : members) {
-      // What was decided in a group that failed never happened, "not found" included.
-      const bool was_in_group =
-          request->status.ok() || (request->wants_current && is_not_found(request->status));
-      if (!status.ok() && was_in_group) {
+      // What was decided in a group that failed never happened, a "no" included.
+      if (!status.ok() && was_decided(*request)) {
         if (status.code() == Code::kNoSpace && had_puts && only_deletes(*request)) {
-          request->status = Status();
           again.push_back(request);
           continue;
         }
@@ -258,7 +254,12 @@ class Committer {
     }
   }
 
-  static bool is_not_found(const Status& status) { return status.code() == Code::kNotFound; }
+  // Written, or turned down by a condition: not failed before, and not handed back.
+  static bool was_decided(const WriteRequest& request) {
+    if (request.is_stale) return false;
+    const Code code = request.status.code();
+    return code == Code::kOk || code == Code::kNotFound || code == Code::kPreconditionFailed;
+  }
 
   // Writes and, under `always`, syncs the group.
   Status write_group() {
@@ -386,7 +387,7 @@ class Committer {
   // The group being gathered.
   std::string group_;
   std::vector<WriteRequest*> members_;
-  KeyTable pending_;  // key → meta of its newest record in the group
+  KeyTable pending_;  // key → where in the group its newest record lies
   uint32_t group_records_ = 0;
   uint32_t group_deletes_ = 0;
   uint64_t group_delta_bytes_ = 0;

@@ -76,29 +76,38 @@ class Engine {
     return write({&mutation, 1});
   }
 
+  // The same if the condition holds for its key at the moment of the commit, else
+  // kPreconditionFailed; of several that race for one version, one wins. For example
+  //   put_if(Condition::absent(7), "new"), put_if(Condition::version(7, offset), "changed")
+  Result<uint64_t> put_if(const Condition& condition, std::string_view value,
+                          uint64_t expiry_secs = 0) {
+    const Mutation mutation = Mutation::put(condition.key, value, expiry_secs);
+    return write({&mutation, 1}, {&condition, 1});
+  }
+
   // Removes a key; kNotFound, and no offset is taken, if it is not there.
-  Result<uint64_t> remove(uint64_t key) {
-    const Mutation mutation = Mutation::remove(key);
-    BlockingWrite request;
-    request.mutations = {&mutation, 1};
-    request.guard = WriteGuard::kMustExist;
-    request.wants_current = true;
-    do {
-      KYRO_TRY(resolve_base(key, &request.base));
-      request.is_stale = false;
-      request.submit_to(*committer_);
-    } while (request.is_stale);
-    if (!request.status.ok()) return request.status;
-    return request.offset;
+  Result<uint64_t> remove(uint64_t key) { return remove_if(Condition{.key = key}); }
+  // kPreconditionFailed comes before kNotFound.
+  Result<uint64_t> remove_if(Condition condition) {
+    condition.must_be_found = true;
+    const Mutation mutation = Mutation::remove(condition.key);
+    return write({&mutation, 1}, {&condition, 1});
   }
 
   // Commits several mutations together: all or none of them, with consecutive offsets; returns the
-  // last one's. Later mutations of a key win.
-  Result<uint64_t> write(std::span<const Mutation> mutations) {
+  // last one's. Later mutations of a key win. The conditions, of whatever keys, are judged against
+  // the state before it; kCorruption if the current version of one of these keys is damaged.
+  Result<uint64_t> write(std::span<const Mutation> mutations,
+                         std::span<const Condition> conditions = {}) {
     KYRO_TRY(check(mutations));
+    std::vector<Condition> judged(conditions.begin(), conditions.end());
     BlockingWrite request;
     request.mutations = mutations;
-    request.submit_to(*committer_);
+    request.conditions = judged;
+    do {
+      for (Condition& condition : judged) KYRO_TRY(resolve_base(&condition));
+      request.submit_to(*committer_);
+    } while (request.is_stale);
     if (!request.status.ok()) return request.status;
     return request.offset;
   }
@@ -130,23 +139,26 @@ class Engine {
     return Status();
   }
 
-  // Finds the version of `key` that a conditional write is decided against.
-  Status resolve_base(uint64_t key, BaseVersion* base) {
+  // Finds the version of its key that a condition is judged against; kCorruption if it is damaged.
+  Status resolve_base(Condition* condition) {
     const EpochPin pin;
     const uint64_t visible = state_.visible.load(std::memory_order_acquire);
     const View* view = state_.view.load(std::memory_order_acquire);
-    *base = BaseVersion{};
-    base->bound = view->bound(visible);
+    BaseVersion& base = condition->base;
+    base = {.bound = view->bound(visible)};
     Found found;
-    if (Status status = find_in_view(*view, key, base->bound, &found); !status.ok()) {
+    if (Status status = find_in_view(*view, condition->key, base.bound, &found); !status.ok()) {
       return note_damage(*view, std::move(status));
     }
     if (found.source == Source::kNone) return Status();
-    base->found = true;
-    base->offset = found.record.header.offset;
-    base->meta = found.record.header.meta;
+    base.found = true;
+    base.offset = found.record.header.offset;
+    base.meta = found.record.header.meta;
     return Status();
   }
+
+  // The time by which lifetimes are measured, in Unix seconds; it never goes back.
+  [[nodiscard]] uint64_t now_secs() const { return state_.now_secs(); }
 
   // ---- reads ----
 

@@ -125,11 +125,21 @@ struct EngineState {
   std::string database_id;  // the manifest's, fixed once recovered
   std::atomic<uint64_t> next_run{1};
 
-  std::atomic<uint64_t> wal_position{0};  // bytes in the newest segment
+  std::atomic<uint64_t> wal_position{0};         // bytes in the newest segment
+  mutable std::atomic<uint64_t> latest_secs{0};  // the latest time seen
 
+  // Unix time, which never goes back while the engine lives: what was once seen as expired stays
+  // so, whatever becomes of the system's clock. (A restart starts from the clock again, and finds a
+  // record that no merge has dropped alive if its expiry lies ahead once more.) Any thread; a
+  // shared line is written once a second at most.
   [[nodiscard]] uint64_t now_secs() const {
-    return options.clock_secs != nullptr ? options.clock_secs()
-                                         : static_cast<uint64_t>(time(nullptr));
+    const uint64_t now =
+        options.clock_secs != nullptr ? options.clock_secs() : static_cast<uint64_t>(time(nullptr));
+    uint64_t latest = latest_secs.load(std::memory_order_relaxed);
+    while (now > latest &&
+           !latest_secs.compare_exchange_weak(latest, now, std::memory_order_relaxed)) {
+    }
+    return std::max(now, latest);
   }
 
   // Replaces the view by an edited copy; readers see the one or the other.

@@ -1,16 +1,20 @@
-// One write on its way through the committer: what is asked, under which condition, what came out.
+// One write on its way through the committer: what is asked, under which conditions, what came out.
 //
-// A request carries one or more mutations that commit together, or none (a control request).
-// Whoever wants to know about the current version of the key (did it exist? is it still the one I
-// read?) sets `wants_current` and the base version it resolved; see Engine::resolve_base().
+// A request carries one or more mutations that commit together, or none (a control request). Its
+// conditions are judged together when it joins a commit group, against the state before it: all
+// hold, or nothing of it is written and it takes no offset. The submitter resolves the base version
+// of each condition's key (Engine::resolve_base()); the committer looks only at what is newer.
 //
 // Ownership and thread rule: the submitter owns the request and everything it points to, and leaves
 // it alone until done(), which the committer's thread calls exactly once; after that call the
 // committer does not touch it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "kyro/base/status.h"
@@ -32,9 +36,46 @@ struct BaseVersion {
   }
 };
 
-enum class WriteGuard : uint8_t {
-  kNone,
-  kMustExist,  // else kNotFound, and no offset is taken
+// What has to be true of the current version of a key. One that asks for nothing is of use too: it
+// learns whether the key was there.
+struct Condition {
+  uint64_t key = 0;
+
+  // Everything that is set has to hold, else kPreconditionFailed. Expired is absent.
+  bool must_exist = false;
+  bool must_be_absent = false;
+  std::optional<uint64_t> must_be = {};                          // there, with this offset
+  std::optional<std::span<const uint64_t>> must_be_one_of = {};  // there, with one of these
+  std::span<const uint64_t> must_not_be = {};                    // not there with one of these
+  // And then there has to be something to remove, else kNotFound.
+  bool must_be_found = false;
+
+  BaseVersion base = {};  // in: what the submitter resolved
+  bool existed = false;   // out: a live version was there before
+
+  [[nodiscard]] static Condition exists(uint64_t key) { return {.key = key, .must_exist = true}; }
+  [[nodiscard]] static Condition absent(uint64_t key) {
+    return {.key = key, .must_be_absent = true};
+  }
+  [[nodiscard]] static Condition version(uint64_t key, uint64_t offset) {
+    return {.key = key, .must_be = offset};
+  }
+
+  // The verdict on the current version: its offset, if one is there.
+  [[nodiscard]] Status judge(std::optional<uint64_t> current) const {
+    const auto is_in = [&](std::span<const uint64_t> offsets) {
+      return current && std::find(offsets.begin(), offsets.end(), *current) != offsets.end();
+    };
+    const bool holds = !(must_exist && !current) && !(must_be_absent && current) &&
+                       !(must_be && must_be != current) &&
+                       !(must_be_one_of && !is_in(*must_be_one_of)) && !is_in(must_not_be);
+    if (!holds) {
+      return Status(Code::kPreconditionFailed,
+                    current ? "the current version of the key is " + std::to_string(*current)
+                            : "the key is not there");
+    }
+    return must_be_found && !current ? Status(Code::kNotFound) : Status();
+  }
 };
 
 class WriteRequest {
@@ -48,16 +89,14 @@ class WriteRequest {
   virtual void done() = 0;
 
   std::span<const Mutation> mutations;
-  WriteGuard guard = WriteGuard::kNone;
-  bool wants_current = false;  // a single mutation with `base` filled in
-  BaseVersion base;
+  std::span<Condition> conditions;
   Control control = Control::kNone;
 
   // The outcome.
   Status status;
-  uint64_t offset = 0;    // of the last mutation; of kFreeze: everything below it is frozen
-  bool existed = false;   // wants_current: a live version was there before
-  bool is_stale = false;  // wants_current: a flush has passed `base`; resolve again and resubmit
+  uint64_t offset = 0;          // of the last mutation; of kFreeze: everything below it is frozen
+  size_t failed_condition = 0;  // the one that did not hold
+  bool is_stale = false;        // a flush has passed a base version: resolve again and resubmit
 
   WriteRequest* next_queued = nullptr;  // the committer's
 };

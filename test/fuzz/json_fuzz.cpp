@@ -1,10 +1,12 @@
-// Fuzz target: the JSON reader, the put decoder, UTF-8 and base64, held against each other.
+// Fuzz target: the JSON reader, the decoders of puts and batches, UTF-8 and base64, held against
+// each other.
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "kyro/app/json.h"
+#include "kyro/app/json_batch.h"
 
 namespace {
 
@@ -39,7 +41,7 @@ bool copy_value(JsonReader& json, std::string* out) {
       return json.ok();
     case JsonType::kString:
       if (!json.read_string(&text, &unescaped)) return false;
-      CHECK(kyro::is_valid_utf8(text));
+      KYRO_CHECK(kyro::is_valid_utf8(text));
       kyro::append_json_string(*out, text);
       return true;
     case JsonType::kNumber:
@@ -66,6 +68,34 @@ bool copy_document(std::string_view text, std::string* out) {
   return json.finish().ok();
 }
 
+// Values lie inside the text, in the order of their lines; a line that is taken is taken by the
+// decoder of single lines too.
+void check_batch(std::string_view text) {
+  std::string copy(text);
+  kyro::BatchReader reader(copy, 1);
+  kyro::JsonWrite write;
+  const char* behind = copy.data();
+  size_t begin = 0;
+  while (!reader.at_end()) {
+    kyro::Mutation mutation;
+    kyro::Condition condition;
+    bool is_conditional = false;
+    if (!reader.next(&mutation, &condition, &is_conditional).ok()) return;
+    KYRO_CHECK(reader.position() > begin && reader.position() <= copy.size());
+    std::string_view line = text.substr(begin, text.find('\n', begin) - begin);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    KYRO_CHECK(kyro::decode_json_write(line, kyro::JsonOp::kRead, &write).ok());
+    KYRO_CHECK(write.key == mutation.key && write.value.value_or("") == mutation.value);
+    KYRO_CHECK(is_conditional || !condition.must_be);
+    if (!mutation.value.empty()) {
+      KYRO_CHECK(mutation.value.data() >= behind);
+      behind = mutation.value.data() + mutation.value.size();
+      KYRO_CHECK(behind <= copy.data() + copy.size());
+    }
+    begin = reader.position();
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -75,28 +105,29 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const bool skipped = skipper.finish().ok();
   std::string copy;
   const bool copied = copy_document(text, &copy);
-  CHECK(skipped == copied);
+  KYRO_CHECK(skipped == copied);
   if (copied) {
     // Strict JSON has no bytes that are not UTF-8, and a copy is its own copy.
-    CHECK(kyro::is_valid_utf8(text));
+    KYRO_CHECK(kyro::is_valid_utf8(text));
     std::string again;
-    CHECK(copy_document(copy, &again));
-    CHECK(copy == again);
+    KYRO_CHECK(copy_document(copy, &again));
+    KYRO_CHECK(copy == again);
   }
   kyro::JsonWrite write;
   if (kyro::decode_json_put(text, &write).ok()) {
-    CHECK(copied);
-    CHECK(write.key && write.value && write.value->size() <= size);
+    KYRO_CHECK(copied);
+    KYRO_CHECK(write.key && write.value && write.value->size() <= size);
   }
   static_cast<void>(kyro::decode_json_write(text, kyro::JsonOp::kRead, &write));
+  check_batch(text);
   std::string encoded;
   std::string decoded;
   kyro::append_base64(encoded, text);
-  CHECK(kyro::decode_base64(encoded, &decoded) && decoded == text);
+  KYRO_CHECK(kyro::decode_base64(encoded, &decoded) && decoded == text);
   if (kyro::decode_base64(text, &decoded)) {
     encoded.clear();
     kyro::append_base64(encoded, decoded);
-    CHECK(encoded == text);
+    KYRO_CHECK(encoded == text);
   }
   return 0;
 }
