@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "kyro/base/json_reader.h"
 #include "test/e2e_util.h"
@@ -95,4 +96,73 @@ TEST_CASE("A subscriber gets what was, then what happens, and an end when the se
   for (Client* client : {&all, &live, &resumed}) {
     CHECK(client->read_until("\r\n0\r\n").find("event: end\n") != std::string::npos);
   }
+}
+
+TEST_CASE("Under load a subscriber gets every record once and in order, also when it comes back",
+          "[e2e]") {
+  Served s({"--fsync", "never", "--wal-segment-bytes", "64KiB", "--wal-max-segments", "1000"});
+  constexpr uint64_t kWrites = 3000;
+  std::thread writer([endpoint = s.server.endpoint()] {
+    HttpClient client(endpoint);
+    HttpResponse response;
+    for (uint64_t sent = 0; sent < kWrites; sent += 100) {
+      for (uint64_t i = sent; i < sent + 100; ++i) {
+        static_cast<void>(client.send("PUT", kv_path(i), std::string(100, 'v')));
+      }
+      for (int i = 0; i < 100; ++i) static_cast<void>(client.receive(&response));
+    }
+  });
+  // Reads events until the last write, or `count` of them; the first must be `next`.
+  const auto follow = [&](uint64_t next, uint64_t count) {
+    Client client(s.server);
+    const HeaderList headers =
+        next == 0 ? HeaderList{} : HeaderList{{"Last-Event-ID", std::to_string(next - 1)}};
+    REQUIRE(client.send("GET", "/v1/subscribe?from=0", "", headers).ok());
+    HttpResponse head;
+    REQUIRE(client.receive_head(&head).ok());
+    REQUIRE(head.status == 200);
+    std::string text;
+    bool end = false;
+    for (const uint64_t last = std::min(kWrites, next + count); next < last;) {
+      REQUIRE(client.receive_body(&text, &end).ok());
+      REQUIRE(!end);
+      for (size_t at = 0; (at = text.find("\n\n")) != text.npos; text.erase(0, at + 2)) {
+        const std::string_view event = std::string_view(text).substr(0, at);
+        if (event.starts_with(":")) continue;
+        REQUIRE(event.starts_with("id: " + std::to_string(next++) + "\n"));
+      }
+    }
+    return next;
+  };
+  uint64_t next = 0;
+  while (next < kWrites) next = follow(next, 500);
+  CHECK(next == kWrites);
+  writer.join();
+}
+
+TEST_CASE("A subscriber that lags behind what the log keeps is told so and closed", "[e2e]") {
+  Served s({"--fsync", "never", "--wal-segment-bytes", "64KiB", "--wal-max-segments", "1"});
+  Client slow(s.server);
+  REQUIRE(slow.send("GET", "/v1/subscribe?from=0", "").ok());
+  slow.read_until(": subscribed");
+  // More than the sockets' buffers hold.
+  const std::string value(3'000'000, 'v');
+  for (uint64_t key = 0; key < 8; ++key) {
+    REQUIRE(s.client.call("PUT", kv_path(key), value).status == 201);
+  }
+  REQUIRE(s.client.call("POST", "/v1/snapshot").status == 200);
+  std::string tail;
+  char piece[65536];
+  while (tail.find("\r\n0\r\n\r\n") == tail.npos) {
+    pollfd waiting{slow.fd(), POLLIN, 0};
+    REQUIRE(poll(&waiting, 1, 30000) == 1);
+    const ssize_t n = recv(slow.fd(), piece, sizeof piece, 0);
+    REQUIRE(n > 0);
+    tail.append(piece, static_cast<size_t>(n));
+    if (tail.size() > 1000) tail.erase(0, tail.size() - 1000);
+  }
+  INFO(tail);
+  CHECK(tail.find("event: lagged\ndata: {\"oldest\":") != tail.npos);
+  CHECK(s.client.metric("kyrodb_sse_lagged_total") == "1");
+  CHECK(s.client.metric("kyrodb_sse_subscribers") == "0");
 }

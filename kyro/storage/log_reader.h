@@ -1,7 +1,8 @@
 // Reads records out of the log from an offset on, for replay and subscriptions.
 //
 // It follows the segments that a view lists, holds one group in memory, and never passes the
-// visible offset it is given, so it sees exactly the acknowledged records, in order, each once.
+// visible offset it is given, so it sees exactly the acknowledged records, in order, each once. In
+// the first segment it finds its place by searching (segment_search.h), not by reading up to it.
 //
 // Thread rule: one thread per reader; it takes no lock. Ownership: a segment that is trimmed while
 // it is read stays readable until the reader moves on; then reading ends with kGone.
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "kyro/storage/engine_state.h"
+#include "kyro/storage/segment_search.h"
 #include "kyro/storage/wal_reader.h"
 
 namespace kyro {
@@ -57,28 +59,25 @@ class LogReader {
   [[nodiscard]] uint64_t next_offset() const { return next_offset_; }
 
   // Calls visit(RecordView) for records below `end` and below the visible offset, until about
-  // `budget_bytes` of log have been looked at. *caught_up says that there is nothing more for now.
+  // `budget_bytes` of log have been looked at, be it in the middle of a group. *caught_up says that
+  // there is nothing more for now.
   template <class Visit>
   Status read(uint64_t end, size_t budget_bytes, bool* caught_up, Visit visit) {
     const uint64_t limit = std::min(end, state_.visible.load(std::memory_order_acquire));
     *caught_up = false;
     while (next_offset_ < limit) {
+      if (budget_bytes == 0) return Status();
       KYRO_TRY(open_segment());
       if (next_offset_ >= limit) break;
-      const uint64_t position_before = segment_->position();
-      auto step = segment_->next();
-      KYRO_TRY(step);
-      if (*step == SegmentReader::Step::kStop) {
-        return Status(Code::kCorruption, segment_->name() + " at " +
-                                             std::to_string(segment_->position()) +
-                                             ": acknowledged records are damaged");
+      if (search_ != nullptr) {
+        KYRO_TRY(search(&budget_bytes));
+        continue;
       }
-      visit_group(limit, visit);
-      const uint64_t looked_at = segment_->position() - position_before;
-      if (looked_at >= budget_bytes) return Status();
-      budget_bytes -= static_cast<size_t>(looked_at);
+      if (rest_.empty()) KYRO_TRY(next_group(&budget_bytes));
+      visit_records(limit, &budget_bytes, visit);
     }
     *caught_up = true;
+    if (segment_ != nullptr && rest_.empty()) segment_->release_body();
     return Status();
   }
 
@@ -90,21 +89,62 @@ class LogReader {
     });
   }
 
-  template <class Visit>
-  void visit_group(uint64_t limit, Visit visit) {
+  static void charge(size_t* budget_bytes, uint64_t bytes) {
+    *budget_bytes -= static_cast<size_t>(std::min<uint64_t>(*budget_bytes, bytes));
+  }
+
+  Status search(size_t* budget_bytes) {
+    while (!search_->done() && *budget_bytes != 0) {
+      KYRO_TRY(search_->step());
+      charge(budget_bytes, SegmentSearch::kWindowBytes);
+    }
+    if (!search_->done()) return Status();
+    has_skipped_ = true;
+    const uint64_t position = search_->position();
+    search_.reset();
+    return segment_->skip_to(position);
+  }
+
+  Status next_group(size_t* budget_bytes) {
+    auto step = segment_->next();
+    KYRO_TRY(step);
+    if (*step == SegmentReader::Step::kStop) {
+      if (!has_skipped_) {
+        return Status(Code::kCorruption, segment_->name() + " at " +
+                                             std::to_string(segment_->position()) +
+                                             ": acknowledged records are damaged");
+      }
+      has_skipped_ = false;  // no group after all, or a damaged one: reading in order will tell
+      segment_->restart();
+      return Status();
+    }
+    has_skipped_ = false;
     const GroupHeader& group = segment_->group();
-    if (group.end_offset() <= next_offset_) return;
-    const auto each = [&](const RecordView& record, std::string_view) {
-      if (record.header.offset < next_offset_ || record.header.offset >= limit) return;
+    if (group.end_offset() <= next_offset_) {  // a mark, or before the place that is wanted
+      charge(budget_bytes, group.body_bytes);
+      return Status();
+    }
+    rest_ = segment_->body();
+    return Status();
+  }
+
+  // Goes on with the records of the group that was read.
+  template <class Visit>
+  void visit_records(uint64_t limit, size_t* budget_bytes, Visit visit) {
+    charge(budget_bytes, kGroupHeaderBytes);
+    while (!rest_.empty() && *budget_bytes != 0 && next_offset_ < limit) {
+      const RecordView record = take_verified_record(&rest_);  // by next()
+      charge(budget_bytes, record.header.record_bytes());
+      if (record.header.offset < next_offset_) continue;
       visit(record);
       next_offset_ = record.header.offset + 1;
-    };
-    for_each_verified_record(segment_->body(), each);  // by next()
+    }
   }
 
   // Makes segment_ the one that holds next_offset_, moving over the end of one and over gaps.
   Status open_segment() {
     SegmentRef wanted;
+    bool is_newest = false;
     {
       const EpochPin pin;
       const auto& segments = state_.view.load(std::memory_order_acquire)->segments;
@@ -117,6 +157,7 @@ class LogReader {
           i + 1 < segments.size() && next_offset_ >= segments[i + 1].previous_end;
       if (is_at_gap) next_offset_ = segments[++i].first_offset;
       wanted = segments[i];
+      is_newest = i + 1 == segments.size();
     }
     if (segment_ != nullptr && segment_->header().first_offset == wanted.first_offset) {
       return Status();
@@ -127,6 +168,19 @@ class LogReader {
     }
     KYRO_TRY(opened);
     segment_ = std::move(*opened);
+    search_.reset();
+    rest_ = {};
+    return next_offset_ > wanted.first_offset ? begin_search(is_newest) : Status();
+  }
+
+  // Behind the last group of the newest segment lie reserved blocks. If another segment has become
+  // the newest meanwhile, the end is taken too early: then more is read, nothing is missed.
+  Status begin_search(bool is_newest) {
+    auto end = segment_->file().size();
+    KYRO_TRY(end);
+    if (is_newest) *end = std::min(*end, state_.wal_position.load(std::memory_order_acquire));
+    search_ =
+        std::make_unique<SegmentSearch>(segment_->file(), segment_->header(), next_offset_, *end);
     return Status();
   }
 
@@ -138,6 +192,9 @@ class LogReader {
 
   EngineState& state_;
   std::unique_ptr<SegmentReader> segment_;
+  std::unique_ptr<SegmentSearch> search_;  // null once the place in segment_ is found
+  std::string_view rest_;                  // of the body of the group that was read
+  bool has_skipped_ = false;               // segment_ was skipped in, no good group seen since
   uint64_t next_offset_ = 0;
 };
 

@@ -174,16 +174,23 @@ template <class Visit>
   return body.empty();
 }
 
-// The same for a body that has been verified: looks at no checksum again.
+// Takes the first record off a body that has been verified and is not empty: looks at no checksum
+// again.
+[[nodiscard]] inline RecordView take_verified_record(std::string_view* body) {
+  RecordView record;
+  record.header = load<RecordHeader>(body->data());
+  record.value = body->substr(kRecordHeaderBytes, record.header.value_bytes);
+  body->remove_prefix(static_cast<size_t>(record.header.record_bytes()));
+  return record;
+}
+
+// The same for all records of such a body.
 template <class Visit>
 void for_each_verified_record(std::string_view body, Visit visit) {
   while (!body.empty()) {
-    RecordView record;
-    record.header = load<RecordHeader>(body.data());
-    const auto bytes = static_cast<size_t>(record.header.record_bytes());
-    record.value = body.substr(kRecordHeaderBytes, record.header.value_bytes);
-    visit(record, body.substr(0, bytes));
-    body.remove_prefix(bytes);
+    const char* const begin = body.data();
+    const RecordView record = take_verified_record(&body);
+    visit(record, std::string_view(begin, static_cast<size_t>(record.header.record_bytes())));
   }
 }
 

@@ -70,6 +70,31 @@ class SegmentReader {
     return step;
   }
 
+  // Goes on with the group at `position`, where there is one; its chain is taken as its header
+  // says.
+  [[nodiscard]] Status skip_to(uint64_t position) {
+    if (position == position_) return Status();
+    GroupHeader header{};
+    auto got = file_->read_at(position, &header, sizeof header);
+    KYRO_TRY(got);
+    position_ = position;
+    next_offset_ = header.first_offset;
+    chain_crc_ = header.previous_crc;
+    return Status();
+  }
+  // Goes back to the first group.
+  void restart() {
+    position_ = kSegmentHeaderBytes;
+    next_offset_ = header_.first_offset;
+    chain_crc_ = header_.crc;
+  }
+  // Gives memory back; body() is empty then.
+  void release_body() {
+    body_ = {};
+    forget_buffer();
+    if (buffer_.capacity() > kReadAheadBytesMin) std::string().swap(buffer_);
+  }
+
   // What lies at and behind position() after kStop.
   struct Tail {
     bool was_durable = false;    // a later group proves that this place had been synced: damage
