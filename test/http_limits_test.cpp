@@ -30,6 +30,12 @@ TEST_CASE("slow heads, slow bodies and idle connections are closed at their dead
   CHECK(head_answer.find("Connection: close") != std::string::npos);
   CHECK(server.handler.wait_for_rejection(RejectReason::kHeaderTimeout));
 
+  for (const std::string lines : {"GET / HTTP/1.1\r\n", "\r\nGET / HTTP/1.1\r\nHost: a\r\n"}) {
+    HttpClient client(server.endpoint());
+    send(client, lines);
+    CHECK(read_all(client).substr(0, 12) == "HTTP/1.1 408");
+  }
+
   for (const std::string body : {"Content-Length: 9\r\n\r\nabc", "Content-Length: 9\r\n\r\n",
                                  "Transfer-Encoding: chunked\r\n\r\n5\r\nabc"}) {
     HttpClient client(server.endpoint());

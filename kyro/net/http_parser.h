@@ -196,7 +196,9 @@ class HttpParser {
   // The length of the head with its last empty line, once kComplete.
   [[nodiscard]] size_t head_bytes() const { return line_start_; }
   // Something other than empty lines has arrived.
-  [[nodiscard]] bool begun(std::string_view bytes) const { return bytes.size() > line_start_; }
+  [[nodiscard]] bool begun(std::string_view bytes) const {
+    return phase_ == Phase::kFields || bytes.size() > line_start_;
+  }
   [[nodiscard]] const HttpError& error() const { return error_; }
   // Of a request that was not (yet) understood, too; kOther until its request line is.
   [[nodiscard]] Method method() const { return method_; }

@@ -2,9 +2,6 @@
 // However the bytes are split, the outcome and the answers must be the same.
 //
 // The first two bytes of the input choose the splits, the rest is what a client sends.
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -13,15 +10,15 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/net/connection.h"
+#include "kyro/net/http_parser.h"
+#include "test/connection_harness.h"
 
 namespace {
 
 using kyro::ChunkedDecoder;
-using kyro::Connection;
-using kyro::Exchange;
 using kyro::HttpParser;
 using kyro::HttpRequest;
+using kyro::test::serve_pieces;
 
 void require(bool condition) {
   if (!condition) std::abort();
@@ -82,100 +79,6 @@ std::string decode(std::string_view bytes, const std::vector<size_t>& cuts) {
   return out + "|incomplete";
 }
 
-class Later final : public kyro::Task {
- public:
-  explicit Later(std::string body) : body_(std::move(body)) {}
-  void run(Exchange* exchange) override {
-    if (exchange != nullptr) exchange->respond(200, "text/plain", body_);
-    delete this;
-  }
-
- private:
-  std::string body_;
-};
-
-class Lines final : public kyro::BodyStream {
- public:
-  Next produce(std::string& out, size_t) override {
-    out.append("line\n");
-    return ++count_ < 3 ? Next::kMore : Next::kEnd;
-  }
-
- private:
-  int count_ = 0;
-};
-
-// Answers by the first letter of the path, in every way there is.
-class FuzzHandler final : public kyro::Handler {
- public:
-  void on_headers(Exchange& exchange) override {
-    exchange.set_max_body_bytes(64);
-    if (exchange.request().path.substr(0, 2) == "/e") exchange.respond_error(401, "no", "No.");
-  }
-  void on_request(Exchange& exchange) override {
-    const std::string_view path = exchange.request().path;
-    const char kind = path.size() > 1 ? path[1] : '-';
-    if (kind == 'w' && exchange.has_pending_before() && exchange.wait_for_earlier()) return;
-    if (kind == 'd') {
-      auto* task = new Later(std::string(exchange.request().body));
-      exchange.defer(task);
-      return task->post();
-    }
-    if (kind == 's') {
-      return exchange.respond_stream(200, "text/plain", std::make_unique<Lines>());
-    }
-    exchange.respond(200, "text/plain", exchange.request().body);
-  }
-};
-
-// Everything a connection answers to the pieces, until it closes.
-std::string serve(std::string_view bytes, const std::vector<size_t>& cuts) {
-  static FuzzHandler handler;
-  static kyro::ServerShared shared(kyro::HttpServerConfig{}, handler);
-  kyro::ReactorContext context(shared);
-  require(context.loop.open().ok());
-  context.current = kyro::ServerExchange::acquire(context);
-  int pair[2];
-  require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-  require(shared.admit({}, true) == kyro::ServerShared::Admission::kAdmitted);
-  auto* connection = new Connection(context, pair[0], {}, true);
-  connection->start();
-  std::string answers;
-  const auto round = [&] {
-    context.loop.wait(0);
-    context.loop.dispatch_events();
-    context.loop.run_posted();
-    for (std::vector<Connection*>* list : {&context.answered, &context.ready}) {
-      const std::vector<Connection*> working = std::move(*list);
-      list->clear();
-      for (Connection* one : working) {
-        list == &context.answered ? one->clear_answered() : one->clear_ready();
-        one->drive();
-      }
-    }
-    char piece[4096];
-    ssize_t n = 0;
-    while ((n = recv(pair[1], piece, sizeof piece, 0)) > 0) {
-      answers.append(piece, static_cast<size_t>(n));
-    }
-  };
-  size_t from = 0;
-  for (const size_t cut : cuts) {
-    const std::string_view piece = bytes.substr(from, cut - from);
-    from = cut;
-    if (!piece.empty()) static_cast<void>(send(pair[1], piece.data(), piece.size(), MSG_NOSIGNAL));
-    for (int i = 0; i < 4; ++i) round();
-  }
-  shutdown(pair[1], SHUT_WR);
-  for (int i = 0; i < 5000 && !connection->closed(); ++i) round();
-  require(connection->closed());
-  require(context.tasks_outstanding == 0 && context.out.empty());
-  connection->leave_lists();
-  delete connection;
-  close(pair[1]);
-  return answers;
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -191,10 +94,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   require(parse(bytes, cuts, &known) == seen);
   require(decode(bytes, cuts) == decode(bytes, whole));
   if (bytes.size() > 16384) return 0;  // more than one send may not fit
-  const std::string answers = serve(bytes, cuts);
+  const std::string answers = serve_pieces(bytes, cuts);
   // Whether the body is awaited, and so 100-continue sent, depends on what has arrived.
   std::string lower = bytes;
   for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  if (lower.find("expect") == std::string::npos) require(answers == serve(bytes, whole));
+  if (lower.find("expect") == std::string::npos) require(answers == serve_pieces(bytes, whole));
   return 0;
 }
