@@ -48,7 +48,12 @@ class KyroKv final : public Kv {
 
   size_t multi_get(std::span<const uint64_t> keys, std::span<std::string> values) override {
     size_t found = 0;
-    for (size_t i = 0; i < keys.size(); ++i) found += get(keys[i], &values[i]) ? 1u : 0u;
+    check(db_->multi_get(keys, [&](size_t i, const Engine::Lookup* lookup) {
+      if (lookup == nullptr) return true;
+      values[i].assign(lookup->value);
+      ++found;
+      return true;
+    }));
     return found;
   }
 
