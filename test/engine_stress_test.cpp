@@ -228,6 +228,58 @@ TEST_CASE("readers, writers, scans, the log and maintenance agree while all run 
   }
 }
 
+TEST_CASE("under interval a write that its own caller committed is synced without another one") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.fsync = FsyncPolicy::kInterval;
+  options.fsync_interval_ms = 200;
+  auto engine = must_open(options);
+  const auto calls_of_a_put = [&] {
+    const uint64_t before = fs.calls();
+    must_put(*engine, 1, "value");
+    return fs.calls() - before;
+  };
+  // A write, and a sync with it where one was due.
+  uint64_t puts = 1;
+  while (calls_of_a_put() > 1) REQUIRE(++puts < 100);
+  const uint64_t unsynced = fs.calls();
+  const uint64_t deadline_ns = monotonic_ns() + 60'000'000'000;
+  while (fs.calls() == unsynced) {
+    REQUIRE(monotonic_ns() < deadline_ns);
+    std::this_thread::yield();
+  }
+}
+
+TEST_CASE("callers that commit themselves and requests that are queued are all answered in order") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.fsync = GENERATE(FsyncPolicy::kAlways, FsyncPolicy::kNever);
+  auto engine = must_open(options);
+  constexpr uint64_t kThreads = 4;
+  constexpr uint64_t kRounds = 150;
+  std::atomic<bool> all_ok{true};
+  std::vector<std::thread> threads;
+  for (uint64_t t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t i = 0; i < kRounds; ++i) {
+        AsyncWrite queued({{t, std::to_string(i)}});
+        engine->submit(&queued);
+        const auto offset = engine->put(t, std::to_string(i) + "+");
+        const bool ok = offset.ok() && queued.wait().ok() && queued.offset < *offset;
+        if (!ok) all_ok = false;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(all_ok);
+  CHECK(engine->next_offset() == kThreads * kRounds * 2);
+  for (uint64_t t = 0; t < kThreads; ++t) {
+    CHECK(contents_of(*engine).at(t).value == std::to_string(kRounds - 1) + "+");
+  }
+}
+
 TEST_CASE("concurrent writers to one key leave the one with the highest offset") {
   const QuietLog quiet;
   FaultFs fs;

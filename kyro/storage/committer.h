@@ -12,8 +12,9 @@
 // Failures: no space → the group fails with kNoSpace, the log's tail is cut back, writing goes on.
 // Anything else → the latch: this group and all later ones fail with kReadOnly.
 //
-// Thread rule: submit() from any thread, the rest runs on the committer's thread. Until start() the
-// opener may call prepare functions.
+// Thread rule: submit() and commit() from any thread; the rest under the committer's role, which
+// one thread holds at a time: the committer's own, or a caller of commit() that finds nobody at
+// work and is spared two context switches.
 #pragma once
 
 #include <algorithm>
@@ -75,6 +76,27 @@ class Committer {
 
   void submit(WriteRequest* request) { queue_.push(request); }
 
+  // The same for a caller that will sleep until done(): it may do the work itself, writing, syncing
+  // and waiting for room on its own thread, for others' requests as well.
+  void commit(WriteRequest* request) {
+    queue_.push_silently(request);
+    // Either the role is had here, or its holder sees the request when it looks once more: push,
+    // exchange, store and look have one order, since all are sequentially consistent.
+    bool has_role = try_role();
+    // A holder that does not sync will soon be done.
+    const int tries = state_.options.fsync == FsyncPolicy::kAlways ? 0 : kRoleTries;
+    for (int i = 0; !has_role && i < tries; ++i) {
+      std::this_thread::yield();
+      has_role = try_role();
+    }
+    if (!has_role) return;
+    work();
+    const bool must_wake = nanoseconds_to_sync() > 0 && !wakes_to_sync_;
+    wakes_to_sync_ = wakes_to_sync_ || must_wake;
+    give_up_role();
+    if (must_wake || !queue_.empty()) queue_.wake();
+  }
+
   // Called on the committer's thread after each group has become visible.
   void set_listener(void (*listener)(void*), void* context) {
     listener_context_.store(context, std::memory_order_release);
@@ -84,26 +106,43 @@ class Committer {
  private:
   // Bytes of records that one group gathers at most; one larger request is a group of its own.
   static constexpr uint64_t kGroupBytesMax = 1 * kMiB;
+  // So often commit() asks for the role again before it leaves the request to its holder.
+  static constexpr int kRoleTries = 4;
 
   void run() {
     name_this_thread("kyro-commit");
     for (;;) {
       const bool stopping = stopping_.load(std::memory_order_acquire);
-      WriteRequest* request = queue_.take_all();
-      now_secs_ = state_.now_secs();  // not before what the submitters saw
-      while (request != nullptr) {
-        WriteRequest* next = request->next_queued;
-        add(request);
-        request = next;
-      }
-      commit_group();
-      static_cast<void>(sync_if_due(false));  // a failure has set the latch
+      while (!try_role()) is_working_.wait(true);
+      work();
+      const uint64_t timeout_ns = nanoseconds_to_sync();
+      wakes_to_sync_ = timeout_ns > 0;
+      give_up_role();
       if (stopping) break;
-      if (!stopping_.load(std::memory_order_acquire)) queue_.wait(nanoseconds_to_sync());
+      if (!stopping_.load(std::memory_order_acquire)) queue_.wait(timeout_ns);
     }
     if (state_.latch.is_set()) return;
     if (Status sealed = wal_->seal(); !sealed.ok()) state_.latch.set(sealed);
     state_.durable.store(wal_->durable_offset(), std::memory_order_release);
+  }
+
+  [[nodiscard]] bool try_role() { return !is_working_.exchange(true, std::memory_order_seq_cst); }
+  void give_up_role() {
+    is_working_.store(false, std::memory_order_seq_cst);
+    is_working_.notify_one();  // only the committer's own thread waits for it
+  }
+
+  // Commits what is queued. REQUIRES the role.
+  void work() {
+    WriteRequest* request = queue_.take_all();
+    now_secs_ = state_.now_secs();  // not before what the submitters saw
+    while (request != nullptr) {
+      WriteRequest* next = request->next_queued;
+      add(request);
+      request = next;
+    }
+    commit_group();
+    static_cast<void>(sync_if_due(false));  // a failure has set the latch
   }
 
   // Adds a request to the group, committing the group before it where it does not fit.
@@ -381,6 +420,8 @@ class Committer {
   RequestQueue queue_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> is_working_{false};  // somebody has the role
+  bool wakes_to_sync_ = false;  // the committer's thread sleeps no longer than until a sync is due
   std::atomic<void (*)(void*)> listener_{nullptr};
   std::atomic<void*> listener_context_{nullptr};
 

@@ -404,7 +404,7 @@ class Engine {
    public:
     void submit_to(Committer& committer) {
       is_done_ = false;
-      committer.submit(this);
+      committer.commit(this);
       std::unique_lock lock(mutex_);
       answered_.wait(lock, [this] { return is_done_; });
     }

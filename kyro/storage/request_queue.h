@@ -4,7 +4,8 @@
 // wake-up only if the committer sleeps: it says so before it looks at the queue for the last time,
 // and a pusher looks for that after its push (both sequentially consistent), so none is missed.
 //
-// Thread rule: push() and wake() from any thread; take_all() and wait() by the one consumer.
+// Thread rule: push(), wake() and empty() from any thread; take_all() by one thread at a time,
+// wait() by the one that sleeps here.
 #pragma once
 
 #include <atomic>
@@ -23,6 +24,11 @@ class RequestQueue {
     queue_.push(request);
     if (sleeping_.load(std::memory_order_seq_cst)) wake();
   }
+
+  // Without a wake-up: the pusher sees to it that somebody looks.
+  void push_silently(WriteRequest* request) { queue_.push(request); }
+
+  [[nodiscard]] bool empty() const { return queue_.empty(); }
 
   // Everything pushed so far, oldest first, linked by next_queued; null if there is nothing.
   [[nodiscard]] WriteRequest* take_all() { return queue_.take_all(); }
