@@ -110,7 +110,6 @@ class RunCursor final : public RecordCursor {
       position_ += record_.header.record_bytes();
       if (load_record() && record_.header.key <= key) fail();
     } else {
-      at_->prev();
       step_down();
     }
   }
@@ -134,17 +133,13 @@ class RunCursor final : public RecordCursor {
       if (at_->corrupt() || run_->index_lost_pages()) fail_in_index();
       return;
     }
-    // What follows the place must be larger than `key`: else the index leads past something.
     position_ = at_->position();
-    if (!load_record() || record_.header.key > key) return fail();
-    position_ += record_.header.record_bytes();
-    if (load_record() && record_.header.key <= key) return fail();
-    if (status_.ok()) step_down();
+    if (load_record() && record_.header.key != at_->key()) fail();
   }
 
-  // The index stands on the record before `position_`, or at the end of the walk.
   void step_down() {
     const uint64_t end = position_;
+    at_->prev();
     if (at_->corrupt()) return fail_in_index();
     if (!at_->valid()) {
       valid_ = false;

@@ -50,12 +50,19 @@ class MultiGet {
  private:
   // Where the newest version of a key is: in a delta, in a run, or nowhere.
   struct Place {
-    const char* record;               // in a delta
-    const std::shared_ptr<Run>* run;  // else in this run,
-    uint64_t position;                // here
-    bool is_corrupt;
+    const char* record;               // its first byte; null if there is none, or is damaged
+    const std::shared_ptr<Run>* run;  // null: in a delta
+    uint64_t position;                // in the run
   };
-  static constexpr size_t kAhead = 12;
+  // Records fetched together. Apart from the work on them: a fetch that needs a page walk does not
+  // retire before that is done, so only a loop of little else has many of them under way.
+  static constexpr size_t kFetched = 32;
+
+  static void prefetch(const Place& place) {
+    if (place.record == nullptr) return;
+    __builtin_prefetch(place.record);
+    __builtin_prefetch(place.record + 64);
+  }
 
   void find(std::span<const uint64_t> keys) {
     open_count_ = keys.size();
@@ -94,7 +101,7 @@ class MultiGet {
       const Run::Find answer = run->position_of(results_[next++], &place.position);
       if (answer == Run::Find::kMiss) return true;
       place.run = &run;
-      place.is_corrupt = answer == Run::Find::kCorrupt;
+      if (answer == Run::Find::kHit) place.record = run->address_of(place.position);
       return false;
     });
   }
@@ -110,33 +117,27 @@ class MultiGet {
     open_count_ = kept;
   }
 
-  void prefetch(const Place& place) const {
-    if (place.record != nullptr) {
-      __builtin_prefetch(place.record);
-    } else if (place.run != nullptr) {
-      (*place.run)->prefetch(place.position);
-      (*place.run)->prefetch(place.position + 64);
-    }
-  }
-
   template <class Visit>
   Status deliver(std::span<const uint64_t> keys, size_t first, Visit& visit, bool* more) {
-    for (size_t i = 0; i < std::min(kAhead, keys.size()); ++i) prefetch(places_[i]);
     for (size_t i = 0; i < keys.size() && *more; ++i) {
-      if (i + kAhead < keys.size()) prefetch(places_[i + kAhead]);
+      if (i % kFetched == 0) {
+        for (size_t j = i; j < std::min(i + kFetched, keys.size()); ++j) {
+          prefetch(places_[j]);
+        }
+      }
       const Place& place = places_[i];
       Found found;
-      if (place.record != nullptr) {
-        found.source = Source::kDelta;
-        found.record = Delta::view(place.record);
-      } else if (place.run != nullptr) {
+      if (place.run != nullptr) {
         const Run& run = **place.run;
-        if (place.is_corrupt ||
+        if (place.record == nullptr ||
             run.get_at(place.position, keys[i], &found.record) != Run::Find::kHit) {
           return damaged_record(run);
         }
         found.source = Source::kRun;
         found.run = place.run;
+      } else if (place.record != nullptr) {
+        found.source = Source::kDelta;
+        found.record = Delta::view(place.record);
       }
       *more = visit(first + i, found);
     }

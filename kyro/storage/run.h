@@ -144,6 +144,12 @@ class Run {
     return Find::kHit;
   }
 
+  // Where the record at a position from the index begins in memory; null if it lies outside.
+  [[nodiscard]] const char* address_of(uint64_t position) const {
+    if (position < first_position() || position >= end_position()) return nullptr;
+    return data_view().data() + position;
+  }
+
   // Decodes and verifies the record at a byte position; false where there is no valid one.
   [[nodiscard]] bool record_at(uint64_t position, RecordView* out) const {
     if (position < kRunHeaderBytes || position >= end_position()) return false;
