@@ -282,8 +282,9 @@ TEST_CASE("Every answer is one that is described, and those described occur", "[
   {
     TempDir dir;
     std::filesystem::create_directory(dir.file("backups"));
-    ServerProcess server(dir.file("data"), {"--max-value-bytes", "1000", "--protect-metrics",
-                                            "--backup-dir", dir.file("backups")});
+    ServerProcess server(dir.file("data"),
+                         {"--max-value-bytes", "1000", "--protect-metrics", "--backup-dir",
+                          dir.file("backups"), "--max-mget-keys", "4"});
     Client client(server);
     for (const Probe& probe : probes()) {
       if (!is_there(probe.path) || (probe.status == 412 && !is_there("/v1/batch"))) continue;

@@ -194,9 +194,10 @@ class TestHandler final : public Handler {
       return Next::kWait;
     }
     uint64_t heartbeat_ms() const override { return handler_.heartbeat_ms; }
-    void on_drain(std::string& out) override {
+    bool on_drain(std::string& out) override {
       out.append("bye\n");
       handler_.note([](TestHandler& h) { ++h.drained; });
+      return true;
     }
 
    private:

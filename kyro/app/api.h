@@ -22,6 +22,8 @@
 #include "kyro/app/access.h"
 #include "kyro/app/api_admin.h"
 #include "kyro/app/api_batch.h"
+#include "kyro/app/api_mget.h"
+#include "kyro/app/api_scan.h"
 #include "kyro/app/api_stream.h"
 #include "kyro/app/api_write.h"
 #include "kyro/app/http_stats.h"
@@ -64,6 +66,11 @@ class Api final : public Handler {
   void set_request_log(RequestLog* log) { request_log_ = log; }
   // Recovery is done.
   void set_engine(Engine* engine) { engine_.store(engine, std::memory_order_release); }
+  // Before the server serves.
+  void set_mget_limits(uint64_t keys_max, uint64_t held_bytes_max) {
+    mget_limits_.keys_max = keys_max;
+    mget_limits_.held_bytes_max = held_bytes_max;
+  }
   // Where backups go; none are made without. Before the server serves.
   void set_backup_dir(std::string dir) { backup_dir_ = std::move(dir); }
   // For the number of connections in the metrics.
@@ -116,8 +123,7 @@ class Api final : public Handler {
       x.add_header("Allow", request.path == "*" ? kAllMethods : route_info(route).allow);
       return x.respond(204, {}, {});
     }
-    const bool is_read = request.method == Method::kGet || request.method == Method::kHead;
-    if (is_read && x.has_pending_before() && x.wait_for_earlier()) return;
+    if (is_read(route, request.method) && x.has_pending_before() && x.wait_for_earlier()) return;
     dispatch(x, route);
   }
 
@@ -194,11 +200,17 @@ class Api final : public Handler {
                              "a body is needed: send Content-Length or chunks");
     }
     const bool takes_lines = info.body == Body::kLines;
-    if (info.body != Body::kRaw && !is_json_type(request, takes_lines)) {
+    const bool takes_keys = info.body == Body::kKeys;
+    const bool is_binary = takes_keys && mget_form(request) == MgetForm::kBinary;
+    if (info.body != Body::kRaw && !is_binary && !is_json_type(request, takes_lines)) {
       return x.respond_error(415, "unsupported_media_type",
-                             takes_lines ? "send application/x-ndjson" : "send application/json");
+                             takes_lines  ? "send application/x-ndjson"
+                             : takes_keys ? "send application/json or application/octet-stream"
+                                          : "send application/json");
     }
-    if (info.body == Body::kRaw) {
+    if (takes_keys) {
+      x.set_max_body_bytes(mget_body_bytes_max(mget_form(request), mget_limits_.keys_max));
+    } else if (info.body == Body::kRaw) {
       x.set_max_body_bytes(max_value_bytes_);
     } else if (takes_lines) {
       x.set_max_body_bytes(max_batch_bytes_);
@@ -208,15 +220,22 @@ class Api final : public Handler {
     }
   }
 
+  // The media type of the body without parameters; empty if there is none.
+  static std::string_view type_of(const HttpRequest& request) {
+    const std::string_view type = request.header("content-type").value_or("");
+    std::string_view name = type.substr(0, type.find(';'));
+    while (name.ends_with(' ') || name.ends_with('\t')) name.remove_suffix(1);
+    return name;
+  }
   // application/json, a form's type (what curl -d sends), or none; NDJSON where lines are meant.
   static bool is_json_type(const HttpRequest& request, bool takes_lines) {
-    auto type = request.header("content-type");
-    if (!type) return true;
-    std::string_view name = type->substr(0, type->find(';'));
-    while (name.ends_with(' ') || name.ends_with('\t')) name.remove_suffix(1);
+    const std::string_view name = type_of(request);
     return name.empty() || iequals(name, kJsonType) ||
            iequals(name, "application/x-www-form-urlencoded") ||
            (takes_lines && iequals(name, "application/x-ndjson"));
+  }
+  static MgetForm mget_form(const HttpRequest& request) {
+    return iequals(type_of(request), kBytesType) ? MgetForm::kBinary : MgetForm::kJson;
   }
 
   static void bad_key(Exchange& x) {
@@ -237,6 +256,14 @@ class Api final : public Handler {
         return put(x);
       case Route::kBatch:
         return BatchWrite::start(*engine(), x);
+      case Route::kMget:
+        return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_);
+      case Route::kScan:
+        return respond_scan(*engine(), x);
+      case Route::kFloor:
+        return NearestTask::start(*engine(), x, x.user(), Direction::kDown);
+      case Route::kCeil:
+        return NearestTask::start(*engine(), x, x.user(), Direction::kUp);
       case Route::kLookup:
         return lookup(x);
       case Route::kLookupRaw:
@@ -244,9 +271,9 @@ class Api final : public Handler {
       case Route::kOffset:
         return offset(x);
       case Route::kReplay:
-        return replay(x);
+        return respond_replay(*engine(), x);
       case Route::kSubscribe:
-        return subscribe(x);
+        return respond_subscribe(*engine(), x, http_stats_.subscribe);
       case Route::kSnapshot:
         return AdminTask::start(*engine(), x, AdminTask::Kind::kSnapshot);
       case Route::kCompact:
@@ -373,46 +400,6 @@ class Api final : public Handler {
     x.respond(200, kJsonType, body);
   }
 
-  void replay(Exchange& x) {
-    const std::string_view query = x.request().query;
-    const auto start = find_number(query, "start");
-    const auto end = find_number(query, "end");
-    const auto limit = find_number(query, "limit");
-    for (const auto* param : {&start, &end, &limit}) {
-      if (!param->ok()) return respond_status(x, param->status());
-    }
-    if (limit->has_value() && **limit == 0) {
-      return x.respond_error(400, "invalid", "parameter \"limit\" must be at least 1");
-    }
-    const LogRange range = engine()->log_range();
-    auto reader = engine()->read_log(start->value_or(range.oldest));
-    if (!reader.ok()) return respond_gone(x, reader.status(), range);
-    const uint64_t last = std::min(end->value_or(range.next), range.next);
-    x.respond_stream(
-        200, "application/x-ndjson",
-        std::make_unique<ReplayStream>(std::move(*reader), last, limit->value_or(~uint64_t{0})));
-  }
-
-  void subscribe(Exchange& x) {
-    const auto from = find_number(x.request().query, "from");
-    if (!from.ok()) return respond_status(x, from.status());
-    const LogRange range = engine()->log_range();
-    uint64_t start = from->value_or(range.next);
-    if (const auto last = x.request().header("last-event-id")) {
-      const auto offset = parse_u64(*last);
-      if (!offset || *offset == ~uint64_t{0}) {
-        return x.respond_error(400, "invalid", "Last-Event-ID is not an offset");
-      }
-      start = *offset + 1;
-    }
-    auto reader = engine()->read_log(start);
-    if (!reader.ok()) return respond_gone(x, reader.status(), range);
-    x.add_header("Cache-Control", "no-store");
-    x.respond_stream(
-        200, "text/event-stream",
-        std::make_unique<SubscribeStream>(*engine(), std::move(*reader), http_stats_.subscribe));
-  }
-
   // Ready, or why not: {"status":"recovering"|"read_only"|"draining", …}.
   void ready(Exchange& x) {
     std::string body = "{\"status\":\"";
@@ -448,6 +435,7 @@ class Api final : public Handler {
   AccessControl& access_;
   const uint64_t max_value_bytes_;
   const uint64_t max_batch_bytes_;
+  MgetLimits mget_limits_;
   RequestLog* request_log_ = nullptr;
   RateLimiter rate_data_;
   RateLimiter rate_admin_;

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include "kyro/app/query.h"
 #include "kyro/app/reply.h"
 #include "kyro/base/counters.h"
 #include "kyro/net/http_handler.h"
@@ -86,8 +87,9 @@ class SubscribeStream final : public BodyStream {
 
   [[nodiscard]] uint64_t heartbeat_ms() const override { return kHeartbeatNs / 1'000'000; }
 
-  void on_drain(std::string& out) override {
+  bool on_drain(std::string& out) override {
     out += "event: end\ndata: {\"reason\":\"the server is stopping\"}\n\n";
+    return true;
   }
 
  private:
@@ -114,5 +116,44 @@ class SubscribeStream final : public BodyStream {
   uint64_t last_output_ns_ = monotonic_ns();
   bool is_greeted_ = false;
 };
+
+inline void respond_replay(Engine& engine, Exchange& x) {
+  const std::string_view query = x.request().query;
+  const auto start = find_number(query, "start");
+  const auto end = find_number(query, "end");
+  const auto limit = find_number(query, "limit");
+  for (const auto* param : {&start, &end, &limit}) {
+    if (!param->ok()) return respond_status(x, param->status());
+  }
+  if (limit->has_value() && **limit == 0) {
+    return x.respond_error(400, "invalid", "parameter \"limit\" must be at least 1");
+  }
+  const LogRange range = engine.log_range();
+  auto reader = engine.read_log(start->value_or(range.oldest));
+  if (!reader.ok()) return respond_gone(x, reader.status(), range);
+  const uint64_t last = std::min(end->value_or(range.next), range.next);
+  x.respond_stream(
+      200, "application/x-ndjson",
+      std::make_unique<ReplayStream>(std::move(*reader), last, limit->value_or(~uint64_t{0})));
+}
+
+inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats) {
+  const auto from = find_number(x.request().query, "from");
+  if (!from.ok()) return respond_status(x, from.status());
+  const LogRange range = engine.log_range();
+  uint64_t start = from->value_or(range.next);
+  if (const auto last = x.request().header("last-event-id")) {
+    const auto offset = parse_u64(*last);
+    if (!offset || *offset == ~uint64_t{0}) {
+      return x.respond_error(400, "invalid", "Last-Event-ID is not an offset");
+    }
+    start = *offset + 1;
+  }
+  auto reader = engine.read_log(start);
+  if (!reader.ok()) return respond_gone(x, reader.status(), range);
+  x.add_header("Cache-Control", "no-store");
+  x.respond_stream(200, "text/event-stream",
+                   std::make_unique<SubscribeStream>(engine, std::move(*reader), stats));
+}
 
 }  // namespace kyro

@@ -51,6 +51,7 @@ struct ServeConfig {
   bool warm_on_start = false;
   std::string backup_dir;  // empty: no online backups
 
+  uint64_t max_mget_keys = 100'000;
   uint64_t max_inflight_bytes = 256 * kMiB;
   uint32_t max_connections = 10000;
   uint32_t max_connections_per_ip = 0;  // 0: no cap
@@ -204,6 +205,8 @@ inline constexpr Option kServeOptions[] = {
      "larger values are answered 413", 1, kValueBytesCeiling},
     {S::kLimits, "max-batch-bytes", "B", engine<&O::max_batch_bytes>,
      "larger bodies of POST /v1/batch are answered 413", 1, kBatchBytesCeiling},
+    {S::kLimits, "max-mget-keys", "N", own<&C::max_mget_keys>,
+     "more keys in one mget are answered 413", 1, 16 * 1024 * 1024},
     {S::kLimits, "max-inflight-bytes", "B", own<&C::max_inflight_bytes>,
      "request bodies together; beyond it reading pauses, then 503", 64 * kKiB, kNoBound},
 

@@ -65,4 +65,13 @@ namespace kyro {
   return seconds;
 }
 
+// A parameter that is "1" or "0" (also "true" or "false"); false if it is absent.
+[[nodiscard]] inline Result<bool> find_switch(std::string_view query, std::string_view name) {
+  auto text = find_param(query, name);
+  KYRO_TRY(text);
+  if (!text->has_value() || **text == "0" || **text == "false") return false;
+  if (**text == "1" || **text == "true") return true;
+  return Status(Code::kInvalid, "parameter \"" + std::string(name) + "\" must be 0 or 1");
+}
+
 }  // namespace kyro

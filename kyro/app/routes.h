@@ -20,6 +20,10 @@ enum class Route : uint16_t {
   kKv,
   kPut,
   kBatch,
+  kMget,
+  kScan,
+  kFloor,
+  kCeil,
   kLookup,
   kLookupRaw,
   kOffset,
@@ -42,6 +46,7 @@ enum class Body : uint8_t {
   kIgnored,  // none is needed; a short one is read and dropped
   kJson,
   kLines,  // NDJSON
+  kKeys,   // JSON or binary, by its type
   kRaw,
 };
 
@@ -68,6 +73,10 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kKv, "/v1/kv/", "kv", kKvMethods, true, false, true, Body::kRaw},
     {Route::kPut, "/v1/put", "put", kPostMethods, false, false, true, Body::kJson},
     {Route::kBatch, "/v1/batch", "batch", kPostMethods, false, false, true, Body::kLines},
+    {Route::kMget, "/v1/mget", "mget", kPostMethods, false, false, true, Body::kKeys},
+    {Route::kScan, "/v1/scan", "scan", kReadMethods},
+    {Route::kFloor, "/v1/floor/", "floor", kReadMethods, true},
+    {Route::kCeil, "/v1/ceil/", "ceil", kReadMethods, true},
     {Route::kLookup, "/v1/lookup", "lookup", kReadMethods},
     {Route::kLookupRaw, "/v1/lookup_raw", "lookup_raw", kReadMethods},
     {Route::kOffset, "/v1/offset", "offset", kReadMethods},
@@ -127,6 +136,7 @@ static_assert([] {
 // Whether the request changes nothing and costs no more than its answer: the read token will do.
 [[nodiscard]] inline bool is_read(Route route, Method method) {
   if (is_admin_route(route)) return false;
+  if (route == Route::kMget && method == Method::kPost) return true;
   return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
 }
 

@@ -205,6 +205,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   ServiceManager manager = ServiceManager::from_environment();
   manager.tell("STATUS=replaying the log");
   Api api(access, config.engine, {config.rate_data, config.rate_admin}, listen.threads);
+  api.set_mget_limits(config.max_mget_keys, config.max_inflight_bytes);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
     if (Status made = PosixFileSystem().make_dir(config.backup_dir); !made.ok()) return fail(made);

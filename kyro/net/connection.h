@@ -81,8 +81,7 @@ class Connection final : public EventTarget, public TimerNode {
   void drain() {
     if (closed()) return;
     if (line_.stream() != nullptr) {
-      line_.drain_stream();
-      leave_streaming();
+      if (line_.drain_stream()) leave_streaming();
     } else {
       readable_ = true;  // what has arrived by now is still answered
     }
@@ -221,10 +220,7 @@ inline void Connection::pump_stream() {
   if (!in_streaming_) {
     // Counted before the first look at what the handler has, so that no wake-up is missed.
     join_streaming();
-    if (context_.draining) {
-      line_.drain_stream();
-      return leave_streaming();
-    }
+    if (context_.draining && line_.drain_stream()) return leave_streaming();
   }
   switch (line_.pump()) {
     case BodyStream::Next::kMore:

@@ -61,8 +61,12 @@ class BodyStream {
   [[nodiscard]] virtual Next produce(std::string& out, size_t budget_bytes) = 0;
   // A parked stream's produce() is called at least this often.
   [[nodiscard]] virtual uint64_t heartbeat_ms() const { return 15000; }
-  // The server is draining: the last bytes of the body. Called at most once, instead of produce().
-  virtual void on_drain(std::string& out) { static_cast<void>(out); }
+  // The server is draining. An endless body appends its last bytes and says true; one that ends by
+  // itself says false and is asked on. Called at most once, instead of produce().
+  [[nodiscard]] virtual bool on_drain(std::string& out) {
+    static_cast<void>(out);
+    return false;
+  }
 };
 
 inline constexpr uint16_t kNoRoute = 0;

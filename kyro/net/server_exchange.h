@@ -197,11 +197,13 @@ class AnswerLine {
     if (next == BodyStream::Next::kAbort) stream_.reset();
     return next;
   }
-  // Ends the stream early but properly.
-  void drain_stream() {
-    append_chunk([&](std::string& out) { stream_->on_drain(out); });
-    end_stream();
+  // Ends an endless stream early but properly; true if it was one.
+  [[nodiscard]] bool drain_stream() {
+    bool ends = false;
+    append_chunk([&](std::string& out) { ends = stream_->on_drain(out); });
+    if (ends) end_stream();
     closing_ = true;
+    return ends;
   }
 
   // Forgets every answer in the line: the connection is gone or closes before them.

@@ -1,0 +1,217 @@
+// GET /v1/scan, /v1/floor/K and /v1/ceil/K: the ordered reads.
+//
+// A scan is a page {"items":[…],"complete":…,"next":…} or, where the client accepts
+// application/x-ndjson, a line for each item and a trailer line without a key. A page ends at its
+// limit or at kPageBytesMax; lines without a limit are the whole range. Everything in one answer is
+// as of one moment; "complete" looks one live key further, so a page that ends the range says so.
+//
+// Thread rule: on the exchange's reactor; every step is a bounded slice. Ownership: the answers own
+// their scans, a NearestTask disposes of itself.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/app/query.h"
+#include "kyro/app/sliced_body.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+// Bytes of records looked at before other connections get their turn.
+inline constexpr uint64_t kScanSliceBytes = 256 * 1024;
+
+struct ScanQuery {
+  static constexpr uint64_t kLimitDefault = 100;
+  static constexpr uint64_t kLimitMax = 10'000;
+
+  ScanRange range;
+  std::optional<uint64_t> limit;  // none: the whole range
+  bool keys_only = false;
+  bool string_keys = false;
+  bool lines = false;
+};
+
+// Whether the client takes lines (RFC 9110 12.5.1, without weighing what else it takes).
+[[nodiscard]] inline bool accepts_ndjson(const HttpRequest& request) {
+  std::string_view field = request.header("accept").value_or("");
+  while (!field.empty()) {
+    const size_t comma = field.find(',');
+    std::string_view type = field.substr(0, comma);
+    type = type.substr(0, type.find(';'));
+    while (type.starts_with(' ') || type.starts_with('\t')) type.remove_prefix(1);
+    while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
+    if (iequals(type, "application/x-ndjson")) return true;
+    field = comma == field.npos ? std::string_view() : field.substr(comma + 1);
+  }
+  return false;
+}
+
+[[nodiscard]] inline Result<ScanQuery> parse_scan(const HttpRequest& request) {
+  const std::string_view query = request.query;
+  const auto start = find_number(query, "start");
+  KYRO_TRY(start);
+  const auto end = find_number(query, "end");
+  KYRO_TRY(end);
+  const auto limit = find_number(query, "limit");
+  KYRO_TRY(limit);
+  const auto reverse = find_switch(query, "reverse");
+  KYRO_TRY(reverse);
+  const auto keys_only = find_switch(query, "keys_only");
+  KYRO_TRY(keys_only);
+  const auto keys = find_param(query, "keys");
+  KYRO_TRY(keys);
+  if (limit->has_value() && **limit == 0) {
+    return Status(Code::kInvalid, "parameter \"limit\" must be at least 1");
+  }
+  ScanQuery out;
+  out.lines = accepts_ndjson(request);
+  out.limit = *limit;
+  if (!out.limit && !out.lines) out.limit = ScanQuery::kLimitDefault;
+  if (out.limit) out.limit = std::min(*out.limit, ScanQuery::kLimitMax);
+  out.range.first = start->value_or(0);
+  if (end->has_value()) {
+    out.range.last = **end - 1;
+    if (**end == 0) out.range = {1, 0};  // nothing lies below 0
+  }
+  if (*reverse) out.range.direction = Direction::kDown;
+  out.keys_only = *keys_only;
+  out.string_keys = keys->has_value() && **keys == "string";
+  return out;
+}
+
+class ScanBody final : public SlicedBody {
+ public:
+  static constexpr uint64_t kPageBytesMax = 8 * kMiB;
+
+  ScanBody(Engine& engine, const ScanQuery& query)
+      : engine_(engine), query_(query), scan_(engine.open_scan(query.range)) {}
+
+  Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
+    const size_t begin = out.size();
+    if (!has_begun_ && !query_.lines) out += "{\"items\":[";
+    has_begun_ = true;
+    std::optional<uint64_t> next;  // the key that the page has no room for
+    const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
+      if (page_is_full()) {
+        next = record.header.key;
+        return false;
+      }
+      if (out.size() - begin >= budget_bytes) return false;
+      const size_t before = out.size();
+      append(out, record);
+      page_bytes_ += out.size() - before;
+      ++items_;
+      return true;
+    });
+    KYRO_TRY(state);
+    if (*state != Scan::State::kEnd && !next) return false;
+    append_end(out, next);
+    return true;
+  }
+
+ private:
+  [[nodiscard]] bool page_is_full() const {
+    return query_.limit && (items_ >= *query_.limit || page_bytes_ >= kPageBytesMax);
+  }
+
+  void append(std::string& out, const RecordView& record) const {
+    const RecordHeader& header = record.header;
+    if (!query_.lines && items_ != 0) out += ',';
+    if (query_.keys_only) {
+      out += "{\"key\":";
+      append_json_u64(out, header.key, query_.string_keys);
+      out += ",\"offset\":";
+      append_decimal(out, header.offset);
+      out += '}';
+    } else {
+      append_item(out, header.key, record.value, header.offset, query_.string_keys);
+    }
+    if (query_.lines) out += '\n';
+  }
+
+  void append_end(std::string& out, std::optional<uint64_t> next) const {
+    out += query_.lines ? "{\"complete\":" : "],\"complete\":";
+    out += next ? "false,\"next\":" : "true";
+    if (next) {
+      // The bound that is given next is inclusive upwards, exclusive downwards. There is a larger
+      // key then, so adding one does not wrap.
+      const bool is_up = query_.range.direction == Direction::kUp;
+      append_json_u64(out, is_up ? *next : *next + 1, query_.string_keys);
+    }
+    out += query_.lines ? "}\n" : "}";
+  }
+
+  Engine& engine_;
+  const ScanQuery query_;
+  const std::unique_ptr<Scan> scan_;
+  uint64_t items_ = 0;
+  uint64_t page_bytes_ = 0;
+  bool has_begun_ = false;
+};
+
+inline void respond_scan(Engine& engine, Exchange& x) {
+  const auto query = parse_scan(x.request());
+  if (!query.ok()) return respond_status(x, query.status());
+  respond_sliced(x, query->lines ? "application/x-ndjson" : kJsonType,
+                 std::make_unique<ScanBody>(engine, *query));
+}
+
+// Finds the nearest live key in slices: there may be many tombstones before it.
+class NearestTask final : public Task {
+ public:
+  // Downwards: floor; upwards: ceil.
+  static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction) {
+    ScanRange range{key, ~uint64_t{0}, direction};
+    if (direction == Direction::kDown) range = {0, key, direction};
+    const auto keys = find_param(x.request().query, "keys");
+    if (!keys.ok()) return respond_status(x, keys.status());
+    const bool string_keys = keys->has_value() && **keys == "string";
+    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, string_keys));
+    if (!task->answer(x)) task.release()->go_on(x);
+  }
+
+  void run(Exchange* x) override {
+    std::unique_ptr<NearestTask> self(this);
+    if (x != nullptr && !answer(*x)) self.release()->go_on(*x);
+  }
+
+ private:
+  NearestTask(Engine& engine, const ScanRange& range, bool string_keys)
+      : engine_(engine), scan_(engine.open_scan(range)), string_keys_(string_keys) {}
+
+  void go_on(Exchange& x) {
+    x.defer(this);
+    post();
+  }
+
+  // One slice; false if there must be another.
+  bool answer(Exchange& x) {
+    std::string body;
+    const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
+      append_item(body, record.header.key, record.value, record.header.offset, string_keys_);
+      add_etag(x, record.header.offset);
+      return false;
+    });
+    if (!state.ok()) {
+      respond_status(x, state.status());
+    } else if (*state == Scan::State::kStopped) {
+      x.respond(200, kJsonType, body);
+    } else if (*state == Scan::State::kEnd) {
+      respond_status(x, Status(Code::kNotFound));
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  Engine& engine_;
+  const std::unique_ptr<Scan> scan_;
+  const bool string_keys_;
+};
+
+}  // namespace kyro
