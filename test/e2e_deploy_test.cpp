@@ -225,4 +225,28 @@ TEST_CASE("What is installed is complete, and uninstalling leaves what was there
   CHECK_FALSE(fs::exists(dir.file("usr/share")));
 }
 
+TEST_CASE("An address is found in the range that holds it, and in no other", "[e2e]") {
+  if (find_tool("curl", "curl").empty()) return;
+  Served served;
+  const auto run = [&](Args words) {
+    words.insert(words.begin(), {fs::absolute("scripts/examples/ip_owner/ip_owner.sh").string(),
+                                 served.server.url()});
+    return run_program(words);
+  };
+  CHECK(run({"who", "10.0.0.1"}).exit_code == 3);  // the table is empty
+  CHECK(run({"load"}).out == "19 ranges\n");
+  const auto owner = [&](const std::string& address) {
+    const Outcome outcome = run({"who", address});
+    return outcome.exit_code == 0 ? outcome.out : std::to_string(outcome.exit_code);
+  };
+  CHECK(owner("9.255.255.255") == "3");
+  CHECK(owner("10.0.0.0") == "10.0.0.0: private use (RFC 1918), 10.0.0.0 to 10.255.255.255\n");
+  CHECK(owner("10.255.255.255").starts_with("10.255.255.255: private use"));
+  CHECK(owner("11.0.0.0") == "3");
+  CHECK(owner("0.0.0.0").starts_with("0.0.0.0: this network"));
+  CHECK(owner("255.255.255.255").starts_with("255.255.255.255: limited broadcast"));
+  CHECK(owner("198.51.100.7").find("TEST-NET-2") != std::string::npos);
+  for (const char* wrong : {"1.2.3", "1.2.3.256", "::1", ""}) CHECK(owner(wrong) == "2");
+}
+
 }  // namespace kyro::test
