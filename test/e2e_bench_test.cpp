@@ -38,7 +38,7 @@ TEST_CASE("the load generator loads a server and finds every answer right", "[e2
   CHECK(loaded.out.find("RESULT bench=get_fast server=kyro conns=3 pipeline=1 rps=") !=
         loaded.out.npos);
   CHECK(s.client.metric("kyrodb_keys") == "500");
-  for (const char* endpoint : {"get_fast", "lookup_fast", "lookup", "kv", "put", "mixed"}) {
+  for (const char* endpoint : {"get_fast", "lookup_fast", "lookup", "kv", "mget", "put", "mixed"}) {
     const Outcome asked = run_bench(
         s.server, {"--skip-load", "--endpoint", endpoint, "--pipeline", "4", "--out-csv", csv});
     INFO(endpoint << ": " << asked.out << asked.err);
@@ -48,7 +48,7 @@ TEST_CASE("the load generator loads a server and finds every answer right", "[e2
   std::ifstream in(csv);
   int lines = 0;
   for (std::string line; std::getline(in, line);) ++lines;
-  CHECK(lines == 8);  // a head and a row for each run
+  CHECK(lines == 9);  // a head and a row for each run
 }
 
 TEST_CASE("the load generator sends at the rate it is given and survives idle company", "[e2e]") {

@@ -195,6 +195,8 @@ class NearestTask final : public Task {
     const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
       append_item(body, record.header.key, record.value, record.header.offset, string_keys_);
       add_etag(x, record.header.offset);
+      const uint64_t expiry_secs = record.header.expiry_secs();
+      if (expiry_secs != 0) add_expires(x, expiry_secs, engine_.now_secs());
       return false;
     });
     if (!state.ok()) {

@@ -291,10 +291,11 @@ class Recovery {
     KYRO_TRY(names);
     for (const std::string& name : *names) {
       // The reserve is claimed again when everything else has what it needs.
-      const bool is_leftover = is_temporary_name(name) || name == DiskReserve::kName ||
-                               (is_data_name(name) && !is_named(name));
+      const bool is_reserve = name == DiskReserve::kName;
+      const bool is_leftover =
+          is_reserve || is_temporary_name(name) || (is_data_name(name) && !is_named(name));
       if (!is_leftover) continue;
-      log_event(LogLevel::kInfo, "leftover_removed", {{"file", name}});
+      if (!is_reserve) log_event(LogLevel::kInfo, "leftover_removed", {{"file", name}});
       KYRO_TRY(state_.fs.remove(state_.dir + "/" + name));
     }
     return Status();
