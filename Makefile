@@ -88,18 +88,18 @@ man: $(BUILD)/man/kyrodb.1 $(BUILD)/man/kyrodbctl.1
 
 $(BUILD)/man/%.1: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
 	@mkdir -p $(@D)
-	$(BUILD)/$* help --man > $@
+	$(EMULATOR) $(BUILD)/$* help --man > $@
 
 completions: $(BUILD)/completions/kyrodb $(BUILD)/completions/kyrodbctl \
              $(BUILD)/completions/_kyrodb $(BUILD)/completions/_kyrodbctl
 
 $(BUILD)/completions/_%: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
 	@mkdir -p $(@D)
-	$(BUILD)/$* completion zsh > $@
+	$(EMULATOR) $(BUILD)/$* completion zsh > $@
 
 $(BUILD)/completions/%: $(BUILD)/kyrodb $(BUILD)/kyrodbctl
 	@mkdir -p $(@D)
-	$(BUILD)/$* completion bash > $@
+	$(EMULATOR) $(BUILD)/$* completion bash > $@
 
 run: all
 	$(BUILD)/kyrodb serve 127.0.0.1 3030 --data-dir ./data

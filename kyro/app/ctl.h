@@ -15,7 +15,7 @@
 #include "kyro/app/ctl_client.h"
 #include "kyro/app/ctl_requests.h"
 #include "kyro/app/ctl_streams.h"
-#include "kyro/app/import.h"
+#include "kyro/app/ctl_transfer.h"
 
 namespace kyro {
 namespace ctl_detail {
@@ -46,7 +46,14 @@ inline constexpr CliFlag kScanFlags[] = {
     {"keys-only", "", "keys and offsets without values"},
 };
 inline constexpr CliFlag kImportFlags[] = {
-    {"from-line", "N", "go on from this line (default 1)"},
+    {"format", "ndjson|csv", "what the input is (default: by the file's name or first byte)"},
+    {"skip", "N", "pass over the first N records, which are stored already"},
+};
+inline constexpr CliFlag kExportFlags[] = {
+    {"format", "ndjson|csv", "what to write (default: by the file's name, else ndjson)"},
+    {"base64", "", "CSV with the header key,value_base64 instead of key,value"},
+    {"start", "KEY", "the first key (default 0)"},
+    {"end", "KEY", "the key to stop before (default: none)"},
 };
 inline constexpr CliFlag kReplayFlags[] = {
     {"start", "OFFSET", "the first record (default: the oldest kept)"},
@@ -57,20 +64,6 @@ inline constexpr CliFlag kSubscribeFlags[] = {
     {"from", "OFFSET", "begin with this record (default: the next one written)"},
     {"limit", "N", "end after so many"},
 };
-
-inline int run_import(const CliCall& call) {
-  const auto from_line = number_flag(call, "from-line", 1);
-  if (!from_line.ok()) return ctl_usage_error(from_line.status().message());
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
-    const InputFile file(call.words[0]);
-    if (file.fd() < 0) return ctl_fail(call.words[0] + ": " + strerrordesc_np(errno));
-    std::string head = "POST /v1/put HTTP/1.1\r\nHost: " + client.host + "\r\n";
-    for (const auto& [name, value] : client.headers) head.append(name + ": " + value + "\r\n");
-    head += "Content-Type: application/json\r\n";
-    return Importer(client.http, std::move(head), client.as_json)
-        .run(file.fd(), from_line->value_or(1));
-  });
-}
 
 using Call = const CliCall&;
 
@@ -102,8 +95,16 @@ inline constexpr CliCommand kCommands[] = {
     {"batch", "FILE|-", "lines of puts and deletes, stored all or not at all", 1, 1, run_batch, {},
      "A line is {\"op\":\"put\",\"key\":K,\"value\":\"V\"} or {\"op\":\"delete\",\"key\":K}. "
      "For more than one batch can hold there is import."},
-    {"import", "FILE|-", "store NDJSON lines {\"key\":K,\"value\":\"V\"}", 1, 1, run_import,
-     kImportFlags, "A bad line stops it; what stands before that line is stored."},
+    {"import", "FILE|-", "store records of NDJSON or CSV", 1, 1, run_import, kImportFlags,
+     "An NDJSON line is {\"key\":K,\"value\":\"V\"}, or value_base64 for bytes that are not text; "
+     "CSV has the header key,value or key,value_base64. Records are stored in batches of up to "
+     "1000, each of them all or not at all. If the import stops, the message names the line and "
+     "the record to go on from with --skip: what stands before it is stored; what stands behind "
+     "it may be, and storing it again changes nothing. A server that is busy is tried again."},
+    {"export", "[FILE|-]", "write the records of a range as NDJSON or CSV", 0, 1, run_export,
+     kExportFlags,
+     "What it writes, import reads. Times to live are not exported. A file appears under its name "
+     "only when it is whole."},
     {"snapshot", "", "flush what is in memory into a run", 0, 0,
      [](Call c) { return send_maintenance(c, "/v1/snapshot"); }},
     {"compact", "", "merge everything into one run", 0, 0,
