@@ -349,13 +349,6 @@ void crash_while_recovering(const Workload& workload, FaultFs& image, int times,
   }
 }
 
-constexpr bool kSanitized =
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-    true;
-#else
-    false;
-#endif
-
 // One workload, every policy of loss, every call or every so many if fewer points are wanted.
 // Returns the number of points.
 uint64_t run_matrix(FsyncPolicy policy, uint64_t seed, size_t steps, uint64_t wanted) {

@@ -16,6 +16,14 @@
 
 namespace kyro::test {
 
+// Built with a sanitizer: everything is slow and reserves address space by the terabyte.
+inline constexpr bool kSanitized =
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    true;
+#else
+    false;
+#endif
+
 // A seed for a property test: KYRO_TEST_SEED if set, else a fixed one per test, so that CI repeats.
 // Use with INFO("seed " << seed) so that a failure prints it.
 inline uint64_t test_seed(uint64_t fallback) {
