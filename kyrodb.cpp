@@ -1,4 +1,6 @@
 // The KyroDB program: `kyrodb` and, under the name `kyrodbctl`, its client.
+#include <fcntl.h>
+
 #include <cstdio>
 #include <iterator>
 #include <span>
@@ -31,6 +33,16 @@ int run_serve(Words words) {
   if (config->help_requested) return kyro::print_text(kyro::serve_help());
   if (config->print_config) return kyro::print_text(kyro::print_config_text(*config));
   return kyro::serve(*config);
+}
+
+// A descriptor below 3 that is closed would become a file or a connection, and get what is meant
+// for the terminal. Its place is taken by one that fails: writing where output is expected, reading
+// where input is.
+void occupy_standard_descriptors() {
+  for (int fd = 0; fd < 3; ++fd) {
+    if (fcntl(fd, F_GETFD) == -1)
+      static_cast<void>(open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY));
+  }
 }
 
 // For the health checks of containers: 0 if the server answers /health, else 1.
@@ -119,6 +131,7 @@ int run(std::string_view name, Words words) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  occupy_standard_descriptors();
   const std::vector<std::string_view> words(argv, argv + argc);
   return run(words.empty() ? "kyrodb" : words[0],
              words.empty() ? Words() : Words(words).subspan(1));

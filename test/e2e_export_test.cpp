@@ -64,7 +64,9 @@ TEST_CASE("What an export writes an import reads: any bytes, in every format", "
     CHECK(outcome.exit_code == 0);
     CHECK(outcome.out.empty());
     CHECK(outcome.err.starts_with("exported " + std::to_string(oracle.size()) + " records"));
-    CHECK_FALSE(std::filesystem::exists(file + ".partial"));
+    for (const auto& entry : std::filesystem::directory_iterator(from.dir.path())) {
+      CHECK(entry.path().extension() != ".partial");
+    }
     const CtlSession to;
     REQUIRE(to.ctl({"import", file}).exit_code == 0);
     CHECK(to.ctl({"export"}).out == lines);
@@ -94,6 +96,38 @@ TEST_CASE("An export of any size stays within its memory", "[e2e]") {
   INFO(out.err);
   CHECK(out.exit_code == 0);
   CHECK(std::filesystem::file_size(file) > 32u << 20);
+}
+
+TEST_CASE("An export replaces a file with its mode, behind a link too, and nothing beside it",
+          "[e2e]") {
+  const CtlSession s;
+  REQUIRE(s.ctl({"put", "1", "one"}).exit_code == 0);
+  const std::string file = s.dir.file("out.ndjson");
+  const std::string link = s.dir.file("link");
+  write_file(file, "old");
+  write_file(file + ".partial", "mine");
+  std::filesystem::permissions(file, std::filesystem::perms(0640));
+  std::filesystem::create_symlink(file, link);
+  REQUIRE(s.ctl({"export", link}).exit_code == 0);
+  CHECK(read_file(file) == "{\"key\":1,\"value\":\"one\"}\n");
+  CHECK(std::filesystem::status(file).permissions() == std::filesystem::perms(0640));
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(read_file(file + ".partial") == "mine");
+}
+
+TEST_CASE("With standard output closed the client fails and its connection gets no data", "[e2e]") {
+  const CtlSession s;
+  REQUIRE(s.ctl({"put", "500", "keep"}).exit_code == 0);
+  Client client(s.server);
+  const std::string hostile =
+      "DELETE /v1/kv/500 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+  REQUIRE(client.call("PUT", kv_path(501), hostile).status == 201);
+  const std::string ctl = client_binary() + " -e " + s.server.url();
+  for (const char* words : {" get 501 >&-", " export - >&-"}) {
+    INFO(words);
+    CHECK(run_program({"/bin/sh", "-c", ctl + words}).exit_code == 1);
+  }
+  CHECK(client.get(kv_path(500)).body == "keep");
 }
 
 TEST_CASE("A broken stream is exit 1 and leaves no file that looks whole", "[e2e]") {

@@ -156,6 +156,7 @@ const std::vector<Probe>& probes() {
       {"POST", "/v1/put", "/v1/put", "{}", 415, {{"Content-Type", "text/html"}}},
       {"POST", "/v1/put", "/v1/put", put_body("1", std::string(2000, 'x')), 413},
       {"POST", "/v1/put", "/v1/put", R"({"key":"1","value_base64":"/w=="})", 200},
+      {"POST", "/v1/put", "/v1/put", R"({"key":2,"value":"2"})", 412, {{"If-None-Match", "*"}}},
       {"GET", "/v1/get_fast/{key}", "/v1/get_fast/2", "", 200},
       {"GET", "/v1/get_fast/{key}", "/v1/get_fast/-2", "", 400},
       {"GET", "/v1/get_fast/{key}", "/v1/get_fast/3", "", 404},

@@ -43,6 +43,11 @@ TEST_CASE("A put is answered with its offset, and every way to read finds it", "
   CHECK(lookup.status == 200);
   CHECK(lookup.body == "{\"key\":7,\"value\":\"seven\",\"offset\":0}");
   CHECK(is_json(lookup));
+  for (const char* keys : {"keys=", "keys=text", "keys=string&keys=string"}) {
+    CHECK(s.client.get("/v1/lookup?key=8&" + std::string(keys)).status == 400);
+    CHECK(s.client.get("/v1/scan?" + std::string(keys)).status == 400);
+    CHECK(s.client.get("/v1/floor/8?" + std::string(keys)).status == 400);
+  }
   CHECK(s.client.get("/v1/lookup?key=8&keys=string").body ==
         "{\"key\":\"8\",\"value\":\"eight\",\"offset\":1}");
 

@@ -55,6 +55,10 @@ class AccessControl {
     const Tokens* old = tokens_.exchange(fresh);
     if (old != nullptr) epoch_retire(std::unique_ptr<const Tokens>(old));
   }
+  // Whether a probe is answered without a token.
+  [[nodiscard]] bool is_open(bool is_metrics) const {
+    return !(is_metrics && rules_.protect_metrics);
+  }
   [[nodiscard]] bool has_token() const {
     return tokens_.load(std::memory_order_acquire) != nullptr;
   }
@@ -68,7 +72,7 @@ class AccessControl {
       const bool is_rebound = !request.host.empty() && !is_loopback_authority(request.host);
       return is_from_page || is_rebound ? Verdict::kForbidden : Verdict::kAllowed;
     }
-    if (need.is_probe && !(need.is_metrics && rules_.protect_metrics)) return Verdict::kAllowed;
+    if (need.is_probe && is_open(need.is_metrics)) return Verdict::kAllowed;
     const std::string_view given = given_token(request);
     const bool is_full = equals_in_constant_time(given, tokens->full);
     const bool is_read = equals_in_constant_time(given, tokens->read);

@@ -138,7 +138,8 @@ class Api final : public Handler {
 
   // Before the token is looked at, so that guessing it is limited too.
   bool check_rate(Exchange& x, const RouteInfo& info) {
-    if (info.is_probe || x.request().is_unix) return true;
+    const bool is_free = info.is_probe && access_.is_open(info.route == Route::kMetrics);
+    if (is_free || x.request().is_unix) return true;
     const bool is_admin = is_admin_route(info.route);
     RateLimiter& limiter = is_admin ? rate_admin_ : rate_data_;
     if (!limiter.is_on()) return true;
@@ -379,10 +380,10 @@ class Api final : public Handler {
     uint64_t key = 0;
     Engine::Lookup found;
     if (!key_param(x, &key) || !find(x, key, &found)) return;
-    const auto keys = find_param(x.request().query, "keys");
-    const bool string_keys = keys.ok() && keys->has_value() && **keys == "string";
+    const auto string_keys = find_string_keys(x.request().query);
+    if (!string_keys.ok()) return respond_status(x, string_keys.status());
     std::string body;
-    append_item(body, key, found.value, found.offset, string_keys);
+    append_item(body, key, found.value, found.offset, *string_keys);
     add_etag(x, found.offset);
     x.respond(200, kJsonType, body);
   }

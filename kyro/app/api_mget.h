@@ -1,17 +1,19 @@
 // POST /v1/mget: many point reads in one request, all as of one moment.
 //
 //   JSON     {"keys":[1,"2",…]}   → {"values":["text",{"value_base64":"…"},null,…]}
-//   binary   u64 LE per key       → per key u32 LE length (kAbsent if there is none), then the
-//   bytes
+//   binary   u64 LE per key       → per key u32 LE length (kAbsent if none), then the bytes
 //
 // Thread rule: on the exchange's reactor. Ownership: a body that outlives the request holds its
 // keys, counted together over all of them, and references to what it reads.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -73,6 +75,7 @@ struct MgetLimits {
 class MgetBody final : public SlicedBody {
  public:
   static constexpr uint32_t kAbsent = 0xFFFFFFFFu;
+  static constexpr size_t kAtOnceMax = 4096;
 
   // REQUIRES: a pin until hold().
   MgetBody(Engine& engine, std::vector<uint64_t> keys, MgetForm form)
@@ -90,12 +93,19 @@ class MgetBody final : public SlicedBody {
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     const size_t begin = out.size();
     if (next_ == 0 && form_ == MgetForm::kJson) out += "{\"values\":[";
-    const std::span<const uint64_t> rest = std::span<const uint64_t>(keys_).subspan(next_);
-    KYRO_TRY(engine_.multi_get(moment_, rest, [&](size_t, const Engine::Lookup* found) {
-      form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found);
-      ++next_;
-      return out.size() - begin < budget_bytes;
-    }));
+    for (bool is_full = false; next_ < keys_.size() && !is_full;) {
+      const size_t from = next_;
+      const size_t count = std::min(at_once_, keys_.size() - from);
+      const auto some = std::span<const uint64_t>(keys_).subspan(from, count);
+      KYRO_TRY(engine_.multi_get(moment_, some, [&](size_t, const Engine::Lookup* found) {
+        form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found);
+        ++next_;
+        is_full = out.size() - begin >= budget_bytes;
+        return !is_full;
+      }));
+      const size_t answered = is_full ? next_ - from : count;
+      at_once_ = std::clamp<size_t>(2 * answered, 1, kAtOnceMax);
+    }
     if (next_ < keys_.size()) return false;
     if (form_ == MgetForm::kJson) out += "]}";
     return true;
@@ -125,6 +135,9 @@ class MgetBody final : public SlicedBody {
   const MgetForm form_;
   Moment moment_;
   size_t next_ = 0;  // the first key not answered yet
+  // Keys that are looked up together. What does not fit a slice is looked up again in the next, so
+  // it follows the number that fits: with large values it is small.
+  size_t at_once_ = kAtOnceMax;
   std::atomic<uint64_t>* charged_ = nullptr;
 };
 

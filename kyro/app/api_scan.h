@@ -63,8 +63,8 @@ struct ScanQuery {
   KYRO_TRY(reverse);
   const auto keys_only = find_switch(query, "keys_only");
   KYRO_TRY(keys_only);
-  const auto keys = find_param(query, "keys");
-  KYRO_TRY(keys);
+  const auto string_keys = find_string_keys(query);
+  KYRO_TRY(string_keys);
   if (limit->has_value() && **limit == 0) {
     return Status(Code::kInvalid, "parameter \"limit\" must be at least 1");
   }
@@ -80,7 +80,7 @@ struct ScanQuery {
   }
   if (*reverse) out.range.direction = Direction::kDown;
   out.keys_only = *keys_only;
-  out.string_keys = keys->has_value() && **keys == "string";
+  out.string_keys = *string_keys;
   return out;
 }
 
@@ -168,10 +168,9 @@ class NearestTask final : public Task {
   static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction) {
     ScanRange range{key, ~uint64_t{0}, direction};
     if (direction == Direction::kDown) range = {0, key, direction};
-    const auto keys = find_param(x.request().query, "keys");
-    if (!keys.ok()) return respond_status(x, keys.status());
-    const bool string_keys = keys->has_value() && **keys == "string";
-    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, string_keys));
+    const auto string_keys = find_string_keys(x.request().query);
+    if (!string_keys.ok()) return respond_status(x, string_keys.status());
+    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys));
     if (!task->answer(x)) task.release()->go_on(x);
   }
 

@@ -16,6 +16,7 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -74,8 +75,21 @@ class ExportFile {
     } else if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
       file_ = std::fopen(path.c_str(), "we");  // a device or a pipe
     } else {
-      partial_ = path + ".partial";
-      file_ = std::fopen(partial_.c_str(), "we");
+      // A name of its own and a new file: what is there already is nobody's to overwrite. Through a
+      // link the file it leads to is replaced, and whoever could not read it cannot afterwards.
+      const bool exists = stat(path.c_str(), &info) == 0;
+      if (char* real = exists ? realpath(path.c_str(), nullptr) : nullptr; real != nullptr) {
+        path_ = real;
+        std::free(real);
+      }
+      partial_ = path_ + "." + std::to_string(getpid()) + ".partial";
+      const int fd = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (fd < 0) {
+        partial_.clear();  // not ours to remove
+        return;
+      }
+      if (exists) static_cast<void>(fchmod(fd, info.st_mode & 07777));
+      file_ = fdopen(fd, "w");
     }
   }
   ExportFile(const ExportFile&) = delete;
@@ -101,7 +115,7 @@ class ExportFile {
   [[nodiscard]] bool is_open() const { return file_ != nullptr; }
 
  private:
-  const std::string path_;
+  std::string path_;
   std::string partial_;  // to be renamed or removed
   FILE* file_ = nullptr;
 };

@@ -66,6 +66,15 @@ namespace kyro {
 }
 
 // A parameter that is "1" or "0" (also "true" or "false"); false if it is absent.
+// Whether answers shall carry keys as strings: keys=string.
+[[nodiscard]] inline Result<bool> find_string_keys(std::string_view query) {
+  auto text = find_param(query, "keys");
+  KYRO_TRY(text);
+  if (!text->has_value() || **text == "number") return false;
+  if (**text == "string") return true;
+  return Status(Code::kInvalid, "parameter \"keys\" must be string or number");
+}
+
 [[nodiscard]] inline Result<bool> find_switch(std::string_view query, std::string_view name) {
   auto text = find_param(query, name);
   KYRO_TRY(text);

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <limits.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -71,7 +72,8 @@ class RequestLog {
       }
     }
     changed_.notify_one();
-    round = Round{};
+    round.lines.clear();
+    round.count = 0;
   }
 
  private:
@@ -97,23 +99,33 @@ class RequestLog {
       if (dropped != 0) {
         append_log_line(lines, LogLevel::kWarn, "requests_not_logged", {{"count", dropped}});
       }
-      write_all(lines);
+      const uint64_t lost = write_all(lines);
       lines.clear();
       lock.lock();
+      dropped_ += lost;
+      if (lost != 0 && is_ending_) return;
     }
   }
 
   // Whole lines, as many a call as a pipe takes at once, so that they do not mix with other events.
-  void write_all(std::string_view lines) const {
+  // Returns the number of lines that could not be written.
+  [[nodiscard]] uint64_t write_all(std::string_view lines) const {
     while (!lines.empty()) {
       size_t size = std::min<size_t>(lines.size(), PIPE_BUF);
       if (const size_t end = lines.substr(0, size).rfind('\n'); end != lines.npos) size = end + 1;
       const ssize_t n = ::write(fd_, lines.data(), size);
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return;  // nobody to report to
+      if (n < 0 && errno == EAGAIN) {  // whoever gave us stderr made it non-blocking
+        pollfd room{fd_, POLLOUT, 0};
+        if (::poll(&room, 1, kWriteTimeoutMs) > 0) continue;
+      }
+      if (n <= 0) break;
       lines.remove_prefix(static_cast<size_t>(n));
     }
+    return static_cast<uint64_t>(std::count(lines.begin(), lines.end(), '\n'));
   }
+
+  static constexpr int kWriteTimeoutMs = 1000;
 
   const int fd_;
   std::mutex mutex_;

@@ -190,7 +190,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
                         .protect_metrics = config.protect_metrics});
   access.set_tokens(tokens);
 
-  // Blocked before any thread starts, so that only sigwait() sees them.
+  // Blocked before any thread starts, so that only sigwaitinfo() sees them.
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
@@ -233,8 +233,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   api.set_draining();
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process
   const bool in_time = (*server)->drain(config.drain_secs * 1000);
-  (*engine)->set_commit_listener(nullptr, nullptr);
-  engine->reset();
+  engine->reset();  // before the server, which its commits wake
   log_event(LogLevel::kInfo, "stopped", {{"drained", in_time ? "yes" : "no"}});
   return kExitOk;
 }

@@ -97,7 +97,8 @@ class Committer {
     if (must_wake || !queue_.empty()) queue_.wake();
   }
 
-  // Called on the committer's thread after each group has become visible.
+  // Called after each group has become visible, on whichever thread committed it. Set once; the
+  // context outlives stop().
   void set_listener(void (*listener)(void*), void* context) {
     listener_context_.store(context, std::memory_order_release);
     listener_.store(listener, std::memory_order_release);

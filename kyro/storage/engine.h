@@ -296,7 +296,8 @@ class Engine {
   [[nodiscard]] Result<std::unique_ptr<LogReader>> read_log(uint64_t from) {
     return LogReader::open(state_, from);
   }
-  // Calls listener(context) on the committer's thread after each group has become visible.
+  // Calls listener(context) after each group has become visible, on the thread that committed it.
+  // Set once; the context outlives the engine.
   void set_commit_listener(void (*listener)(void*), void* context) {
     committer_->set_listener(listener, context);
   }
