@@ -1,7 +1,6 @@
 // Names and priorities of threads.
 #pragma once
 
-#include <linux/ioprio.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -26,7 +25,10 @@ void run_yielding(const char* name, Work work) {
     constexpr int kLowest = 19;
     name_this_thread(name);
     setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLowest);
-    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+    // From <linux/ioprio.h>, which in newer kernels is not C++ (a parameter named class).
+    constexpr int kWhoProcess = 1;
+    constexpr int kIdleClass = 3 << 13;
+    syscall(SYS_ioprio_set, kWhoProcess, 0, kIdleClass);
     work();
   });
   worker.join();
