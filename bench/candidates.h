@@ -78,6 +78,11 @@ class Candidate {
   // Nanoseconds per lookup over `keys[0, n)`.
   virtual double pass(Kind kind, const uint64_t* keys, size_t n) = 0;
   [[nodiscard]] virtual bool has_batch() const { return false; }
+  // Of a stream's lookups it gets one in so many: a structure that takes microseconds would take
+  // most of the benchmark's time and needs no more for its median.
+  [[nodiscard]] virtual size_t share() const { return 1; }
+  // An upper bound of what it holds once built, to see which ones fit into memory together.
+  [[nodiscard]] virtual size_t bytes_per_key_max() const = 0;
   // Bytes it holds, 0 = ask malloc.
   [[nodiscard]] virtual size_t own_bytes() const { return 0; }
   [[nodiscard]] virtual Shape shape(const std::vector<uint64_t>&) const { return {}; }
@@ -179,6 +184,7 @@ class RmiCandidate final : public Measured<RmiCandidate> {
     return result.code == FindCode::kHit ? result.position : kAbsent;
   }
   [[nodiscard]] bool has_batch() const override { return true; }
+  [[nodiscard]] size_t bytes_per_key_max() const override { return 24; }
   [[nodiscard]] uint64_t batch(const uint64_t* keys, size_t n) const {
     FindResult results[kBatchKeys];
     index_->find_batch(keys, n, results);
@@ -213,8 +219,11 @@ class RmiCandidate final : public Measured<RmiCandidate> {
 template <class Map>
 class MapCandidate final : public Measured<MapCandidate<Map>> {
  public:
-  explicit MapCandidate(const char* name) : name_(name) {}
+  MapCandidate(const char* name, size_t bytes_per_key_max, size_t share = 1)
+      : name_(name), bytes_per_key_max_(bytes_per_key_max), share_(share) {}
   [[nodiscard]] const char* name() const override { return name_; }
+  [[nodiscard]] size_t share() const override { return share_; }
+  [[nodiscard]] size_t bytes_per_key_max() const override { return bytes_per_key_max_; }
   void build(const Keys& keys) override {
     const double start = seconds_now();
     if constexpr (requires { map_.reserve(keys.size()); }) {
@@ -236,12 +245,15 @@ class MapCandidate final : public Measured<MapCandidate<Map>> {
 
  private:
   const char* name_;
+  size_t bytes_per_key_max_;
+  size_t share_;
   Map map_;
 };
 
 class BinaryCandidate final : public Measured<BinaryCandidate> {
  public:
   [[nodiscard]] const char* name() const override { return "binary"; }
+  [[nodiscard]] size_t bytes_per_key_max() const override { return 16; }
   void build(const Keys& keys) override { entries_ = entries_of(keys); }
   void clear() override { entries_ = {}; }
   [[nodiscard]] uint64_t position_of(uint64_t key) const {
@@ -258,6 +270,7 @@ class BinaryCandidate final : public Measured<BinaryCandidate> {
 class ClassicCandidate final : public Measured<ClassicCandidate> {
  public:
   [[nodiscard]] const char* name() const override { return "rmi_classic"; }
+  [[nodiscard]] size_t bytes_per_key_max() const override { return 18; }
   void build(const Keys& keys) override {
     entries_ = entries_of(keys);
     const double start = seconds_now();
@@ -282,10 +295,12 @@ inline std::vector<std::unique_ptr<Candidate>> make_candidates(bool huge) {
   std::vector<std::unique_ptr<Candidate>> all;
   all.push_back(std::make_unique<RmiCandidate>(huge));
 #if KYRO_BENCH_HAS_ABSL
-  all.push_back(std::make_unique<MapCandidate<absl::btree_map<uint64_t, uint64_t>>>("btree"));
-  all.push_back(std::make_unique<MapCandidate<absl::flat_hash_map<uint64_t, uint64_t>>>("hash"));
+  using Btree = absl::btree_map<uint64_t, uint64_t>;
+  using Hash = absl::flat_hash_map<uint64_t, uint64_t>;
+  all.push_back(std::make_unique<MapCandidate<Btree>>("btree", 20));
+  all.push_back(std::make_unique<MapCandidate<Hash>>("hash", 40));
 #endif
-  all.push_back(std::make_unique<MapCandidate<std::map<uint64_t, uint64_t>>>("map"));
+  all.push_back(std::make_unique<MapCandidate<std::map<uint64_t, uint64_t>>>("map", 64, 4));
   all.push_back(std::make_unique<BinaryCandidate>());
   all.push_back(std::make_unique<ClassicCandidate>());
   return all;

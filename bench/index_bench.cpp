@@ -14,9 +14,9 @@
 //
 // Every (distribution, n, pages) runs in a process of its own, so that one page size holds for all
 // memory: "huge" re-executes with glibc.malloc.hugetlb=1 and madvises the index; "4k" forbids
-// transparent huge pages. Up to kTogetherMax keys all structures live side by side and are measured
-// in slices in turn; above, they are built, measured and freed one after another. A number is the
-// median over the slices of all passes.
+// transparent huge pages. As many structures as fit into half of the memory live side by side and
+// are measured in slices in turn (at 100 M keys in 24 GiB the first three); the next ones are built
+// when those are freed. A number is the median over the slices of all passes.
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,7 +44,6 @@
 namespace kyro::bench {
 namespace {
 
-constexpr size_t kTogetherMax = 20'000'000;
 constexpr size_t kSliceQueries = 500'000;  // long enough that a model is back in the caches
 
 std::string setting(const char* name, const char* fallback) {
@@ -119,6 +118,7 @@ struct Row {
 void measure_slice(Candidate& candidate, const Streams& streams, size_t from, size_t n, Row& row) {
   const uint64_t* hits = streams.hits.data() + from;
   const uint64_t* misses = streams.misses.data() + from;
+  n /= candidate.share();
   const size_t warm = n / 6;
   const auto timed = [&](Kind kind, const uint64_t* keys) {
     candidate.pass(kind, keys, warm);
@@ -206,6 +206,19 @@ void measure(const Run& run, const Streams& streams,
   }
 }
 
+// How many of them, from the first on, may live side by side; at least one.
+size_t count_together(std::span<const std::unique_ptr<Candidate>> candidates, size_t keys) {
+  const size_t room = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * 4096 / 2;
+  size_t bytes = 0;
+  size_t count = 0;
+  while (count < candidates.size()) {
+    bytes += candidates[count]->bytes_per_key_max() * keys;
+    if (bytes > room && count > 0) break;
+    ++count;
+  }
+  return count;
+}
+
 void run_one(const Run& run, const std::vector<std::string>& names) {
   const Keys keys = make_keys(run.distribution, run.n, 42);
   if (keys.size() != run.n || run.n < 2) {
@@ -218,12 +231,13 @@ void run_one(const Run& run, const std::vector<std::string>& names) {
   auto candidates = make_candidates(run.pages == "huge");
   std::erase_if(candidates, [&](const auto& c) { return !contains(names, c->name()); });
   std::vector<Row> rows(candidates.size());
-  const size_t together = run.n <= kTogetherMax ? candidates.size() : 1;
-  for (size_t from = 0; from < candidates.size(); from += together) {
+  for (size_t from = 0; from < candidates.size();) {
+    const size_t together = count_together(std::span(candidates).subspan(from), run.n);
     for (size_t i = from; i < from + together; ++i) build_one(*candidates[i], keys, rows[i]);
     measure(run, streams, std::span(candidates).subspan(from, together),
             std::span(rows).subspan(from, together));
     for (size_t i = from; i < from + together; ++i) candidates[i]->clear();
+    from += together;
   }
 }
 
