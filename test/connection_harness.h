@@ -1,5 +1,5 @@
-// A connection of the server without a server: bytes in, in pieces of one's choice, and all that it
-// answers out, on one thread and without waiting. For tests and for the fuzz target.
+// Connections of the server without a server: bytes in, in pieces of one's choice, and all that
+// they answer out, on one thread and without waiting. For tests and for the fuzz target.
 #pragma once
 
 #include <sys/socket.h>
@@ -61,52 +61,93 @@ class EveryWayHandler final : public Handler {
   };
 };
 
+// A reactor whose rounds are turned by hand.
+class HandTurned {
+ public:
+  // A connection and the client's end of it.
+  struct Wire {
+    Connection* connection;
+    int client;
+  };
+
+  explicit HandTurned(Handler& handler) : shared_(HttpServerConfig{}, handler), context_(shared_) {
+    KYRO_CHECK(context_.loop.open().ok());
+    context_.current = ServerExchange::acquire(context_);
+  }
+  ~HandTurned() {
+    for (const Wire& wire : wires_) {
+      wire.connection->close_now();
+      wire.connection->leave_lists();
+      delete wire.connection;
+      close(wire.client);
+    }
+    KYRO_CHECK(context_.tasks_outstanding == 0 && context_.out.empty());
+  }
+
+  Wire connect() {
+    int pair[2];
+    KYRO_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+    // Room for one output step, where the system allows it.
+    const int room = 1 << 20;
+    KYRO_CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
+    KYRO_CHECK(shared_.admit({}, true) == ServerShared::Admission::kAdmitted);
+    wires_.push_back({new Connection(context_, pair[0], {}, true), pair[1]});
+    wires_.back().connection->start();
+    return wires_.back();
+  }
+
+  void round() {
+    context_.loop.wait(0);
+    context_.loop.dispatch_events();
+    context_.loop.run_posted();
+    for (std::vector<Connection*>* list : {&context_.answered, &context_.ready}) {
+      const std::vector<Connection*> working = std::move(*list);
+      list->clear();
+      for (Connection* one : working) {
+        list == &context_.answered ? one->clear_answered() : one->clear_ready();
+        one->drive();
+      }
+    }
+  }
+
+ private:
+  ServerShared shared_;
+  ReactorContext context_;
+  std::vector<Wire> wires_;
+};
+
+// What has arrived at `fd` by now.
+inline std::string take_arrived(int fd) {
+  std::string bytes;
+  char piece[4096];
+  ssize_t n = 0;
+  while ((n = recv(fd, piece, sizeof piece, 0)) > 0) bytes.append(piece, static_cast<size_t>(n));
+  return bytes;
+}
+
 // Everything a connection answers to `bytes`, which come in pieces that end at `cuts` (rising; the
 // last is the whole), until it closes.
 inline std::string serve_pieces(std::string_view bytes, const std::vector<size_t>& cuts) {
   static EveryWayHandler handler;
-  static ServerShared shared(HttpServerConfig{}, handler);
-  ReactorContext context(shared);
-  KYRO_CHECK(context.loop.open().ok());
-  context.current = ServerExchange::acquire(context);
-  int pair[2];
-  KYRO_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
-  KYRO_CHECK(shared.admit({}, true) == ServerShared::Admission::kAdmitted);
-  auto* connection = new Connection(context, pair[0], {}, true);
-  connection->start();
+  HandTurned reactor(handler);
+  const HandTurned::Wire wire = reactor.connect();
   std::string answers;
   const auto round = [&] {
-    context.loop.wait(0);
-    context.loop.dispatch_events();
-    context.loop.run_posted();
-    for (std::vector<Connection*>* list : {&context.answered, &context.ready}) {
-      const std::vector<Connection*> working = std::move(*list);
-      list->clear();
-      for (Connection* one : working) {
-        list == &context.answered ? one->clear_answered() : one->clear_ready();
-        one->drive();
-      }
-    }
-    char piece[4096];
-    ssize_t n = 0;
-    while ((n = recv(pair[1], piece, sizeof piece, 0)) > 0) {
-      answers.append(piece, static_cast<size_t>(n));
-    }
+    reactor.round();
+    answers += take_arrived(wire.client);
   };
   size_t from = 0;
   for (const size_t cut : cuts) {
     const std::string_view piece = bytes.substr(from, cut - from);
     from = cut;
-    if (!piece.empty()) static_cast<void>(send(pair[1], piece.data(), piece.size(), MSG_NOSIGNAL));
+    if (!piece.empty()) {
+      static_cast<void>(send(wire.client, piece.data(), piece.size(), MSG_NOSIGNAL));
+    }
     for (int i = 0; i < 4; ++i) round();
   }
-  shutdown(pair[1], SHUT_WR);
-  for (int i = 0; i < 5000 && !connection->closed(); ++i) round();
-  KYRO_CHECK(connection->closed());
-  KYRO_CHECK(context.tasks_outstanding == 0 && context.out.empty());
-  connection->leave_lists();
-  delete connection;
-  close(pair[1]);
+  shutdown(wire.client, SHUT_WR);
+  for (int i = 0; i < 5000 && !wire.connection->closed(); ++i) round();
+  KYRO_CHECK(wire.connection->closed());
   return answers;
 }
 

@@ -1,10 +1,11 @@
 // One client connection: its socket, its deadlines, and the work between reading and answering.
 //
-// drive() does all there is to do: it is called for events, for answers of deferred requests, and
-// in the next round when there is more. It reads at most once, so that connections take turns, and
-// sends all answers with one call. Requests are not read while the socket does not take our
-// answers, while a stream is being sent, or while too many requests are deferred: what the client
-// has sent stays in the kernel, and its window closes.
+// drive() does one step of all there is to do: it is called for events, for answers of deferred
+// requests, and in the next round when there is more. It reads at most once and sends at most one
+// output step with one call, so that connections take turns, however much one asks for. Requests
+// are not read while the socket does not take our answers, while a stream is being sent, or while
+// too many requests are deferred: what the client has sent stays in the kernel, and its window
+// closes.
 //
 // The socket is registered once, edge-triggered for input; output is added only while it is
 // blocked.
@@ -50,28 +51,25 @@ class Connection final : public EventTarget, public TimerNode {
     drive();
   }
 
-  // Does what can be done now: moves answers up, reads once, sends.
+  // Does what can be done now: moves answers up, goes on with what was read or reads, sends. What
+  // is left has its turn behind the other connections.
   void drive() {
     if (closed()) return;
     if (lingering_) return discard_input();
-    bool has_read = false;
-    do {
-      line_.promote();
-      if (line_.stream() != nullptr) pump_stream();
+    line_.promote();
+    if (line_.stream() != nullptr) pump_stream();
+    if (closed()) return;
+    line_.promote();
+    if (may_resume()) {
+      reader_.resume();
+    } else if (may_read()) {
+      read_once();
       if (closed()) return;
-      line_.promote();
-      if (reader_.may_dispatch() && reader_.stalled()) {
-        reader_.resume();
-      } else if (may_read() && !has_read) {
-        has_read = true;
-        read_once();
-        if (closed()) return;
-      }
-      if (read_closed_ && !reader_.stalled() && !line_.closing()) on_end_of_input();
-      send_out();
-      if (closed()) return;
-    } while (reader_.may_dispatch() && reader_.stalled());
-    if (may_read() || stream_wants_room()) make_ready();
+    }
+    if (read_closed_ && !reader_.stalled() && !line_.closing()) on_end_of_input();
+    const bool takes_more = send_out();
+    if (closed()) return;
+    if (takes_more || may_resume() || may_read() || stream_wants_room()) make_ready();
     settle();
   }
 
@@ -121,11 +119,13 @@ class Connection final : public EventTarget, public TimerNode {
   inline void discard_input();
   inline void on_end_of_input();
   inline void pump_stream();
-  inline void send_out();
+  // True when a step was sent and the socket may take another.
+  inline bool send_out();
   inline void tell_finished();
   inline void settle();
   inline void finish();
 
+  [[nodiscard]] bool may_resume() const { return reader_.stalled() && reader_.may_dispatch(); }
   [[nodiscard]] bool may_read() const { return readable_ && !starved_ && reader_.may_dispatch(); }
   [[nodiscard]] bool stream_wants_room() const {
     return line_.stream() != nullptr && !parked_ && !line_.blocked();
@@ -238,11 +238,13 @@ inline void Connection::pump_stream() {
   }
 }
 
-inline void Connection::send_out() {
+inline bool Connection::send_out() {
   const OutputQueue::Sent sent = line_.flush(fd_);
-  if (sent == OutputQueue::Sent::kError) return close_now();
-  const bool blocked = sent == OutputQueue::Sent::kBlocked;
-  if (blocked) {
+  if (sent == OutputQueue::Sent::kError) {
+    close_now();
+    return false;
+  }
+  if (sent != OutputQueue::Sent::kAll) {
     // A deadline for each answer; for a stream, for any progress at all.
     const bool progress = !output_wanted_ || line_.pieces_sent() != pieces_seen_ ||
                           (line_.stream() != nullptr && line_.output_bytes() < output_seen_);
@@ -252,12 +254,18 @@ inline void Connection::send_out() {
     }
     output_seen_ = line_.output_bytes();
   }
-  if (blocked != output_wanted_) {
+  const bool takes_more = sent == OutputQueue::Sent::kStep;
+  const bool blocked = sent == OutputQueue::Sent::kBlocked;
+  if (!takes_more && blocked != output_wanted_) {
     output_wanted_ = blocked;
     const uint32_t events = kInputEvents | (blocked ? uint32_t{EPOLLOUT} : 0u);
-    if (!context_.loop.modify(fd_, events, this)) return close_now();
+    if (!context_.loop.modify(fd_, events, this)) {
+      close_now();
+      return false;
+    }
   }
   tell_finished();
+  return takes_more;
 }
 
 inline void Connection::tell_finished() {

@@ -19,8 +19,14 @@ namespace kyro {
 
 class OutputQueue {
  public:
-  enum class Sent : uint8_t { kAll, kBlocked, kError };
+  enum class Sent : uint8_t {
+    kAll,
+    kStep,     // a step's worth, and the socket may take more
+    kBlocked,  // the socket takes no more
+    kError,
+  };
   static constexpr size_t kPiecesPerCall = 64;
+  static constexpr size_t kStepBytes = 256 * 1024;
 
   void append(std::string_view bytes) {
     if (bytes.empty()) return;
@@ -41,31 +47,31 @@ class OutputQueue {
   // Grows with every piece that has been sent whole: a sign of progress.
   [[nodiscard]] uint64_t pieces_sent() const { return pieces_sent_; }
 
-  // Sends until everything is sent or the socket takes no more.
+  // Sends at most a step, with one call: a client that reads as fast as we send must not hold up
+  // the others.
   [[nodiscard]] Sent send(int fd) {
-    while (bytes_ != 0) {
-      iovec parts[kPiecesPerCall];
-      size_t count = 0;
-      size_t asked = 0;
-      for (const Piece& piece : pieces_) {
-        if (count == kPiecesPerCall) break;
-        const std::string_view rest = piece.all().substr(count == 0 ? front_sent_ : 0);
-        parts[count].iov_base = const_cast<char*>(rest.data());
-        parts[count++].iov_len = rest.size();
-        asked += rest.size();
-      }
-      msghdr message{};
-      message.msg_iov = parts;
-      message.msg_iovlen = count;
-      const ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        return errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kBlocked : Sent::kError;
-      }
-      drop(static_cast<size_t>(n));
-      if (static_cast<size_t>(n) < asked) return Sent::kBlocked;
+    iovec parts[kPiecesPerCall];
+    size_t count = 0;
+    size_t asked = 0;
+    for (const Piece& piece : pieces_) {
+      if (count == kPiecesPerCall || asked == kStepBytes) break;
+      const std::string_view rest =
+          piece.all().substr(count == 0 ? front_sent_ : 0, kStepBytes - asked);
+      parts[count].iov_base = const_cast<char*>(rest.data());
+      parts[count++].iov_len = rest.size();
+      asked += rest.size();
     }
-    return Sent::kAll;
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = count;
+    const ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+    if (n < 0) {
+      if (errno == EINTR) return Sent::kStep;
+      return errno == EAGAIN || errno == EWOULDBLOCK ? Sent::kBlocked : Sent::kError;
+    }
+    drop(static_cast<size_t>(n));
+    if (bytes_ == 0) return Sent::kAll;
+    return static_cast<size_t>(n) < asked ? Sent::kBlocked : Sent::kStep;
   }
 
  private:

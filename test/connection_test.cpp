@@ -1,0 +1,104 @@
+// One connection beside others on its reactor, whose rounds the test turns.
+#include "kyro/net/connection.h"
+
+#include <catch2/catch.hpp>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "test/connection_harness.h"
+
+namespace kyro::test {
+namespace {
+
+// Answers /copied and /shared with kAnswerBytes, writes down who asked, and empties the client's
+// end before each answer: a client that always reads faster than we send.
+class NotingHandler final : public Handler {
+ public:
+  static constexpr size_t kAnswerBytes = 32 * 1024;
+
+  void on_headers(Exchange&) override {}
+  void on_request(Exchange& x) override {
+    received += take_arrived(greedy_client).size();
+    const std::string_view path = x.request().path;
+    order += path == "/other" ? 'o' : 'g';
+    if (path == "/other") return x.respond(200, "text/plain", "other");
+    auto owner = std::make_shared<const std::string>(kAnswerBytes, 'v');
+    if (path == "/shared") return x.respond_shared(200, "text/plain", *owner, owner);
+    x.respond(200, "text/plain", *owner);
+  }
+
+  int greedy_client = -1;
+  size_t received = 0;
+  std::string order;
+};
+
+void ask(int client, std::string_view path, int times) {
+  std::string bytes;
+  for (int i = 0; i < times; ++i) {
+    bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n\r\n");
+  }
+  REQUIRE(send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+          static_cast<ssize_t>(bytes.size()));
+}
+
+TEST_CASE("of hundreds of large pipelined answers one step is sent, then others have their turn") {
+  constexpr int kAsked = 300;
+  for (const char* path : {"/copied", "/shared"}) {
+    INFO(path);
+    NotingHandler handler;
+    HandTurned reactor(handler);
+    const HandTurned::Wire greedy = reactor.connect();
+    const HandTurned::Wire other = reactor.connect();
+    handler.greedy_client = greedy.client;
+    ask(greedy.client, path, kAsked);
+    constexpr size_t kStepAnswers = RequestReader::kOutputStep / NotingHandler::kAnswerBytes;
+    size_t turns = 0;
+    for (size_t before = 0; handler.order.size() < kAsked + turns; ++turns) {
+      ask(other.client, "/other", 1);
+      REQUIRE(turns < 2 * kAsked);
+      reactor.round();
+      handler.received += take_arrived(greedy.client).size();
+      const std::string in_round = handler.order.substr(before);
+      before = handler.order.size();
+      INFO("round " << turns << ": " << in_round);
+      CHECK(in_round.size() <= 2 * kStepAnswers + 1);
+      CHECK(in_round.find('o') != in_round.npos);
+      CHECK(take_arrived(other.client).ends_with("other"));
+    }
+    for (int i = 0; i < kAsked; ++i) {
+      reactor.round();
+      handler.received += take_arrived(greedy.client).size();
+    }
+    CHECK(handler.received > kAsked * NotingHandler::kAnswerBytes);
+  }
+}
+
+// Sent whole with one call, it would hold its reactor for as long as the client keeps up.
+TEST_CASE("a value of any size is sent in steps") {
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+  const int room = 1 << 20;
+  REQUIRE(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
+  const auto owner = std::make_shared<const std::string>(8 * OutputQueue::kStepBytes + 5, 'v');
+  OutputQueue queue;
+  queue.append("head");
+  queue.append_shared(*owner, owner);
+  std::string received;
+  int calls = 0;
+  for (OutputQueue::Sent sent = OutputQueue::Sent::kStep; sent != OutputQueue::Sent::kAll;) {
+    sent = queue.send(pair[0]);
+    REQUIRE(sent != OutputQueue::Sent::kError);
+    const std::string step = take_arrived(pair[1]);
+    CHECK(step.size() <= OutputQueue::kStepBytes);
+    received += step;
+    ++calls;
+  }
+  CHECK(calls >= 9);
+  CHECK((received == "head" + *owner));
+  close(pair[0]);
+  close(pair[1]);
+}
+
+}  // namespace
+}  // namespace kyro::test
