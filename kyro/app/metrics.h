@@ -38,6 +38,10 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
                  stats.append_latency_ns.snapshot(), kNanosPerSecond);
   text.histogram("kyrodb_wal_fsync_duration_seconds", "One sync of the log.",
                  stats.fsync_ns.snapshot(), kNanosPerSecond);
+  text.family("kyrodb_write_slowdown_seconds_total", "counter",
+              "Time that groups of writes waited for flushes or merges to keep up.");
+  text.sample_seconds("kyrodb_write_slowdown_seconds_total", {},
+                      static_cast<double>(stats.write_slowdown_ns.value()) / kNanosPerSecond);
   text.counter("kyrodb_wal_written_bytes_total", "Bytes appended to the log.",
                stats.wal_written_bytes.value());
   text.counter("kyrodb_wal_crc_errors_total", "Damaged places met in the log.",

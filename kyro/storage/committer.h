@@ -1,8 +1,9 @@
 // Group commit: one thread turns concurrent writes into one log write, one sync, one answer each.
 //
 // Order of things for a group: decide conditions → number and encode records → make sure that delta
-// and segment have room → one write → (policy always) one fdatasync → insert into the delta → move
-// `visible` → done() of every request, in order. While a sync is in flight the next group gathers.
+// and segment have room → wait, if flushes fall behind → one write → (policy always) one fdatasync
+// → insert into the delta → move `visible` → done() of every request, in order. While a sync is in
+// flight the next group gathers.
 //
 // Invariants:
 //   - nothing can fail between durable and visible: room was made before the log write;
@@ -28,6 +29,7 @@
 #include <vector>
 
 #include "kyro/base/thread.h"
+#include "kyro/storage/backpressure.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/key_table.h"
 #include "kyro/storage/request_queue.h"
@@ -44,6 +46,11 @@ class FlushScheduler {
   // Blocks until fewer than `frozen_max` deltas wait; kNoSpace when flushing is stuck for space,
   // kReadOnly or kBusy when it will not happen any more.
   virtual Status wait_for_room(size_t frozen_max) = 0;
+  // What waits for it; called for each group.
+  [[nodiscard]] virtual Backlog backlog() const = 0;
+  // Blocks until `timeout_ns` has passed or the backlog's turn is no longer `turn`. The caller
+  // holds nothing that flushes, merges or readers need.
+  virtual void wait_for_turn(uint64_t turn, uint64_t timeout_ns) = 0;
   // The disk reserve was given up, and somebody has to take it back.
   virtual void on_reserve_released() = 0;
   // Records have been committed; called for each group.
@@ -52,8 +59,6 @@ class FlushScheduler {
 
 class Committer {
  public:
-  static constexpr size_t kFrozenMax = 2;
-
   Committer(EngineState& state, std::unique_ptr<WalWriter> wal, std::shared_ptr<Delta> active,
             FlushScheduler& scheduler)
       : state_(state), wal_(std::move(wal)), active_(std::move(active)), scheduler_(scheduler) {}
@@ -252,8 +257,9 @@ class Committer {
 
   void commit_group() {
     if (members_.empty()) return;
+    Status status = group_records_ > 0 ? slow_down() : Status();
     const uint64_t began_ns = monotonic_ns();
-    Status status = group_records_ > 0 ? write_group() : Status();
+    if (status.ok() && group_records_ > 0) status = write_group();
     if (status.ok() && group_records_ > 0) {
       publish_group();
       state_.stats.append_latency_ns.observe(monotonic_ns() - began_ns);
@@ -292,6 +298,25 @@ class Committer {
         listener(listener_context_.load(std::memory_order_acquire));
       }
     }
+  }
+
+  // Waits, a little before each group, while flushes or merges fall behind.
+  Status slow_down() {
+    const Backlog backlog = scheduler_.backlog();
+    const uint64_t cost_ns =
+        slowdown_ns(backlog, active_->bytes(), group_delta_bytes_, state_.options.delta_max_bytes);
+    if (cost_ns == 0) return pacer_.forgive(), Status();
+    const uint64_t began_ns = monotonic_ns();
+    const uint64_t wait_ns = pacer_.add(cost_ns, began_ns);
+    if (wait_ns == 0) return Status();
+    // What was written before does not wait longer for its sync than it may.
+    const uint64_t to_sync_ns = nanoseconds_to_sync();
+    if (to_sync_ns > 0 && to_sync_ns < wait_ns) KYRO_TRY(sync_if_due(true));
+    scheduler_.wait_for_turn(backlog.turn, wait_ns);
+    const uint64_t waited_ns = monotonic_ns() - began_ns;
+    state_.stats.write_slowdown_ns.add(waited_ns);
+    if (waited_ns < wait_ns) pacer_.forgive();
+    return Status();
   }
 
   // Written, or turned down by a condition: not failed before, and not handed back.
@@ -377,7 +402,9 @@ class Committer {
   // under way.
   Status freeze() {
     KYRO_TRY(sync_if_due(true));
-    KYRO_TRY(scheduler_.wait_for_room(kFrozenMax));
+    const uint64_t began_ns = monotonic_ns();
+    KYRO_TRY(scheduler_.wait_for_room(kFrozenDeltasMax));
+    state_.stats.write_slowdown_ns.add(monotonic_ns() - began_ns);
     auto fresh = std::make_shared<Delta>(wal_->next_offset());
     state_.publish([&](View& view) {
       view.frozen.insert(view.frozen.begin(), std::move(view.active));
@@ -429,6 +456,7 @@ class Committer {
   // The group being gathered.
   std::string group_;
   std::vector<WriteRequest*> members_;
+  WritePacer pacer_;
   KeyTable pending_;  // key → where in the group its newest record lies
   uint32_t group_records_ = 0;
   uint32_t group_deletes_ = 0;

@@ -29,6 +29,7 @@
 #include "kyro/storage/log_reader.h"
 #include "kyro/storage/maintenance.h"
 #include "kyro/storage/multi_get.h"
+#include "kyro/storage/outcome.h"
 #include "kyro/storage/posix_fs.h"
 #include "kyro/storage/recovery.h"
 #include "kyro/storage/scan.h"

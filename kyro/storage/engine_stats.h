@@ -23,6 +23,7 @@ struct EngineStats {
 
   Histogram append_latency_ns{kLatencyBoundsNanos};  // of a group: gathered to acknowledged
   Histogram fsync_ns{kLatencyBoundsNanos};
+  Counter write_slowdown_ns;  // that groups waited for flushes or merges, each group once
   Counter wal_written_bytes;
   Counter wal_crc_errors;
   Counter recovery_truncated_bytes;

@@ -16,6 +16,7 @@
 // and must be short. REQUIRES: stop() before the committer's, which answers what is still frozen.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -23,7 +24,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -33,39 +33,12 @@
 #include "kyro/storage/committer.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/merge.h"
+#include "kyro/storage/outcome.h"
 #include "kyro/storage/run_change.h"
 #include "kyro/storage/scrub.h"
 #include "kyro/storage/triggers.h"
 
 namespace kyro {
-
-struct CompactStats {
-  uint64_t before_bytes = 0;  // runs, indexes and log
-  uint64_t after_bytes = 0;
-  uint64_t segments_removed = 0;
-  uint64_t segments_active = 0;
-  uint64_t keys_retained = 0;
-};
-
-using SnapshotDone = std::function<void(const Status&)>;
-using BackupDone = std::function<void(const Status&, const CopyStats&)>;
-using CompactDone = std::function<void(const Status&, const CompactStats&)>;
-
-// Runs start(done) and sleeps until done(status) has been called, on whatever thread.
-template <class Start>
-Status wait_for_status(Start start) {
-  std::mutex mutex;
-  std::condition_variable answered;
-  std::optional<Status> outcome;
-  start([&](const Status& status) {
-    const std::lock_guard lock(mutex);
-    outcome = status;
-    answered.notify_one();
-  });
-  std::unique_lock lock(mutex);
-  answered.wait(lock, [&] { return outcome.has_value(); });
-  return *outcome;
-}
 
 class Maintenance final : public FlushScheduler {
  public:
@@ -86,6 +59,7 @@ class Maintenance final : public FlushScheduler {
       stopping_.store(true, std::memory_order_release);
     }
     changed_.notify_all();
+    room_.notify_all();
     if (merger_.joinable()) merger_.join();
     if (flusher_.joinable()) flusher_.join();
   }
@@ -149,8 +123,26 @@ class Maintenance final : public FlushScheduler {
   // FlushScheduler, for the committer.
   void on_frozen() override {
     const std::lock_guard lock(mutex_);
-    ++frozen_;
+    frozen_.fetch_add(1, std::memory_order_relaxed);
     changed_.notify_all();
+  }
+  [[nodiscard]] Backlog backlog() const override {
+    Backlog backlog;
+    backlog.frozen = frozen_.load(std::memory_order_relaxed);
+    backlog.runs = runs_to_merge_.load(std::memory_order_relaxed);
+    backlog.fan_in = state_.options.merge_fan_in;
+    backlog.turn = turn_.load(std::memory_order_relaxed);
+    backlog.flush_ns = last_flush_ns_.load(std::memory_order_relaxed);
+    const uint64_t began_ns = flush_began_ns_.load(std::memory_order_relaxed);
+    if (began_ns > 0) backlog.flush_ns = std::max(backlog.flush_ns, monotonic_ns() - began_ns);
+    return backlog;
+  }
+  void wait_for_turn(uint64_t turn, uint64_t timeout_ns) override {
+    std::unique_lock lock(mutex_);
+    room_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [&] {
+      return turn_.load(std::memory_order_relaxed) != turn ||
+             stopping_.load(std::memory_order_relaxed);
+    });
   }
   Status wait_for_room(size_t frozen_max) override {
     std::unique_lock lock(mutex_);
@@ -216,17 +208,18 @@ class Maintenance final : public FlushScheduler {
 
   void run_flusher() {
     name_this_thread("kyro-flush");
-    update_keys();
+    note_runs();
     std::unique_lock lock(mutex_);
     for (;;) {
       if (install_ != nullptr && !install_->done) {
         lock.unlock();
         const Status status = install_run_change(state_, *install_);
-        update_keys();
+        note_runs();
         lock.lock();
         install_->status = status;
         install_->done = true;
         changed_.notify_all();
+        next_turn();
       } else if (stopping_.load(std::memory_order_relaxed)) {
         break;
       } else if (!snapshots_.empty() && (snapshots_.front()->due_at <= flushes_ || !stuck_.ok())) {
@@ -275,12 +268,18 @@ class Maintenance final : public FlushScheduler {
 
   void flush_one(std::unique_lock<std::mutex>& lock) {
     lock.unlock();
+    const uint64_t began_ns = monotonic_ns();
+    flush_began_ns_.store(began_ns, std::memory_order_relaxed);
     const Status status = flush_oldest(state_, stopping_);
-    if (status.ok()) update_keys();
+    flush_began_ns_.store(0, std::memory_order_relaxed);
+    if (status.ok()) {
+      last_flush_ns_.store(monotonic_ns() - began_ns, std::memory_order_relaxed);
+      note_runs();
+    }
     lock.lock();
     stuck_ = status;
     if (status.ok()) {
-      --frozen_;
+      frozen_.fetch_sub(1, std::memory_order_relaxed);
       ++flushes_;
       runs_changed_ = true;
       triggers_.on_flushed();
@@ -291,6 +290,12 @@ class Maintenance final : public FlushScheduler {
       if (status.code() == Code::kNoSpace && state_.reserve.release(state_.fs)) stuck_ = Status();
       if (!EngineState::is_temporary(status)) state_.latch.set(status);
     }
+    next_turn();
+  }
+
+  // Wakes writers that wait for something to be done. REQUIRES mutex_.
+  void next_turn() {
+    turn_.fetch_add(1, std::memory_order_relaxed);
     room_.notify_all();
   }
 
@@ -314,10 +319,13 @@ class Maintenance final : public FlushScheduler {
     if (action == Triggers::Action::kSnapshot) snapshot([](const Status&) {});
   }
 
-  void update_keys() {
+  void note_runs() {
+    const View view = state_.copy_view();
     uint64_t keys = 0;
-    for (const auto& run : state_.copy_view().runs) keys += run->meta().records;
+    for (const auto& run : view.runs) keys += run->meta().records;
     triggers_.set_keys(keys);
+    const MergeChoice choice = choose_tier(view.runs, state_.options.merge_fan_in);
+    runs_to_merge_.store(choice.end - choice.begin, std::memory_order_relaxed);
   }
 
   // ---- merger ----
@@ -468,7 +476,8 @@ class Maintenance final : public FlushScheduler {
   std::mutex mutex_;
   std::condition_variable changed_;  // there may be work
   std::condition_variable room_;     // a delta has been flushed, or that does not work
-  size_t frozen_ = 0;                // deltas that wait
+  std::atomic<size_t> frozen_{0};    // deltas that wait
+  std::atomic<uint64_t> turn_{0};    // flushes, attempts at them, and changes of the runs
   uint64_t flushes_ = 0;             // deltas that have become runs
   Status stuck_;                     // why flushing does not work at the moment
   std::deque<std::unique_ptr<FreezeRequest>> snapshots_;  // oldest first
@@ -478,6 +487,11 @@ class Maintenance final : public FlushScheduler {
   bool triggers_due_ = false;
   bool runs_changed_ = false;  // by a flush, since the merger looked
   bool flusher_is_gone_ = false;
+
+  // Written by the flusher, read without the mutex; see Backlog.
+  std::atomic<uint64_t> last_flush_ns_{0};
+  std::atomic<uint64_t> flush_began_ns_{0};
+  std::atomic<size_t> runs_to_merge_{0};
 };
 
 }  // namespace kyro

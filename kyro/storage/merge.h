@@ -145,8 +145,8 @@ struct MergeChoice {
 // Size-tiered: the newest stretch of at least `fan_in` neighbours in which each run is at most as
 // large as all newer ones of the stretch together. So a record is rewritten about once each time
 // the data around it has doubled, and the number of runs grows with the logarithm of the data size.
-[[nodiscard]] inline MergeChoice choose_merge(std::span<const std::shared_ptr<Run>> newest_first,
-                                              size_t fan_in) {
+[[nodiscard]] inline MergeChoice choose_tier(std::span<const std::shared_ptr<Run>> newest_first,
+                                             size_t fan_in) {
   for (size_t begin = 0; begin < newest_first.size(); ++begin) {
     uint64_t bytes = newest_first[begin]->data_bytes();
     size_t end = begin + 1;
@@ -158,7 +158,14 @@ struct MergeChoice {
     }
     if (end - begin >= fan_in) return {begin, end};
   }
-  return choose_for_space(newest_first);
+  return {};
+}
+
+// What to merge next, if anything.
+[[nodiscard]] inline MergeChoice choose_merge(std::span<const std::shared_ptr<Run>> newest_first,
+                                              size_t fan_in) {
+  const MergeChoice choice = choose_tier(newest_first, fan_in);
+  return choice.empty() ? choose_for_space(newest_first) : choice;
 }
 
 }  // namespace kyro
