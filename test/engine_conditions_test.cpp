@@ -8,11 +8,6 @@
 namespace kyro::test {
 namespace {
 
-std::atomic<uint64_t> fake_now_secs{1'000'000};
-uint64_t fake_clock() {
-  return fake_now_secs;
-}
-
 Options clocked_options(FileSystem& fs) {
   fake_now_secs = 1'000'000;
   Options options = small_options(fs);
@@ -23,12 +18,6 @@ Options clocked_options(FileSystem& fs) {
 Code code_of(const Result<uint64_t>& result) {
   return result.status().code();
 }
-
-struct Expected {
-  std::string value;
-  uint64_t offset = 0;
-  uint64_t expiry_secs = 0;
-};
 
 // An engine that flushes and merges all the time, and a map of what it has to hold.
 class Pair {

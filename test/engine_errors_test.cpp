@@ -9,10 +9,6 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-Code put_code(Engine& engine, uint64_t key, const std::string& value) {
-  return engine.put(key, value).status().code();
-}
-
 }  // namespace
 
 TEST_CASE("a full disk refuses puts, loses nothing, and heals by itself") {

@@ -1,6 +1,7 @@
 // What the tests of the storage engine share: small options, what a store holds, writes in flight.
 #pragma once
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <condition_variable>
 #include <cstdint>
@@ -49,6 +50,19 @@ inline std::unique_ptr<Engine> must_open(const Options& options) {
   REQUIRE(engine.ok());
   return std::move(*engine);
 }
+
+// The clock of engines whose records expire; the tests move it.
+inline std::atomic<uint64_t> fake_now_secs{1'000'000};
+inline uint64_t fake_clock() {
+  return fake_now_secs;
+}
+
+// What a model knows of a key.
+struct Expected {
+  std::string value;
+  uint64_t offset = 0;
+  uint64_t expiry_secs = 0;
+};
 
 struct Stored {
   std::string value;
@@ -100,7 +114,11 @@ inline void must_put(Engine& engine, uint64_t key, const std::string& value) {
   REQUIRE(offset.ok());
 }
 
-// The same without offsets.
+inline Code put_code(Engine& engine, uint64_t key, const std::string& value) {
+  return engine.put(key, value).status().code();
+}
+
+// The contents without their offsets.
 inline std::map<uint64_t, std::string> values_only(const Contents& contents) {
   std::map<uint64_t, std::string> out;
   for (const auto& [key, stored] : contents) out[key] = stored.value;

@@ -10,17 +10,6 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-std::atomic<uint64_t> fake_now_secs{1'000'000};
-uint64_t fake_clock() {
-  return fake_now_secs;
-}
-
-struct Expected {
-  std::string value;
-  uint64_t offset = 0;
-  uint64_t expiry_secs = 0;
-};
-
 // Two engines with different options and a map, changed together.
 class Trio {
  public:
@@ -220,10 +209,6 @@ class Trio {
   std::vector<LogRecord> log_;
   uint64_t next_offset_ = 0;
 };
-
-Code put_code(Engine& engine, uint64_t key, const std::string& value) {
-  return engine.put(key, value).status().code();
-}
 
 }  // namespace
 
