@@ -18,52 +18,41 @@
 #include <thread>
 #include <vector>
 
-#include "bench/kv.h"
+#include "bench/kv_lsm.h"
 
 namespace kyro::bench {
 
-class RocksKv final : public Kv {
- public:
-  [[nodiscard]] const char* name() const override { return "rocksdb"; }
+struct RocksApi {
+  static constexpr const char* kName = "rocksdb";
+  using DB = rocksdb::DB;
+  using Iterator = rocksdb::Iterator;
+  using Options = rocksdb::Options;
+  using ReadOptions = rocksdb::ReadOptions;
+  using Slice = rocksdb::Slice;
+  using Status = rocksdb::Status;
+  using WriteBatch = rocksdb::WriteBatch;
+  using WriteOptions = rocksdb::WriteOptions;
+};
 
+class RocksKv final : public LsmKv<RocksApi> {
+ public:
   void open(const std::string& dir, Durability durability, uint64_t buffer_bytes) override {
     rocksdb::BlockBasedTableOptions table;
     table.block_cache = rocksdb::NewLRUCache(size_t{16} << 30);
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10, false));
     table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
     rocksdb::Options options;
-    options.create_if_missing = true;
     options.compression = rocksdb::kNoCompression;
     options.bottommost_compression = rocksdb::kDisableCompressionOption;
-    options.write_buffer_size = buffer_bytes;
     options.max_background_jobs = 2;
     options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-    rocksdb::DB* db = nullptr;
-    check(rocksdb::DB::Open(options, dir, &db));
-    db_.reset(db);
-    write_.sync = durability == Durability::kAlways;
-    read_.verify_checksums = true;
+    open_with(options, dir, durability, buffer_bytes);
   }
   void close() override {
     check(db_->Close());
     db_.reset();
   }
 
-  void put(uint64_t key, std::string_view value) override {
-    check(db_->Put(write_, slice(ByteKey(key)), {value.data(), value.size()}));
-  }
-  void put_batch(std::span<const uint64_t> keys, std::span<const std::string> values) override {
-    rocksdb::WriteBatch batch;
-    for (size_t i = 0; i < keys.size(); ++i) check(batch.Put(slice(ByteKey(keys[i])), values[i]));
-    check(db_->Write(write_, &batch));
-  }
-
-  bool get(uint64_t key, std::string* value) override {
-    const rocksdb::Status status = db_->Get(read_, slice(ByteKey(key)), value);
-    if (status.IsNotFound()) return false;
-    check(status);
-    return true;
-  }
   size_t multi_get(std::span<const uint64_t> keys, std::span<std::string> values) override {
     thread_local std::vector<ByteKey> bytes;
     thread_local std::vector<rocksdb::Slice> slices;
@@ -85,17 +74,6 @@ class RocksKv final : public Kv {
       found_values[i].Reset();
       ++found;
     }
-    return found;
-  }
-
-  size_t scan(uint64_t first, size_t limit, std::string* to) override {
-    const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(read_));
-    size_t found = 0;
-    for (at->Seek(slice(ByteKey(first))); at->Valid(); at->Next()) {
-      to->append(at->value().data(), at->value().size());
-      if (++found == limit) break;
-    }
-    check(at->status());
     return found;
   }
 
@@ -122,14 +100,6 @@ class RocksKv final : public Kv {
     db_->GetIntProperty(property, &value);
     return value;
   }
-  static rocksdb::Slice slice(const ByteKey& key) { return {key.bytes, sizeof key.bytes}; }
-  static void check(const rocksdb::Status& status) {
-    if (!status.ok()) give_up("rocksdb", status.ToString());
-  }
-
-  std::unique_ptr<rocksdb::DB> db_;
-  rocksdb::ReadOptions read_;
-  rocksdb::WriteOptions write_;
 };
 
 }  // namespace kyro::bench

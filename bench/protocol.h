@@ -47,6 +47,18 @@ class Protocol {
   [[nodiscard]] virtual bool is_right(const Operation& operation, std::string_view body) = 0;
 
  protected:
+  // An answer with a body of `length` bytes from `at` on, and `tail` behind it.
+  [[nodiscard]] static Answer with_body(std::string_view bytes, size_t at,
+                                        std::optional<uint64_t> length, std::string_view tail) {
+    if (!length || *length > UINT32_MAX) return {Answer::Kind::kMalformed, 0, {}};
+    const size_t body_bytes = static_cast<size_t>(*length);
+    const size_t total = at + body_bytes + tail.size();
+    if (bytes.size() < total) return {};
+    if (!bytes.substr(at + body_bytes).starts_with(tail)) {
+      return {Answer::Kind::kMalformed, 0, {}};
+    }
+    return {Answer::Kind::kOk, total, bytes.substr(at, body_bytes)};
+  }
   [[nodiscard]] bool is_value(uint64_t key, std::string_view value) const {
     return is_value_of(key, value, value_bytes());
   }
@@ -231,11 +243,7 @@ class RespProtocol final : public Protocol {
         return {Answer::Kind::kMalformed, 0, {}};
     }
     if (line == "-1") return {Answer::Kind::kMissing, end + 2, {}};
-    const auto length = parse_u64(line);
-    if (!length) return {Answer::Kind::kMalformed, 0, {}};
-    const size_t total = end + 2 + static_cast<size_t>(*length) + 2;
-    if (bytes.size() < total) return {};
-    return {Answer::Kind::kOk, total, bytes.substr(end + 2, static_cast<size_t>(*length))};
+    return with_body(bytes, end + 2, parse_u64(line), "\r\n");
   }
 
   bool is_right(const Operation& operation, std::string_view body) override {
@@ -274,15 +282,7 @@ class MemcacheProtocol final : public Protocol {
     if (line == "STORED") return {Answer::Kind::kOk, end + 2, line};
     if (line == "END") return {Answer::Kind::kMissing, end + 2, {}};
     if (!line.starts_with("VALUE ")) return {Answer::Kind::kFailed, end + 2, line};
-    const auto length = parse_u64(line.substr(line.rfind(' ') + 1));
-    if (!length) return {Answer::Kind::kMalformed, 0, {}};
-    constexpr std::string_view kEnd = "\r\nEND\r\n";
-    const size_t total = end + 2 + static_cast<size_t>(*length) + kEnd.size();
-    if (bytes.size() < total) return {};
-    if (bytes.substr(total - kEnd.size(), kEnd.size()) != kEnd) {
-      return {Answer::Kind::kMalformed, 0, {}};
-    }
-    return {Answer::Kind::kOk, total, bytes.substr(end + 2, static_cast<size_t>(*length))};
+    return with_body(bytes, end + 2, parse_u64(line.substr(line.rfind(' ') + 1)), "\r\nEND\r\n");
   }
 
   bool is_right(const Operation& operation, std::string_view body) override {

@@ -141,7 +141,9 @@ TEST_CASE("Redis and memcached answers are found at every split and checked agai
   CHECK(parse_at_every_split(resp, get, "-ERR no\r\n").kind == Answer::Kind::kFailed);
   const std::string ok = "+OK\r\n";
   CHECK(resp.is_right(put, parse_at_every_split(resp, put, ok).body));
-  CHECK(resp.parse(":1\r\n", get).kind == Answer::Kind::kMalformed);
+  for (const char* bad : {":1\r\n", "$1\r\nabc", "$18446744073709551615\r\n"}) {
+    CHECK(resp.parse(bad, get).kind == Answer::Kind::kMalformed);
+  }
   resp.append_request(put, request);
   CHECK(request == "*3\r\n$3\r\nSET\r\n$2\r\n77\r\n$8\r\n" + value + "\r\n");
 
