@@ -1,6 +1,7 @@
 // The engine held against std::map, and what it does when the file system fails it.
 #include "kyro/storage/engine.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "test/engine_harness.h"
@@ -336,6 +337,31 @@ TEST_CASE("a reopened store has the same identity, and options out of range are 
   CHECK(must_open(options)->database_id() == id);
   options.wal_segment_bytes = 100;
   CHECK(Engine::open(options).status().code() == Code::kInvalid);
+}
+
+TEST_CASE("who reads a new run finds its index checked; a start-up reads nothing of it") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.merge_fan_in = 100;
+  auto engine = must_open(options);
+  const auto all_checked = [&] {
+    const View view = engine->view();
+    REQUIRE(!view.runs.empty());
+    return std::all_of(view.runs.begin(), view.runs.end(),
+                       [](const auto& run) { return run->index().slots_are_checked(); });
+  };
+  for (uint64_t key = 0; key < 100; ++key) must_put(*engine, key, "flushed");
+  REQUIRE(engine->snapshot().ok());
+  CHECK(all_checked());
+  for (uint64_t key = 50; key < 200; ++key) must_put(*engine, key, "merged");
+  REQUIRE(engine->compact().ok());
+  CHECK(all_checked());
+  REQUIRE(engine->compact(nullptr, true).ok());
+  CHECK(all_checked());
+  engine.reset();
+  engine = must_open(options);
+  CHECK(!all_checked());
 }
 
 }  // namespace kyro::test

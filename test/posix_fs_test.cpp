@@ -94,8 +94,40 @@ TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing
   REQUIRE(fs.remove(dir.file("f")).ok());
   (*mapping)->advise(Access::kRandom);
   (*mapping)->advise(Access::kWillNeed);
+  (*mapping)->advise(Access::kResident);
+  (*empty)->advise(Access::kResident);
   const auto bytes = (*mapping)->bytes();
   CHECK(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == "content");
+}
+
+TEST_CASE("writing back what was written changes nothing of it, whatever the range") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  std::string expected;
+  for (size_t at = 0; at < 100'000; at += 10'000) {
+    expected.append(10'000, static_cast<char>('a' + at / 10'000));
+    REQUIRE(file->write_at(at, expected.substr(at)).ok());
+    REQUIRE(file->write_back(at, expected.size()).ok());
+  }
+  REQUIRE(file->write_back(0, 0).ok());
+  REQUIRE(file->write_back(100'000, 100'000).ok());
+  REQUIRE(file->write_back(90'000, 1'000'000).ok());
+  REQUIRE(file->sync().ok());
+  CHECK(read_all(*file) == expected);
+}
+
+TEST_CASE("what is not there any more is no danger to a mapping that is to be resident") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  REQUIRE(file->write_at(0, std::string(3'000'000, 'x')).ok());
+  auto mapping = file->map();
+  REQUIRE(mapping.ok());
+  REQUIRE(file->truncate(5000).ok());
+  (*mapping)->advise(Access::kResident);
+  CHECK((*mapping)->bytes()[4999] == std::byte{'x'});
+  CHECK(!(*mapping)->has_lost_pages());
 }
 
 TEST_CASE("names are listed, replaced and removed; directories are made once") {

@@ -35,7 +35,53 @@ Versions random_versions(std::mt19937_64& random, size_t n, uint64_t key_range, 
   return out;
 }
 
+// Takes everything, keeps nothing but what it was asked to write back.
+class CountingFile final : public File {
+ public:
+  explicit CountingFile(std::vector<std::pair<uint64_t, uint64_t>>* ranges) : ranges_(*ranges) {}
+  Result<size_t> read_at(uint64_t, void*, size_t) override { return size_t{0}; }
+  Status write_at(uint64_t position, std::string_view bytes) override {
+    end_ = position + bytes.size();
+    return Status();
+  }
+  Status sync() override { return Status(); }
+  Status truncate(uint64_t) override { return Status(); }
+  Status allocate(uint64_t) override { return Status(); }
+  Result<uint64_t> size() override { return end_; }
+  Result<std::unique_ptr<Mapping>> map() override { return Status(Code::kUnsupported); }
+  Status write_back(uint64_t begin, uint64_t end) override {
+    CHECK(end <= end_);
+    ranges_.emplace_back(begin, end);
+    return ranges_.size() < 5 ? Status() : Status(Code::kIoError, "written back");
+  }
+  void drop_cache() override {}
+
+ private:
+  std::vector<std::pair<uint64_t, uint64_t>>& ranges_;
+  uint64_t end_ = 0;
+};
+
 }  // namespace
+
+TEST_CASE("a file that is kept goes to the disk piece by piece, a temporary one not at all") {
+  std::vector<std::pair<uint64_t, uint64_t>> ranges;
+  const std::string bytes(100'000, 'x');
+  FileSink temporary(std::make_unique<CountingFile>(&ranges), FileSink::Use::kTemporary);
+  for (int i = 0; i < 300; ++i) REQUIRE(temporary.append(bytes.data(), bytes.size()).ok());
+  CHECK(ranges.empty());
+  FileSink kept(std::make_unique<CountingFile>(&ranges), FileSink::Use::kKept);
+  Status status;
+  while (status.ok()) status = kept.append(bytes.data(), bytes.size());
+  CHECK(status.message() == "written back");  // a failure there is one of the write
+  REQUIRE(ranges.size() == 5);
+  uint64_t end = 0;
+  for (const auto& range : ranges) {
+    CHECK(range.first == end);
+    CHECK(range.second - range.first >= 4 * kMiB);
+    CHECK(range.second - range.first < 5 * kMiB);
+    end = range.second;
+  }
+}
 
 TEST_CASE("a run answers for exactly the records it was written with") {
   const uint64_t seed = test_seed(7);

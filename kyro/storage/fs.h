@@ -33,7 +33,13 @@
 namespace kyro {
 
 // How a mapped range will be used; a hint only.
-enum class Access : uint8_t { kRandom, kSequential, kWillNeed, kDontNeed };
+enum class Access : uint8_t {
+  kRandom,
+  kSequential,
+  kWillNeed,
+  kDontNeed,
+  kResident,  // what of it is in memory now will be read without a page fault
+};
 
 // A read-only view of a whole file, valid until destroyed, whatever happens to the file's name.
 class Mapping {
@@ -70,6 +76,14 @@ class File {
   // that were reserved and never written. Where the file system cannot tell, `position` itself.
   [[nodiscard]] virtual Result<uint64_t> next_data(uint64_t position) { return position; }
   [[nodiscard]] virtual Result<std::unique_ptr<Mapping>> map() = 0;
+  // Begins to carry what was written in [begin, end) to the disk, and waits until that is done for
+  // as much in front of it: a long write shares the disk with others, and its sync() is short.
+  // Makes nothing durable.
+  virtual Status write_back(uint64_t begin, uint64_t end) {
+    static_cast<void>(begin);
+    static_cast<void>(end);
+    return Status();
+  }
   // Forgets cached clean pages, so that the next read asks the disk.
   virtual void drop_cache() = 0;
 };

@@ -78,6 +78,7 @@ class PosixMapping final : public Mapping {
   }
   void advise(Access access) override {
     if (size_ == 0) return;
+    if (access == Access::kResident) return map_resident();
     int advice = MADV_RANDOM;
     if (access == Access::kSequential) advice = MADV_SEQUENTIAL;
     if (access == Access::kWillNeed) advice = MADV_WILLNEED;
@@ -86,6 +87,24 @@ class PosixMapping final : public Mapping {
   }
 
  private:
+  // Page by page a reader would pay for it. Not more at once than a moment's work: a fault of
+  // another thread may have to wait for it.
+  void map_resident() {
+    constexpr size_t kPageBytes = 4096;
+    constexpr size_t kChunkPages = 256;
+    constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ; older systems refuse it
+    unsigned char in_memory[kChunkPages];
+    for (size_t at = 0; at < size_; at += kChunkPages * kPageBytes) {
+      char* chunk = static_cast<char*>(address_) + at;
+      const size_t bytes = std::min(size_ - at, kChunkPages * kPageBytes);
+      if (mincore(chunk, bytes, in_memory) != 0) return;
+      const size_t pages = (bytes + kPageBytes - 1) / kPageBytes;
+      const bool all =
+          std::all_of(in_memory, in_memory + pages, [](auto page) { return page & 1; });
+      if (all && madvise(chunk, bytes, kPopulateRead) != 0) return;
+    }
+  }
+
   void* address_;
   size_t size_;
   MappingGuard::Slot* guard_;  // null for an empty file
@@ -169,6 +188,24 @@ class PosixFile final : public File {
     auto mapping = std::make_unique<PosixMapping>(address, *bytes, guard);
     if (*bytes > 0 && guard == nullptr) return error("mmap", path_, ENOMEM);
     return std::unique_ptr<Mapping>(std::move(mapping));
+  }
+
+  Status write_back(uint64_t begin, uint64_t end) override {
+    const auto carry = [this](uint64_t from, uint64_t to, unsigned flags) {
+      return from == to || retry([&] {
+                             return sync_file_range(fd_.get(), static_cast<off_t>(from),
+                                                    static_cast<off_t>(to - from), flags);
+                           }) == 0;
+    };
+    constexpr unsigned kAndWait =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (carry(begin, end, SYNC_FILE_RANGE_WRITE) &&
+        carry(begin - std::min(begin, end - begin), begin, kAndWait)) {
+      return Status();
+    }
+    // What failed here is not reported to fdatasync any more.
+    if (errno == EIO || errno == ENOSPC || errno == EDQUOT) return error("write", path_, errno);
+    return Status();
   }
 
   void drop_cache() override {

@@ -198,6 +198,14 @@ class Run {
     data_->advise(Access::kRandom);
   }
 
+  // Spares the first readers of a new run what its bytes need once: the checks of the index, and
+  // the page faults where the pages are still in memory. Reads no data from the disk.
+  void settle() const {
+    if (!index_->check_slots().ok()) note_index_damage();
+    if (index_file_ != nullptr) index_file_->advise(Access::kResident);
+    data_->advise(Access::kResident);
+  }
+
   // Set when a merge met a record it cannot read: the run is left alone, so that nothing is lost.
   [[nodiscard]] bool is_quarantined() const { return quarantined_.load(std::memory_order_relaxed); }
   void quarantine() const { quarantined_.store(true, std::memory_order_relaxed); }
@@ -242,7 +250,7 @@ inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
   const auto rebuild = [&]() -> Status {
     auto file = fs.open(spool_path, OpenMode::kCreate);
     KYRO_TRY(file);
-    FileSink spool(std::move(*file));
+    FileSink spool(std::move(*file), FileSink::Use::kTemporary);
     uint64_t position = first_position();
     uint64_t records = 0;
     for (RecordView record; position < end_position(); ++records) {

@@ -62,7 +62,7 @@ inline void note_damage(EngineState& state, const Run* run) {
             {{"run", run->meta().id}, {"file", run->name()}, {"inspect", "kyrodb verify"}});
 }
 
-// Writes a merged run and opens it; null if nothing is left.
+// Writes a merged run, opens it and readies it for readers; null if nothing is left.
 inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInput& input,
                                              const std::atomic<bool>& cancelled) {
   const uint64_t id = state.next_run.fetch_add(1, std::memory_order_relaxed);
@@ -77,7 +77,11 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
   bool rebuilt = false;
   auto run = Run::open(state.fs, state.dir, output.meta,
                        {state.options.rmi, state.options.huge_index}, &rebuilt);
-  if (!run.ok()) remove_run_files(state, id);
+  if (!run.ok()) {
+    remove_run_files(state, id);
+    return run;
+  }
+  (*run)->settle();
   return run;
 }
 
@@ -179,6 +183,7 @@ inline Status prepare_index_rebuild(EngineState& state, const View& view, size_t
   bool rebuilt = false;
   auto fresh = Run::open(state.fs, state.dir, run.meta(), options, &rebuilt);
   KYRO_TRY(fresh);
+  (*fresh)->settle();
   if (run.is_quarantined()) (*fresh)->quarantine();
   change->replaced.push_back(run.meta().id);
   change->result = std::move(*fresh);

@@ -23,7 +23,11 @@ namespace kyro {
 // Appends to a file through a buffer of bounded size.
 class FileSink final : public ByteSink {
  public:
-  explicit FileSink(std::unique_ptr<File> file) : file_(std::move(file)) {}
+  // A file that will be synced is carried to the disk piece by piece while it grows; one that is
+  // removed again should never get there.
+  enum class Use : uint8_t { kKept, kTemporary };
+
+  FileSink(std::unique_ptr<File> file, Use use) : file_(std::move(file)), use_(use) {}
   Status append(const void* data, size_t n) override {
     buffer_.append(static_cast<const char*>(data), n);
     return buffer_.size() < kBufferBytes ? Status() : flush();
@@ -32,6 +36,9 @@ class FileSink final : public ByteSink {
     KYRO_TRY(file_->write_at(position_, buffer_));
     position_ += buffer_.size();
     buffer_.clear();
+    if (use_ == Use::kTemporary || position_ - carried_ < kWriteBackBytes) return Status();
+    KYRO_TRY(file_->write_back(carried_, position_));
+    carried_ = position_;
     return Status();
   }
   // Bytes appended so far, buffered ones included.
@@ -40,9 +47,12 @@ class FileSink final : public ByteSink {
 
  private:
   static constexpr size_t kBufferBytes = 256 << 10;
+  static constexpr uint64_t kWriteBackBytes = 4 << 20;
   std::unique_ptr<File> file_;
+  const Use use_;
   std::string buffer_;
   uint64_t position_ = 0;
+  uint64_t carried_ = 0;  // on its way to the disk
 };
 
 // Builds `run-<id>.rmi` from the spooled keys in `spool_path` and removes the spool. The index
@@ -60,7 +70,7 @@ inline Status build_run_index(FileSystem& fs, const std::string& dir, const RunM
                                               bytes.size() / sizeof(IndexEntry));
     auto file = fs.open(path + ".tmp", OpenMode::kCreate);
     KYRO_TRY(file);
-    FileSink sink(std::move(*file));
+    FileSink sink(std::move(*file), FileSink::Use::kKept);
     KYRO_TRY(build_rmi(entries, options, sink));
     const IndexSeal seal = make_index_seal(meta);
     KYRO_TRY(sink.append(&seal, sizeof seal));
@@ -83,10 +93,10 @@ class RunWriter {
   Status start() {
     auto data = fs_.open(dir_ + "/" + run_data_name(meta_.id), OpenMode::kCreate);
     KYRO_TRY(data);
-    data_ = std::make_unique<FileSink>(std::move(*data));
+    data_ = std::make_unique<FileSink>(std::move(*data), FileSink::Use::kKept);
     auto spool = fs_.open(spool_path(), OpenMode::kCreate);
     KYRO_TRY(spool);
-    spool_ = std::make_unique<FileSink>(std::move(*spool));
+    spool_ = std::make_unique<FileSink>(std::move(*spool), FileSink::Use::kTemporary);
     const RunHeader header = make_run_header(meta_.id);
     return data_->append(&header, sizeof header);
   }
