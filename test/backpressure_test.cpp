@@ -50,7 +50,7 @@ class ScriptedScheduler final : public FlushScheduler {
     changed_.wait(lock, [&] { return backlog_.turn != turn; });
     waiting_ns_ = 0;
   }
-  void on_reserve_released() override {}
+  void on_disk_full() override {}
   void on_commit(uint64_t, uint64_t) override {}
 
  private:

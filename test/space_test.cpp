@@ -1,6 +1,7 @@
 // The room that runs take: what is dead is estimated and bounded, and merges look before they
 // write.
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <thread>
 
 #include "kyro/storage/dead_bytes.h"
@@ -131,6 +132,76 @@ TEST_CASE("a compaction without room for its inputs says so beforehand, in numbe
   fs.set_capacity(fs.used_bytes() + enough);
   CHECK(engine->compact().ok());
   CHECK(contents_of(*engine) == before);
+}
+
+// Four versions of the same records in runs that have not been merged, on a disk with `room_bytes`
+// left and a reserve that the merged run fits into.
+std::unique_ptr<Engine> overwritten_store(FaultFs& fs, uint64_t room_bytes) {
+  Options options = small_options(fs);
+  options.reserve_bytes = 256 * kKiB;
+  options.wal_segment_bytes = 4 * kKiB;
+  options.wal_segments_max = 1;
+  auto engine = must_open(options);
+  fs.inject({FsCall::kFreeBytes, Code::kBusy, 0, ~uint64_t{0}, ""});  // no merge for now
+  for (int round = 0; round < 4; ++round) put_range(*engine, 0, 100, 1000);
+  fs.set_capacity(fs.used_bytes() + room_bytes);
+  fs.heal();
+  return engine;
+}
+
+TEST_CASE("a full disk that a small merge can empty is emptied by it, from the reserve") {
+  const QuietLog quiet;
+  FaultFs fs;
+  auto engine = overwritten_store(fs, 0);
+  const uint64_t before = run_bytes(*engine);
+  uint64_t key = 1000;
+  while (engine->put(key, "new").ok()) ++key;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!engine->put(key, "new").ok() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  CHECK(engine->put(key, "new").ok());
+  CHECK(!engine->latch().is_set());
+  CHECK(run_bytes(*engine) < before / 2);
+  CHECK(fs.exists(path_of(DiskReserve::kName)));  // or else only deletes were possible
+  const Contents contents = contents_of(*engine);
+  CHECK(contents.size() == 100 + key - 1000 + 1);
+  CHECK(contents.at(99).value == std::string(1000, 'v'));
+}
+
+TEST_CASE("while writes fit a merge does not take the reserve from them") {
+  const QuietLog quiet;
+  FaultFs fs;
+  auto engine = overwritten_store(fs, 20 * kKiB);
+  CHECK(engine->compact().code() == Code::kNoSpace);
+  CHECK(fs.exists(path_of(DiskReserve::kName)));
+  CHECK(engine->put(1, "still possible").ok());
+}
+
+TEST_CASE("the reserve is lent once, whole, and not taken back before the loan ends") {
+  const QuietLog quiet;
+  FaultFs fs;
+  REQUIRE(fs.make_dir(kDir).ok());
+  const std::string path = path_of(DiskReserve::kName);
+  DiskReserve reserve;
+  CHECK(!reserve.lend(fs, 1));  // there is none
+  CHECK(reserve.lend(fs, 0));
+  reserve.claim(fs, kDir, 1000);
+  REQUIRE(fs.exists(path));
+  CHECK(!reserve.lend(fs, 1001));
+  CHECK(fs.exists(path));
+  CHECK(reserve.lend(fs, 0));  // no need of it
+  CHECK(fs.exists(path));
+  CHECK(reserve.lend(fs, 1000));
+  CHECK(reserve.is_released());
+  CHECK(!fs.exists(path));
+  reserve.claim(fs, kDir, 1000);
+  CHECK(reserve.is_released());
+  CHECK(!reserve.lend(fs, 1));
+  reserve.end_loan();
+  reserve.claim(fs, kDir, 1000);
+  CHECK(!reserve.is_released());
+  CHECK(fs.exists(path));
 }
 
 }  // namespace kyro::test

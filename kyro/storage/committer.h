@@ -51,8 +51,9 @@ class FlushScheduler {
   // Blocks until `timeout_ns` has passed or the backlog's turn is no longer `turn`. The caller
   // holds nothing that flushes, merges or readers need.
   virtual void wait_for_turn(uint64_t turn, uint64_t timeout_ns) = 0;
-  // The disk reserve was given up, and somebody has to take it back.
-  virtual void on_reserve_released() = 0;
+  // A write has failed for space, or the reserve was given up: a merge may make room, and somebody
+  // has to take the reserve back.
+  virtual void on_disk_full() = 0;
   // Records have been committed; called for each group.
   virtual void on_commit(uint64_t records, uint64_t log_bytes) = 0;
 };
@@ -336,8 +337,11 @@ class Committer {
           !state_.reserve.release(state_.fs)) {
         return status;
       }
-      scheduler_.on_reserve_released();
+      scheduler_.on_disk_full();
       if (status = wal_->append(&group_, group_records_); !status.ok()) return recover_tail(status);
+    }
+    if (state_.disk_is_full.load(std::memory_order_relaxed)) {
+      state_.disk_is_full.store(false, std::memory_order_relaxed);
     }
     state_.stats.wal_written_bytes.add(group_.size());
     state_.wal_position.store(wal_->position(), std::memory_order_relaxed);
@@ -433,6 +437,10 @@ class Committer {
     if (state_.latch.is_set()) return state_.latch.status();
     if (EngineState::is_temporary(cause)) {
       const Status cut = wal_->cut_back();
+      if (cut.ok() && cause.code() == Code::kNoSpace &&
+          !state_.disk_is_full.exchange(true, std::memory_order_relaxed)) {
+        scheduler_.on_disk_full();
+      }
       if (cut.ok()) return cause;
       state_.latch.set(cut);
     } else {

@@ -58,8 +58,9 @@ class ReadOnlyLatch {
   std::string reason_;
 };
 
-// A file that only takes room, so that a full disk can still be emptied: it is given up for deletes
-// and flushes, and while it is gone nothing else may be written. Whoever flushes takes it back.
+// A file that only takes room, so that a full disk can still be emptied: it is given up for
+// deletes, flushes and small merges, and while it is gone nothing else may be written. Whoever
+// flushes takes it back, but not while a merge has the loan of the room.
 class DiskReserve {
  public:
   static constexpr char kName[] = "RESERVE";
@@ -69,6 +70,8 @@ class DiskReserve {
     if (bytes == 0) return;
     const std::lock_guard lock(mutex_);
     path_ = dir + "/" + kName;
+    bytes_ = bytes;
+    if (is_lent_) return;
     // Not by trying: that would take the last bytes from others for a moment.
     const auto room = fs.free_bytes(dir);
     if (!room.ok() || *room < bytes) {
@@ -83,16 +86,35 @@ class DiskReserve {
   // Gives the room back; false if it was gone already (or there never was any).
   [[nodiscard]] bool release(FileSystem& fs) {
     const std::lock_guard lock(mutex_);
+    return release_locked(fs);
+  }
+  // For a merge that lacks `lacking_bytes` of room: true if it has them until end_loan().
+  [[nodiscard]] bool lend(FileSystem& fs, uint64_t lacking_bytes) {
+    const std::lock_guard lock(mutex_);
+    if (lacking_bytes > 0 && (is_released() || lacking_bytes > bytes_ || !release_locked(fs))) {
+      return false;
+    }
+    is_lent_ = is_released();
+    return true;
+  }
+  void end_loan() {
+    const std::lock_guard lock(mutex_);
+    is_lent_ = false;
+  }
+  [[nodiscard]] bool is_released() const { return released_.load(std::memory_order_acquire); }
+
+ private:
+  bool release_locked(FileSystem& fs) {
     if (path_.empty() || is_released()) return false;
     released_.store(true, std::memory_order_release);
     log_event(LogLevel::kWarn, "disk_reserve_released");
     return fs.remove(path_).ok();
   }
-  [[nodiscard]] bool is_released() const { return released_.load(std::memory_order_acquire); }
 
- private:
   std::mutex mutex_;
   std::string path_;
+  uint64_t bytes_ = 0;
+  bool is_lent_ = false;
   std::atomic<bool> released_{false};
 };
 
@@ -113,6 +135,7 @@ struct EngineState {
   EngineStats stats;
   ReadOnlyLatch latch;
   DiskReserve reserve;
+  std::atomic<bool> disk_is_full{false};  // a write has failed for space, and none worked since
 
   // Every record below `visible` has been acknowledged and is in the view; below `durable`, synced.
   std::atomic<uint64_t> visible{0};

@@ -152,7 +152,7 @@ class Maintenance final : public FlushScheduler {
     if (frozen_ < frozen_max) return Status();
     return !stuck_.ok() ? stuck_ : Status(Code::kBusy, "the engine is shutting down");
   }
-  void on_reserve_released() override {
+  void on_disk_full() override {
     const std::lock_guard lock(mutex_);
     changed_.notify_all();
   }
@@ -399,8 +399,11 @@ class Maintenance final : public FlushScheduler {
 
   Status merge_range(const View& view, MergeChoice choice) {
     RunChange change;
-    KYRO_TRY(prepare_merge(state_, view, choice, stopping_, &change));
-    return install(change);
+    Status status = prepare_merge(state_, view, choice, stopping_, &change);
+    if (status.ok()) status = install(change);
+    state_.reserve.end_loan();
+    if (state_.reserve.is_released()) on_disk_full();  // somebody has to take it back
+    return status;
   }
 
   // Hands a change to the flusher and waits for it.

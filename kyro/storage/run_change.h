@@ -86,7 +86,9 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
 }
 
 // Not by trying: a merge must not take the last bytes from the log. `at_most` is what the inputs
-// take; where that does not fit, what is left of them may, as after deletes on a full disk.
+// take; where that does not fit, what is left of them may, as after deletes on a full disk. Where
+// writes already fail for space, the reserve may be used as well: it is taken back from the room
+// that the inputs give back. REQUIRES: end_loan() of the reserve when the merge is over.
 inline Status check_room(EngineState& state, const MergeInput& input, uint64_t at_most,
                          const std::atomic<bool>& cancelled) {
   auto free_bytes = state.fs.free_bytes(state.dir);
@@ -94,7 +96,10 @@ inline Status check_room(EngineState& state, const MergeInput& input, uint64_t a
   if (*free_bytes >= at_most) return Status();
   auto needed_bytes = merged_bytes(input, cancelled);
   KYRO_TRY(needed_bytes);
-  if (*free_bytes >= *needed_bytes) return Status();
+  const uint64_t lacking_bytes = *needed_bytes - std::min(*needed_bytes, *free_bytes);
+  const bool may_lend = lacking_bytes == 0 || (state.disk_is_full.load(std::memory_order_relaxed) &&
+                                               *needed_bytes < at_most);
+  if (may_lend && state.reserve.lend(state.fs, lacking_bytes)) return Status();
   return Status(Code::kNoSpace, "merging needs " + std::to_string(*needed_bytes) +
                                     " bytes of free space, " + std::to_string(*free_bytes) +
                                     " are there");
