@@ -1,6 +1,7 @@
 #include "kyro/storage/posix_fs.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <catch2/catch.hpp>
@@ -168,6 +169,28 @@ TEST_CASE("a lock is exclusive, names its holder, and ends with its owner") {
   CHECK_THAT(std::string(refused.message()), Catch::Contains(std::to_string(getpid())));
   held = Status(Code::kBusy);
   REQUIRE(fs.lock(path).ok());
+}
+
+TEST_CASE("a lock that cannot be written to is taken all the same; one that is not there is not") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  REQUIRE(fs.lock(dir.file("LOCK")).ok());  // makes the file
+  REQUIRE(chmod(dir.file("LOCK").c_str(), 0444) == 0);
+  REQUIRE(chmod(dir.path().c_str(), 0555) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    constexpr uid_t kNobody = 65534;
+    if (geteuid() == 0 && setuid(kNobody) != 0) _exit(2);  // root may write anywhere
+    const auto held = fs.lock(dir.file("LOCK"));
+    const bool is_exclusive = fs.lock(dir.file("LOCK")).status().code() == Code::kBusy;
+    const Status missing = fs.lock(dir.file("OTHER")).status();
+    const bool is_clear = missing.message().find("cannot be taken") != std::string_view::npos;
+    _exit(held.ok() && is_exclusive && is_clear ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(chmod(dir.path().c_str(), 0755) == 0);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
 }
 
 TEST_CASE("running out of descriptors is busy, not an input/output error") {

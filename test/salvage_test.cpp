@@ -134,6 +134,22 @@ TEST_CASE("salvage of a sound store loses nothing and touches nothing") {
   CHECK(Salvage(store.fs, "nowhere", "else").run().status().code() == Code::kNotFound);
 }
 
+TEST_CASE("a salvage that fails leaves nothing behind, and a directory that was there as it was") {
+  const QuietLog quiet;
+  DamagedStore store(1);
+  const uint64_t used_bytes = store.fs.used_bytes();
+  const bool was_there = GENERATE(false, true);
+  if (was_there) REQUIRE(store.fs.make_dir(kSaved).ok());
+  store.fs.set_capacity(used_bytes + 20 * kKiB);
+  CHECK(Salvage(store.fs, kDir, kSaved).run().status().code() == Code::kNoSpace);
+  CHECK(store.fs.used_bytes() == used_bytes);
+  const auto names = store.fs.list(kSaved);
+  CHECK(names.ok() == was_there);
+  CHECK((!names.ok() || names->empty()));
+  store.fs.set_capacity(~uint64_t{0});
+  CHECK(must_salvage(store.fs).losses == 0);
+}
+
 TEST_CASE("a damaged record costs itself at most, and nothing where the log still has it") {
   const QuietLog quiet;
   const uint64_t segments_kept = GENERATE(uint64_t{1}, uint64_t{100});

@@ -292,10 +292,20 @@ class PosixFileSystem final : public FileSystem {
     return Status();
   }
 
-  // The file holds the pid of its holder, so that whoever is refused can say who has it.
+  // The file holds the pid of its holder, so that whoever is refused can say who has it; not where
+  // it cannot be written to, which is no hindrance to those who only read.
   Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
-    const int fd = posix_detail::retry(
+    int fd = posix_detail::retry(
         [&] { return ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); });
+    const bool may_not_write = fd < 0 && (errno == EROFS || errno == EACCES);
+    if (may_not_write) {
+      fd = posix_detail::retry([&] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); });
+      if (fd < 0 && errno == ENOENT) {
+        return Status(Code::kIoError, "lock " + path +
+                                          ": it is not there and the directory is read-only, so it "
+                                          "cannot be taken");
+      }
+    }
     if (fd < 0) return posix_detail::error("open", path, errno);
     auto held = std::make_unique<posix_detail::PosixLock>(fd);
     if (posix_detail::retry([&] { return flock(fd, LOCK_EX | LOCK_NB); }) != 0) {
@@ -306,6 +316,7 @@ class PosixFileSystem final : public FileSystem {
       holder.erase(std::remove(holder.begin(), holder.end(), '\n'), holder.end());
       return Status(Code::kBusy, path + ": in use by process " + (holder.empty() ? "?" : holder));
     }
+    if (may_not_write) return std::unique_ptr<FileLock>(std::move(held));
     std::string pid;
     append_decimal(pid, static_cast<uint64_t>(getpid()));
     pid += '\n';

@@ -46,7 +46,8 @@ class Salvage {
       : fs_(fs), from_(std::move(from)), to_(std::move(to)) {}
 
   // Errors: kBusy (in use), kNotFound (nothing there), kExists (`to` is not empty), kNoSpace,
-  // kIoError. What is lost goes into the report.
+  // kIoError; nothing of `to` is left then that was not there before. What is lost goes into the
+  // report.
   Result<SalvageReport> run() {
     auto lock = fs_.lock(from_ + "/LOCK");
     KYRO_TRY(lock);
@@ -57,14 +58,29 @@ class Salvage {
     auto names = fs_.list(to_);
     if (names.ok() && !names->empty()) return Status(Code::kExists, to_ + ": not empty");
     KYRO_TRY(fs_.make_dir(to_));
-    KYRO_TRY(fs_.sync_dir(parent_dir(to_)));
-    for (const RunMeta& meta : manifest_.runs) KYRO_TRY(take_run(meta));
-    KYRO_TRY(take_log());
-    KYRO_TRY(write_store());
+    if (Status saved = save(); !saved.ok()) {
+      clear_destination(!names.ok());
+      return saved;
+    }
     return std::move(report_);
   }
 
  private:
+  Status save() {
+    KYRO_TRY(fs_.sync_dir(parent_dir(to_)));
+    for (const RunMeta& meta : manifest_.runs) KYRO_TRY(take_run(meta));
+    KYRO_TRY(take_log());
+    return write_store();
+  }
+
+  // Removes what is in `to`, which was empty, as far as that works.
+  void clear_destination(bool with_directory) {
+    const auto names = fs_.list(to_);
+    if (!names.ok()) return;
+    for (const std::string& name : *names) static_cast<void>(fs_.remove(to_ + "/" + name));
+    if (with_directory) static_cast<void>(fs_.remove(to_));
+  }
+
   // A cleaned part of the old store: a run in the new directory.
   struct Source {
     uint64_t end_offset;
