@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "kyro/storage/dead_bytes.h"
 #include "test/engine_harness.h"
 
 namespace kyro::test {
@@ -36,6 +37,40 @@ size_t resident_pages(const std::string& path, bool drop_first) {
 }
 
 }  // namespace
+
+TEST_CASE("what has expired counts as dead from the scrub on that reads it, to the byte") {
+  const QuietLog quiet;
+  const uint64_t seed = test_seed(11);
+  INFO("KYRO_TEST_SEED=" << seed);
+  std::mt19937_64 random(seed);
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.clock_secs = fake_clock;
+  fake_now_secs = 1'000'000;
+  auto engine = must_open(options);
+  uint64_t expired_bytes = 0;
+  for (uint64_t key = 0; key < 200; ++key) {
+    const std::string value(random() % 40'000, 'v');
+    const uint64_t expiry_secs = random() % 2 == 0 ? 0 : 1'000'050 + random() % 100;
+    if (expiry_secs != 0 && expiry_secs <= 1'000'100) {
+      expired_bytes += kRecordHeaderBytes + value.size();
+    }
+    REQUIRE(engine->put(key, value, expiry_secs).ok());
+  }
+  REQUIRE(expired_bytes > 0);
+  REQUIRE(engine->compact().ok());
+  REQUIRE(engine->view().runs.size() == 1);
+  REQUIRE(engine->view().runs[0]->data_bytes() > 2 * kMiB);  // several chunks
+  const auto dead_bytes = [&] { return estimate_dead_bytes(engine->view().runs); };
+  REQUIRE(engine->scrub().ok());
+  CHECK(dead_bytes() == 0);
+  fake_now_secs = 1'000'100;
+  CHECK(dead_bytes() == 0);  // nobody has looked
+  REQUIRE(engine->scrub().ok());
+  CHECK(dead_bytes() == expired_bytes);
+  REQUIRE(engine->compact().ok());
+  CHECK(dead_bytes() == 0);
+}
 
 TEST_CASE("a scrub reads every run once and finds nothing wrong with a sound one") {
   const QuietLog quiet;

@@ -3,7 +3,7 @@
 // An estimate on the high side: every record is taken to replace one of each older run whose key
 // range overlaps its own, and records of a run to be of its average size. So it is exact where all
 // writes are overwrites of like size, too high for keys that are new, and 0 when there is one run.
-// What has expired is not in it.
+// What has expired is in it from the scrub on that reads it.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,7 @@ namespace kyro {
     const double replaced = static_cast<double>(std::min(newer_records, run.records)) /
                             static_cast<double>(run.records);
     const uint64_t bytes = static_cast<uint64_t>(replaced * static_cast<double>(run.record_bytes)) +
-                           run.tombstones * kRecordHeaderBytes;
+                           run.tombstones * kRecordHeaderBytes + newest_first[i]->expired_bytes();
     dead_bytes += std::min(bytes, run.record_bytes);
   }
   return dead_bytes;

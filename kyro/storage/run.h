@@ -210,6 +210,14 @@ class Run {
   [[nodiscard]] bool is_quarantined() const { return quarantined_.load(std::memory_order_relaxed); }
   void quarantine() const { quarantined_.store(true, std::memory_order_relaxed); }
 
+  // Bytes of records whose time had passed when the run was last read whole; 0 before.
+  [[nodiscard]] uint64_t expired_bytes() const {
+    return expired_bytes_.load(std::memory_order_relaxed);
+  }
+  void note_expired(uint64_t bytes) const {
+    expired_bytes_.store(bytes, std::memory_order_relaxed);
+  }
+
   // A lookup met damage in the index, which can be made anew from the data.
   [[nodiscard]] bool index_is_damaged() const {
     return index_damaged_.load(std::memory_order_relaxed);
@@ -242,6 +250,7 @@ class Run {
   std::unique_ptr<RmiIndex> index_;
   mutable std::atomic<bool> quarantined_{false};
   mutable std::atomic<bool> index_damaged_{false};
+  mutable std::atomic<uint64_t> expired_bytes_{0};
 };
 
 inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,

@@ -7,6 +7,8 @@
 // mapped. So a round evicts nothing that is hot, and asks the disk rather than the cache. Indexes
 // are not read: lookups check them at first touch, and they can be rebuilt.
 //
+// Bytes of records that have expired are counted on the way (see dead_bytes.h).
+//
 // Damage: the run is quarantined (never merged, so nothing is lost), counted and logged; reads of
 // its good records go on, reads of the bad ones answer an error.
 //
@@ -63,6 +65,30 @@ class Scrubber {
     void operator()(char* memory) const { std::free(memory); }
   };
 
+  // Goes from record to record, wherever chunks end. Of a damaged run the result means nothing.
+  struct Expired {
+    uint64_t bytes = 0;
+    uint64_t skip_bytes = 0;  // of the value under way
+    std::string header;       // of the next record, as far as it is there
+
+    void take(std::string_view chunk, uint64_t now_secs) {
+      while (!chunk.empty()) {
+        const uint64_t skipped = std::min<uint64_t>(skip_bytes, chunk.size());
+        skip_bytes -= skipped;
+        chunk.remove_prefix(skipped);
+        const size_t part = std::min(kRecordHeaderBytes - header.size(), chunk.size());
+        header.append(chunk.substr(0, part));
+        chunk.remove_prefix(part);
+        if (header.size() < kRecordHeaderBytes) return;
+        const auto record = load<RecordHeader>(header.data());
+        header.clear();
+        skip_bytes = record.value_bytes;
+        const uint64_t expiry_secs = record.expiry_secs();
+        if (expiry_secs != 0 && expiry_secs <= now_secs) bytes += record.record_bytes();
+      }
+    }
+  };
+
   [[nodiscard]] uint64_t interval_secs() const { return state_.options.scrub_interval_secs; }
 
   void begin_round() {
@@ -91,6 +117,7 @@ class Scrubber {
       if (!open_file(OpenMode::kReadUncached) && !open_file(OpenMode::kRead)) continue;
       position_ = 0;
       crc_ = 0;
+      expired_ = {};
       ends_are_good_ = true;
       footer_.clear();
       return true;
@@ -133,6 +160,7 @@ class Scrubber {
     const uint64_t records =
         at < records_end ? std::min<uint64_t>(records_end - at, bytes.size()) : 0;
     crc_ = crc32c(bytes.substr(0, records), crc_);
+    if (meta_.expiring > 0) expired_.take(bytes.substr(0, records), state_.now_secs());
     bytes.remove_prefix(records);
     if (footer_.size() <= sizeof(RunFooter)) footer_.append(bytes);
   }
@@ -145,8 +173,9 @@ class Scrubber {
 
   void finish(bool is_good) {
     file_.reset();
-    if (is_good) return;
     const auto run = find(meta_.id);
+    if (is_good && run != nullptr) run->note_expired(expired_.bytes);
+    if (is_good) return;
     run_change_detail::note_damage(state_, run.get());
   }
 
@@ -162,6 +191,7 @@ class Scrubber {
   bool is_cached_ = false;
   uint64_t position_ = 0;
   uint32_t crc_ = 0;  // of the records so far
+  Expired expired_;
   bool ends_are_good_ = true;
   std::string footer_;
 };
