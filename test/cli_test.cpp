@@ -22,57 +22,57 @@ constexpr CliCommand kTestCommands[] = {
 constexpr CliProgram kTestProgram{"tool",        "a tool",  "tool COMMAND", "Does things.",
                                   kTestCommands, kOwnFlags, kAddFlags,      "They are:"};
 
-CliCall parsed(std::vector<std::string_view> words) {
+CliCall call_of(std::vector<std::string_view> words) {
   auto call = parse_cli(kTestProgram, words);
   INFO(call.status().message());
   REQUIRE(call.ok());
   return std::move(call).value();
 }
 
-std::string refusal(std::vector<std::string_view> words) {
+std::string refusal_of(std::vector<std::string_view> words) {
   const auto call = parse_cli(kTestProgram, words);
   return call.ok() ? "accepted" : std::string(call.status().message());
 }
 
 TEST_CASE("words and flags are told apart, on both sides of the command") {
-  const CliCall call = parsed({"-v", "--place=here", "add", "a", "-n", "3", "b", "--dry", "--count",
-                               "4", "--place", "-", "-", "--", "--dry"});
+  const CliCall call = call_of({"-v", "--place=here", "add", "a", "-n", "3", "b", "--dry",
+                                "--count", "4", "--place", "-", "-", "--", "--dry"});
   CHECK(call.command == &kTestCommands[0]);
   CHECK(call.words == std::vector<std::string>{"a", "b", "-", "--dry"});
   CHECK(call.has("verbose"));
   CHECK(call.has("dry"));
   CHECK(call.flag("count") == "4");  // the last one counts
   CHECK(call.flag("place") == "-");
-  CHECK_FALSE(parsed({"list"}).has("verbose"));
-  CHECK(parsed({"add", "x", "--place="}).flag("place") == "");
+  CHECK_FALSE(call_of({"list"}).has("verbose"));
+  CHECK(call_of({"add", "x", "--place="}).flag("place") == "");
 }
 
 TEST_CASE("help is asked for anywhere, and then nothing else need be there") {
-  CHECK(parsed({"--help"}).wants_help);
-  CHECK(parsed({"-h"}).command == nullptr);
-  CHECK(parsed({"add", "-h"}).command == &kTestCommands[0]);
-  CHECK_FALSE(parsed({"add", "--", "-h"}).wants_help);
+  CHECK(call_of({"--help"}).wants_help);
+  CHECK(call_of({"-h"}).command == nullptr);
+  CHECK(call_of({"add", "-h"}).command == &kTestCommands[0]);
+  CHECK_FALSE(call_of({"add", "--", "-h"}).wants_help);
 }
 
 TEST_CASE("what the table does not know is refused with the nearest thing that it knows") {
-  CHECK(refusal({}) == "no command");
-  CHECK(refusal({"--verbose"}) == "no command");
-  CHECK(refusal({"lits"}) == "unknown command lits; the nearest is list");
-  CHECK(refusal({"add", "x", "--cuont=3"}) == "unknown flag --cuont; the nearest is --count");
-  CHECK(refusal({"list", "--verb"}) == "unknown flag --verb; the nearest is --verbose");
+  CHECK(refusal_of({}) == "no command");
+  CHECK(refusal_of({"--verbose"}) == "no command");
+  CHECK(refusal_of({"lits"}) == "unknown command lits; the nearest is list");
+  CHECK(refusal_of({"add", "x", "--cuont=3"}) == "unknown flag --cuont; the nearest is --count");
+  CHECK(refusal_of({"list", "--verb"}) == "unknown flag --verb; the nearest is --verbose");
   // A command's flags stand behind it, and are not another's.
-  CHECK(refusal({"--dry", "add", "x"}).starts_with("unknown flag --dry"));
-  CHECK(refusal({"list", "-n", "1"}).starts_with("unknown flag -n"));
-  CHECK(refusal({"list", "-verbose"}) == "unknown flag -verbose; the nearest is --verbose");
-  CHECK(refusal({"add", "x", "-n"}) == "-n needs a value");
-  CHECK(refusal({"add", "x", "--dry=1"}) == "--dry takes no value");
-  CHECK(refusal({"add"}) == "usage: tool add THING...");
-  CHECK(refusal({"list", "x"}) == "usage: tool list");
+  CHECK(refusal_of({"--dry", "add", "x"}).starts_with("unknown flag --dry"));
+  CHECK(refusal_of({"list", "-n", "1"}).starts_with("unknown flag -n"));
+  CHECK(refusal_of({"list", "-verbose"}) == "unknown flag -verbose; the nearest is --verbose");
+  CHECK(refusal_of({"add", "x", "-n"}) == "-n needs a value");
+  CHECK(refusal_of({"add", "x", "--dry=1"}) == "--dry takes no value");
+  CHECK(refusal_of({"add"}) == "usage: tool add THING...");
+  CHECK(refusal_of({"list", "x"}) == "usage: tool list");
 }
 
 TEST_CASE("a number is a plain decimal, at least its minimum") {
   const auto number = [](std::string_view text, uint64_t min) {
-    const CliCall call = parsed({"add", "x", "--count", text});
+    const CliCall call = call_of({"add", "x", "--count", text});
     const auto result = number_flag(call, "count", min);
     return result.ok() ? std::to_string(**result) : std::string(result.status().message());
   };
@@ -82,7 +82,7 @@ TEST_CASE("a number is a plain decimal, at least its minimum") {
   for (const std::string_view text : {"", "x", "-1", "01", "1.5", "18446744073709551616"}) {
     CHECK(number(text, 0).starts_with("--count must be a whole number"));
   }
-  CHECK_FALSE(number_flag(parsed({"list"}), "count")->has_value());
+  CHECK_FALSE(number_flag(call_of({"list"}), "count")->has_value());
 }
 
 std::vector<CliProgram> documented_programs() {

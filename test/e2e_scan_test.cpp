@@ -14,7 +14,7 @@ using namespace kyro::test;
 
 namespace {
 
-constexpr std::string_view kMaxKey = "18446744073709551615";
+constexpr std::string_view kLastKey = "18446744073709551615";
 const HeaderList kLines = {{"Accept", "application/x-ndjson"}};
 
 void put(Client& client, std::string_view key, std::string_view value) {
@@ -35,7 +35,7 @@ uint64_t resident_kib(pid_t pid, const std::string& field) {
 TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to go on", "[e2e]") {
   Served s;
   for (const std::string_view key : {"0", "3", "5", "9"}) put(s.client, key, "v");
-  put(s.client, kMaxKey, "max");
+  put(s.client, kLastKey, "max");
   REQUIRE(s.client.call("DELETE", "/v1/kv/5").status == 204);
   if (GENERATE(false, true)) REQUIRE(s.client.call("POST", "/v1/snapshot").status == 200);
   const auto page = [&](const std::string& query) {
@@ -48,7 +48,7 @@ TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to g
   };
   const std::string zero = R"({"key":0,"offset":0})", three = R"({"key":3,"offset":1})",
                     nine = R"({"key":9,"offset":3})",
-                    max = "{\"key\":" + std::string(kMaxKey) + ",\"offset\":4}";
+                    max = "{\"key\":" + std::string(kLastKey) + ",\"offset\":4}";
   const auto done = [](const std::string& items) {
     return "{\"items\":[" + items + "],\"complete\":true}";
   };
@@ -62,11 +62,11 @@ TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to g
   CHECK(page("start=9&end=3") == done(""));
   CHECK(page("end=0") == done(""));
   CHECK(page("end=1&reverse=1") == done(zero));
-  CHECK(page("start=" + std::string(kMaxKey)) == done(max));
+  CHECK(page("start=" + std::string(kLastKey)) == done(max));
   CHECK(page("limit=4") == done(zero + "," + three + "," + nine + "," + max));
   CHECK(page("limit=2") == more(zero + "," + three, "9"));
   CHECK(page("limit=2&start=9") == done(nine + "," + max));
-  CHECK(page("limit=3") == more(zero + "," + three + "," + nine, std::string(kMaxKey)));
+  CHECK(page("limit=3") == more(zero + "," + three + "," + nine, std::string(kLastKey)));
   CHECK(page("limit=1&reverse=1") == more(max, "10"));
   CHECK(page("limit=2&reverse=1&end=10") == more(nine + "," + three, "1"));
   CHECK(page("limit=2&reverse=1&end=1") == done(zero));
@@ -166,11 +166,11 @@ TEST_CASE("Floor and ceil find the nearest key, or say that there is none", "[e2
   put(s.client, "0", "zero");
   put(s.client, "10", "ten");
   put(s.client, "11", "gone");
-  put(s.client, kMaxKey, "max");
+  put(s.client, kLastKey, "max");
   REQUIRE(s.client.call("DELETE", "/v1/kv/11").status == 204);
   const std::string zero = R"({"key":0,"value":"zero","offset":0})";
   const std::string ten = R"({"key":10,"value":"ten","offset":1})";
-  const std::string max = "{\"key\":" + std::string(kMaxKey) + R"(,"value":"max","offset":3})";
+  const std::string max = "{\"key\":" + std::string(kLastKey) + R"(,"value":"max","offset":3})";
   const std::pair<std::string, std::string> expected[] = {{"/v1/floor/0", zero},
                                                           {"/v1/floor/9", zero},
                                                           {"/v1/floor/10", ten},
