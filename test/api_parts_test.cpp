@@ -94,7 +94,9 @@ TEST_CASE("A token is asked for everywhere but at the probes, and compared whole
        {"", "Authorization: Bearer secre\r\n", "Authorization: Bearer secretx\r\n",
         "Authorization: Bearer SECRET\r\n", "Authorization: Bearer\r\n",
         "Authorization: secret\r\n", "Authorization: Basic secret\r\n",
-        "Authorization: Bearer \r\n", "Authorization: Bearer secretsecret\r\n"}) {
+        "Authorization: Bearer \r\n", "Authorization: Bearer secretsecret\r\n",
+        "Authorization: Bearer secret\r\nAuthorization: Bearer secret\r\n",
+        "Authorization: Bearer secret\r\nHost: a\r\nauthorization: Basic other\r\n"}) {
     INFO(bad);
     CHECK(verdict(bad) == Verdict::kNeedsToken);
   }
@@ -151,8 +153,10 @@ TEST_CASE("Without a token nothing that a web page can send is allowed") {
     CHECK(access.check(request_with("Origin: http://localhost\r\n", host), {.is_probe = true}) ==
           Verdict::kForbidden);
   }
-  for (const char* host : {"example.com", "128.0.0.1", "localhost.evil.com", "127.0.0.1.nip.io",
-                           "[::2]", "0.0.0.0", "127.0.0", "evil.com:127"}) {
+  for (const char* host :
+       {"example.com", "128.0.0.1", "localhost.evil.com", "127.0.0.1.nip.io", "[::2]", "0.0.0.0",
+        "127.0.0", "evil.com:127", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:80", "[127.0.0.1]",
+        "[::1].evil.com", "[::1]evil", "[::1", "[localhost]"}) {
     INFO(host);
     CHECK(access.check(request_with("", host), {.is_probe = true}) == Verdict::kForbidden);
   }

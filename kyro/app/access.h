@@ -82,15 +82,23 @@ class AccessControl {
   }
 
  private:
-  // What stands behind "Bearer"; empty if nothing does.
+  // What stands behind "Bearer"; empty if nothing does, or if the field is there twice: whoever
+  // stands between may have looked at the other one.
   static std::string_view given_token(const HttpRequest& request) {
-    const auto field = request.header("authorization");
+    constexpr std::string_view kName = "authorization";
     constexpr std::string_view kScheme = "Bearer ";
-    if (!field || field->size() < kScheme.size() ||
-        !iequals(field->substr(0, kScheme.size()), kScheme)) {
+    std::string_view field;
+    int count = 0;
+    request.for_each_header([&](std::string_view name, std::string_view value) {
+      if (!iequals(name, kName)) return true;
+      field = value;
+      return ++count == 1;
+    });
+    if (count != 1 || field.size() < kScheme.size() ||
+        !iequals(field.substr(0, kScheme.size()), kScheme)) {
       return {};
     }
-    std::string_view given = field->substr(kScheme.size());
+    std::string_view given = field.substr(kScheme.size());
     while (given.starts_with(' ')) given.remove_prefix(1);
     return given;
   }

@@ -114,13 +114,20 @@ struct SocketAddress {
   return address.ok() && address.value().peer().is_loopback();
 }
 
-// The same for a Host field or the authority of a URL: brackets and any port are overlooked.
+// The same for a Host field or the authority of a URL, with any port. What stands in brackets must
+// be ::1: an IPv4 address mapped into IPv6 names this machine too, but nobody has to write it so.
 [[nodiscard]] inline bool is_loopback_authority(std::string_view authority) {
-  if (!authority.empty() && authority.front() == '[') {
-    const size_t bracket = authority.find(']');
-    return bracket != std::string_view::npos && is_loopback_host(authority.substr(0, bracket + 1));
+  if (!authority.starts_with('[')) {
+    return is_loopback_host(authority.substr(0, authority.find(':')));
   }
-  return is_loopback_host(authority.substr(0, authority.find(':')));
+  const size_t bracket = authority.find(']');
+  if (bracket == std::string_view::npos) return false;
+  const std::string_view rest = authority.substr(bracket + 1);
+  if (!rest.empty() && rest.front() != ':') return false;
+  const Result<SocketAddress> address = parse_ip_address(authority.substr(0, bracket + 1), 0);
+  if (!address.ok() || address.value().family() != AF_INET6) return false;
+  const PeerAddress peer = address.value().peer();
+  return peer.is_loopback() && !peer.is_v4();
 }
 
 }  // namespace kyro
