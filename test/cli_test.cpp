@@ -70,6 +70,18 @@ TEST_CASE("what the table does not know is refused with the nearest thing that i
   CHECK(refusal_of({"list", "x"}) == "usage: tool list");
 }
 
+TEST_CASE("a program without flags names the nearest command, or a flag of one") {
+  constexpr CliProgram kBare{"tool", "a tool", "tool COMMAND", "Does things.", kTestCommands, {}};
+  const auto bare_refusal = [&](std::vector<std::string_view> words) {
+    return std::string(parse_cli(kBare, words).status().message());
+  };
+  CHECK(bare_refusal({"--cuont=3"}) ==
+        "unknown flag --cuont; the nearest is --count, a flag of add");
+  CHECK(bare_refusal({"--lits"}) == "unknown flag --lits; the nearest is the command list");
+  CHECK(bare_refusal({"list", "--cou"}) ==
+        "unknown flag --cou; the nearest is --count, a flag of add");
+}
+
 TEST_CASE("a number is a plain decimal, at least its minimum") {
   const auto number = [](std::string_view text, uint64_t min) {
     const CliCall call = call_of({"add", "x", "--count", text});

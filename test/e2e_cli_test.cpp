@@ -72,6 +72,7 @@ TEST_CASE("Version and help texts name what there is", "[e2e]") {
 TEST_CASE("Words that make no sense are exit 2 with a hint", "[e2e]") {
   check_fails(run_kyrodb({}), 2, "Usage");
   check_fails(run_kyrodb({"sevre"}), 2, "unknown command sevre");
+  check_fails(run_kyrodb({"--wal-segment", "1M"}), 2, "--wal-segment-bytes, a flag of serve");
   check_fails(run_kyrodb({"help", "sevre"}), 2, "no help for sevre");
   check_fails(run_kyrodb({"serve", "--data-dri", "x"}), 2, "the nearest is --data-dir");
   check_fails(run_kyrodb({"serve", "--max-value-byte=1"}), 2, "the nearest is --max-value-bytes");

@@ -51,6 +51,17 @@ TEST_CASE("a burst is admitted at once, then the rate, and pauses refill to the 
   CHECK(admitted(limiter, peer, kStart + 100 * kSecond, 100) == 5);
 }
 
+TEST_CASE("a rate that does not divide a second is not exceeded") {
+  constexpr uint32_t kRate = 700'000;  // 1428.57 ns each
+  constexpr uint32_t kBurst = 100;
+  RateLimiter limiter({kRate, kBurst});
+  const PeerAddress peer = v4(1);
+  uint64_t taken = 0;
+  for (uint64_t at = 0; at < kSecond; at += 200) taken += limiter.take(peer, kStart + at) == 0;
+  CHECK(taken <= kRate + kBurst);
+  CHECK(taken >= kRate - kRate / 100);
+}
+
 TEST_CASE("a refusal says after how many whole seconds to try again") {
   RateLimiter slow({1, 3});
   const PeerAddress peer = v4(1);

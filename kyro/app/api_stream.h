@@ -20,9 +20,6 @@
 
 namespace kyro {
 
-// Log bytes looked at per slice, so that other connections get their turn.
-inline constexpr size_t kLogSliceBytes = 256 * 1024;
-
 class ReplayStream final : public BodyStream {
  public:
   // Records in [reader's place, end), at most `limit`.
@@ -31,13 +28,13 @@ class ReplayStream final : public BodyStream {
 
   Next produce(std::string& out, size_t budget_bytes) override {
     bool caught_up = false;
-    const Status status = reader_->read(end_, std::min(budget_bytes, kLogSliceBytes), &caught_up,
-                                        [&](const RecordView& record) {
-                                          if (left_ == 0) return;
-                                          --left_;
-                                          append_log_record(out, record);
-                                          out += '\n';
-                                        });
+    const Status status =
+        reader_->read(end_, budget_bytes, &caught_up, [&](const RecordView& record) {
+          if (left_ == 0) return;
+          --left_;
+          append_log_record(out, record);
+          out += '\n';
+        });
     if (!status.ok()) {
       log_event(LogLevel::kWarn, "replay_broken_off", {{"reason", status.to_string()}});
       return Next::kAbort;
@@ -70,14 +67,14 @@ class SubscribeStream final : public BodyStream {
     is_greeted_ = true;
     bool caught_up = false;
     constexpr uint64_t kNoEnd = ~uint64_t{0};
-    const Status status = reader_->read(kNoEnd, std::min(budget_bytes, kLogSliceBytes), &caught_up,
-                                        [&](const RecordView& record) {
-                                          out += "id: ";
-                                          append_decimal(out, record.header.offset);
-                                          out += "\ndata: ";
-                                          append_log_record(out, record);
-                                          out += "\n\n";
-                                        });
+    const Status status =
+        reader_->read(kNoEnd, budget_bytes, &caught_up, [&](const RecordView& record) {
+          out += "id: ";
+          append_decimal(out, record.header.offset);
+          out += "\ndata: ";
+          append_log_record(out, record);
+          out += "\n\n";
+        });
     const uint64_t now = monotonic_ns();
     if (!status.ok()) return finish(out, status);
     if (out.size() == before && now - last_output_ns_ >= kHeartbeatNs) out += ": heartbeat\n\n";

@@ -102,13 +102,17 @@ inline Status refuse(std::initializer_list<std::string_view> parts) {
   return Status(Code::kInvalid, std::move(message));
 }
 
+// How far `name` is from a row's; 0 if that begins so.
+inline size_t name_distance(std::string_view name, std::string_view row) {
+  return name.size() >= 3 && row.starts_with(name) ? 0 : edit_distance(name, row);
+}
+
 // The row whose name is nearest; one that begins like `name`, if any does.
 template <class Row>
 const Row* nearest(std::span<const Row> rows, std::string_view name, const Row* best = nullptr) {
-  size_t best_distance = best == nullptr ? SIZE_MAX : edit_distance(name, best->name);
+  size_t best_distance = best == nullptr ? SIZE_MAX : name_distance(name, best->name);
   for (const Row& row : rows) {
-    size_t distance = edit_distance(name, row.name);
-    if (name.size() >= 3 && row.name.starts_with(name)) distance = 0;
+    const size_t distance = name_distance(name, row.name);
     if (distance < best_distance) {
       best = &row;
       best_distance = distance;
@@ -181,7 +185,7 @@ class Parser {
     if (flag == nullptr) {
       const std::string_view bare = name.substr(name.starts_with("--") ? 2 : 1);
       flag = nearest(own, bare, nearest(program_.flags, bare));
-      if (flag == nullptr) return refuse({"unknown flag ", name});
+      if (flag == nullptr) return refuse_flag_of_none(name, bare);
       return refuse({"unknown flag ", name, "; the nearest is --", flag->name});
     }
     std::string value;
@@ -196,6 +200,25 @@ class Parser {
     }
     call_.flags.emplace_back(flag, std::move(value));
     return {};
+  }
+
+  // The program has no flags of its own: what comes nearest is a command, or a flag of one.
+  Status refuse_flag_of_none(std::string_view name, std::string_view bare) const {
+    const CliCommand* command = nearest(program_.commands, bare);
+    const CliFlag* flag = nullptr;
+    size_t distance = name_distance(bare, command->name);
+    for (const CliCommand& row : program_.commands) {
+      const CliFlag* const own = nearest(row.flags, bare, flag);
+      if (own == flag || name_distance(bare, own->name) >= distance) continue;
+      distance = name_distance(bare, own->name);
+      command = &row;
+      flag = own;
+    }
+    if (flag == nullptr) {
+      return refuse({"unknown flag ", name, "; the nearest is the command ", command->name});
+    }
+    return refuse(
+        {"unknown flag ", name, "; the nearest is --", flag->name, ", a flag of ", command->name});
   }
 
   const CliProgram& program_;

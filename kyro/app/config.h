@@ -169,9 +169,9 @@ inline Refusal set_fsync(const Option& option, std::string_view text, Options* e
   return {};
 }
 
-// RPS or RPS:BURST; "off" or 0 for none.
+// RPS or RPS:BURST; "off" for none. 0 could mean either, so it is refused.
 inline Refusal set_rate(std::string_view text, RateLimit* field) {
-  if (text == "off" || text == "0") {
+  if (text == "off") {
     *field = RateLimit{};
     return {};
   }

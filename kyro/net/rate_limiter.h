@@ -45,7 +45,7 @@ class RateLimiter {
 
   explicit RateLimiter(RateLimit limit, uint64_t seed = random_u64()) : seed_(seed) {
     if (limit.per_second == 0) return;
-    interval_ns_ = kSecondNs / limit.per_second;
+    interval_ns_ = (kSecondNs + limit.per_second - 1) / limit.per_second;  // never over the rate
     ahead_max_ns_ = interval_ns_ * std::max(limit.burst, 1u);
     table_ = std::make_unique<Table>();
   }

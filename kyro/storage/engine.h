@@ -261,8 +261,8 @@ class Engine {
   [[nodiscard]] Result<Scan::State> advance(Scan& scan, uint64_t budget_bytes, Visit visit) {
     auto state = scan.advance(budget_bytes, std::move(visit));
     if (state.ok()) return state;
-    const EpochPin pin;
-    return note_damage(*state_.view.load(std::memory_order_acquire), state.status());
+    if (const Run* run = scan.damaged_run()) rebuild_if_damaged(*run);
+    return note_damage(state.status());
   }
 
   // Calls visit(key, value, offset) for the live keys in [first, last], ascending, until it returns
@@ -435,17 +435,22 @@ class Engine {
     return record.header.expiry_secs() == 0 || record.is_live(state_.now_secs());
   }
 
-  // Counts and logs damage that a read met, and has a damaged index rebuilt.
+  // Counts and logs damage that a read met in one of the runs of `view`, and has a damaged index
+  // rebuilt.
   Status note_damage(const View& view, Status status) {
+    for (const auto& run : view.runs) rebuild_if_damaged(*run);
+    return note_damage(std::move(status));
+  }
+  void rebuild_if_damaged(const Run& run) {
+    if (run.index_is_damaged()) maintenance_.request_index_rebuild(run.meta().id);
+  }
+  Status note_damage(Status status) {
     state_.stats.corruptions.add();
     // At most a line a second: a damaged run may be asked for again and again.
     const uint64_t now = monotonic_ns();
     uint64_t last = damage_logged_ns_.load(std::memory_order_relaxed);
     if (now - last >= 1'000'000'000 && damage_logged_ns_.compare_exchange_strong(last, now)) {
       log_event(LogLevel::kError, "corruption", {{"what", status.message()}});
-    }
-    for (const auto& run : view.runs) {
-      if (run->index_is_damaged()) maintenance_.request_index_rebuild(run->meta().id);
     }
     return status;
   }

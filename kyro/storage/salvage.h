@@ -4,8 +4,7 @@
 //             groups those that a damaged run may have lost
 //   order     a source stands for a range of offsets; the newest version of a key wins
 //   result    one run, and a manifest that comes last; a database id of its own, and offsets that
-//   go
-//             on 2^32 higher
+//             go on 2^32 higher
 //
 // With a sound manifest only the files it names count. Without one all runs and segments do, and
 // what a merge had left behind, or deletes had hidden, may be back: the report says so. Where the

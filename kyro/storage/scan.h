@@ -64,6 +64,9 @@ class Scan {
     return State::kEnd;
   }
 
+  // The run that damage was found in, if any.
+  [[nodiscard]] const Run* damaged_run() const { return cursor_.damaged_run(); }
+
  private:
   [[nodiscard]] bool is_up() const { return range_.direction == Direction::kUp; }
 
