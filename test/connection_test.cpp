@@ -74,6 +74,33 @@ TEST_CASE("of hundreds of large pipelined answers one step is sent, then others 
   }
 }
 
+// Refuses /refused before the body, and writes down behind which request it may look ahead.
+class LookingHandler final : public Handler {
+ public:
+  void on_headers(Exchange& x) override {
+    if (x.request().path == "/refused") x.respond_error(401, "unauthorized", "No.");
+  }
+  void on_request(Exchange& x) override { x.respond(200, "text/plain", "yes"); }
+  size_t on_pipelined(std::string_view last, std::string_view) override {
+    looked_behind.append(last.substr(0, last.find(" HTTP"))).append(";");
+    return 0;
+  }
+  std::string looked_behind;
+};
+
+TEST_CASE("pipelined bytes are looked at ahead only behind a request that was let through") {
+  LookingHandler handler;
+  HandTurned reactor(handler);
+  const HandTurned::Wire wire = reactor.connect();
+  std::string bytes;
+  for (const char* path : {"/refused", "/refused", "/a", "/b", "/refused", "/refused", "/c"}) {
+    bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n\r\n");
+  }
+  REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  reactor.round();
+  CHECK(handler.looked_behind == "GET /a;GET /b;");
+}
+
 // Sent whole with one call, it would hold its reactor for as long as the client keeps up.
 TEST_CASE("a value of any size is sent in steps") {
   int pair[2];

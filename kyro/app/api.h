@@ -84,10 +84,12 @@ class Api final : public Handler {
     pins_[reactor].pin.reset();
     if (request_log_ != nullptr) request_log_->end_round();
   }
-  size_t on_pipelined(std::string_view bytes) override {
+  size_t on_pipelined(std::string_view last, std::string_view bytes) override {
+    // Under a rate nobody knows yet which of them will be answered.
+    if (rate_data_.is_on() || engine() == nullptr) return bytes.size();
     PipelinedReads reads;
-    find_pipelined_reads(bytes, &reads);
-    if (reads.count > 1 && engine() != nullptr) engine()->prefetch(reads.found());
+    find_pipelined_reads(last, bytes, &reads);
+    if (reads.count > 1) engine()->prefetch(reads.found());
     return reads.bytes;
   }
   void on_response(const Answered& answered) override {

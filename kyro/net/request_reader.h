@@ -118,6 +118,7 @@ class RequestReader {
   Phase phase_ = Phase::kHead;
   bool is_unix_;
   bool stalled_ = false;
+  bool was_dispatched_ = false;  // the last step handed a request to on_request()
 };
 
 // Works through the bytes; what is left over goes to (or stays in) input_.
@@ -144,11 +145,13 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
       stalled_ = true;
       break;
     }
+    was_dispatched_ = false;
     const size_t n = step({bytes.data() + done, bytes.size() - done});
     if (n == 0) break;
     done += n;
-    if (fetched <= done && done < bytes.size()) {
-      fetched = done + context_.handler.on_pipelined(bytes.substr(done));
+    if (was_dispatched_ && fetched <= done && done < bytes.size()) {
+      const std::string_view last = bytes.substr(done - n, n);
+      fetched = done + context_.handler.on_pipelined(last, bytes.substr(done));
     }
   }
   keep(bytes.substr(done), from_input);
@@ -300,6 +303,7 @@ inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_b
     const char* const body = request.header_block.data() + request.header_block.size() + 2;
     request.body = std::string_view(body, static_cast<size_t>(request.content_length));
   }
+  was_dispatched_ = true;
   context_.handler.on_request(*exchange);
   if (exchange->take_waiting()) {
     hold(exchange);
