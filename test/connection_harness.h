@@ -70,7 +70,8 @@ class HandTurned {
     int client;
   };
 
-  explicit HandTurned(Handler& handler) : shared_(HttpServerConfig{}, handler), context_(shared_) {
+  explicit HandTurned(Handler& handler, const HttpServerConfig& config = {})
+      : shared_(config, handler), context_(shared_) {
     KYRO_CHECK(context_.loop.open().ok());
     context_.current = ServerExchange::acquire(context_);
   }
@@ -108,6 +109,7 @@ class HandTurned {
         one->drive();
       }
     }
+    context_.loop.expire_timers();
   }
 
  private:

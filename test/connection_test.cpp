@@ -101,6 +101,82 @@ TEST_CASE("pipelined bytes are looked at ahead only behind a request that was le
   CHECK(handler.looked_behind == "GET /a;GET /b;");
 }
 
+// Answers with a stream whose one piece does not fit any buffer.
+class LargePieceHandler final : public Handler {
+ public:
+  static constexpr size_t kPieceBytes = 64 << 20;
+
+  void on_headers(Exchange&) override {}
+  void on_request(Exchange& x) override {
+    x.respond_stream(200, "text/plain", std::make_unique<LargePiece>(revoked));
+  }
+  void on_rejected(RejectReason reason) override {
+    write_timeouts += reason == RejectReason::kWriteTimeout ? 1 : 0;
+  }
+
+  int write_timeouts = 0;
+  bool revoked = false;
+
+ private:
+  class LargePiece final : public BodyStream {
+   public:
+    explicit LargePiece(const bool& revoked) : revoked_(revoked) {}
+    Next produce(std::string& out, size_t) override {
+      if (is_given_) return Next::kEnd;
+      is_given_ = true;
+      out.append(kPieceBytes, 'p');
+      return Next::kMore;
+    }
+    bool is_revoked() const override { return revoked_; }
+
+   private:
+    const bool& revoked_;
+    bool is_given_ = false;
+  };
+};
+
+// The client takes a KiB in each round: until it is cut off, or has all.
+size_t read_by_the_kib(HandTurned& reactor, const HandTurned::Wire& wire) {
+  size_t bytes = 0;
+  char piece[1024];
+  while (bytes < LargePieceHandler::kPieceBytes) {
+    reactor.round();
+    const ssize_t n = recv(wire.client, piece, sizeof piece, 0);
+    if (n == 0) break;
+    if (n > 0) bytes += static_cast<size_t>(n);
+  }
+  return bytes;
+}
+
+TEST_CASE("a stream is ended below the least rate, however regularly its reader takes some") {
+  for (const uint64_t rate : {uint64_t{1}, uint64_t{1} << 40}) {
+    INFO(rate << " bytes per ms");
+    HttpServerConfig config;
+    config.write_timeout_ms = rate == 1 ? 20'000 : 50;
+    config.stream_bytes_per_ms_min = rate;
+    LargePieceHandler handler;
+    HandTurned reactor(handler, config);
+    const HandTurned::Wire wire = reactor.connect();
+    ask(wire.client, "/", 1);
+    const bool has_all = read_by_the_kib(reactor, wire) >= LargePieceHandler::kPieceBytes;
+    CHECK(has_all == (rate == 1));
+    CHECK(handler.write_timeouts == (rate == 1 ? 0 : 1));
+  }
+}
+
+TEST_CASE("a stream that is revoked is broken off though its reader takes nothing") {
+  LargePieceHandler handler;
+  HandTurned reactor(handler);
+  const HandTurned::Wire wire = reactor.connect();
+  ask(wire.client, "/", 1);
+  reactor.round();
+  CHECK_FALSE(wire.connection->closed());
+  handler.revoked = true;
+  wire.connection->on_deadline();
+  CHECK(wire.connection->closed());
+  CHECK(handler.write_timeouts == 0);
+}
+
 // Sent whole with one call, it would hold its reactor for as long as the client keeps up.
 TEST_CASE("a value of any size is sent in steps") {
   int pair[2];

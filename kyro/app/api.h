@@ -260,9 +260,10 @@ class Api final : public Handler {
       case Route::kBatch:
         return BatchWrite::start(*engine(), x);
       case Route::kMget:
-        return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_);
+        return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_,
+                            http_stats_.held_moments);
       case Route::kScan:
-        return respond_scan(*engine(), x);
+        return respond_scan(*engine(), x, http_stats_.held_moments);
       case Route::kFloor:
         return NearestTask::start(*engine(), x, x.user(), Direction::kDown);
       case Route::kCeil:

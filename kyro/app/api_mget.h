@@ -88,7 +88,10 @@ class MgetBody final : public SlicedBody {
   // Takes the keys' bytes off `held` when it goes.
   void set_charged(std::atomic<uint64_t>* held) { charged_ = held; }
 
-  void hold() override { moment_.hold(); }
+  const View& hold() override {
+    moment_.hold();
+    return *moment_.view;
+  }
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     const size_t begin = out.size();
@@ -141,7 +144,8 @@ class MgetBody final : public SlicedBody {
   std::atomic<uint64_t>* charged_ = nullptr;
 };
 
-inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits& limits) {
+inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits& limits,
+                         HeldMoments& moments) {
   std::vector<uint64_t> keys;
   const Status decoded = decode_mget(x.request().body, form, limits.keys_max, &keys);
   if (!decoded.ok()) {
@@ -157,7 +161,7 @@ inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits&
     x.add_header("Retry-After", "1");
     return x.respond_error(503, "overloaded", "too many large answers are under way");
   }
-  respond_sliced(x, form == MgetForm::kJson ? kJsonType : kBytesType, std::move(body));
+  respond_sliced(x, form == MgetForm::kJson ? kJsonType : kBytesType, std::move(body), moments);
 }
 
 }  // namespace kyro

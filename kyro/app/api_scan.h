@@ -88,8 +88,14 @@ class ScanBody final : public SlicedBody {
  public:
   static constexpr uint64_t kPageBytesMax = 8 * kMiB;
 
+  // REQUIRES: a pin until hold().
   ScanBody(Engine& engine, const ScanQuery& query)
-      : engine_(engine), query_(query), scan_(engine.open_scan(query.range)) {}
+      : engine_(engine),
+        query_(query),
+        moment_(engine.moment()),
+        scan_(std::make_unique<Scan>(moment_, query.range)) {}
+
+  const View& hold() override { return *moment_.view; }
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     const size_t begin = out.size();
@@ -148,17 +154,18 @@ class ScanBody final : public SlicedBody {
 
   Engine& engine_;
   const ScanQuery query_;
+  const Moment moment_;  // what of it is read, the scan holds
   const std::unique_ptr<Scan> scan_;
   uint64_t items_ = 0;
   uint64_t page_bytes_ = 0;
   bool has_begun_ = false;
 };
 
-inline void respond_scan(Engine& engine, Exchange& x) {
+inline void respond_scan(Engine& engine, Exchange& x, HeldMoments& moments) {
   const auto query = parse_scan(x.request());
   if (!query.ok()) return respond_status(x, query.status());
   respond_sliced(x, query->lines ? "application/x-ndjson" : kJsonType,
-                 std::make_unique<ScanBody>(engine, *query));
+                 std::make_unique<ScanBody>(engine, *query), moments);
 }
 
 // Finds the nearest live key in slices: there may be many tombstones before it.

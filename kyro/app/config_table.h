@@ -142,7 +142,8 @@ inline constexpr Option kServeOptions[] = {
     {S::kListening, "idle-timeout-ms", "MS", own<&C::idle_timeout_ms>,
      "a connection may wait so long between requests", 1, kDayMs},
     {S::kListening, "write-timeout-ms", "MS", own<&C::write_timeout_ms>,
-     "a client may take so long to read an answer", 1, kDayMs},
+     "a client may take so long to read an answer, and fall so far behind 1 KB/s in a stream", 1,
+     kDayMs},
     {S::kListening, "drain-secs", "S", own<&C::drain_secs>,
      "after SIGTERM or SIGINT requests under way may take so long", 0, kDaySecs},
 

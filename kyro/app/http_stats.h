@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kyro/app/api_stream.h"
+#include "kyro/app/held_moments.h"
 #include "kyro/app/routes.h"
 #include "kyro/base/counters.h"
 #include "kyro/net/http_handler.h"
@@ -61,9 +62,11 @@ class HttpStats {
     visit(std::string_view("forbidden"), forbidden_.value());
     visit(std::string_view("rate_data"), over_rate_data.value());
     visit(std::string_view("rate_admin"), over_rate_admin.value());
+    visit(std::string_view("stale_reader"), held_moments.revoked.value());
   }
 
   SubscribeStats subscribe;
+  HeldMoments held_moments;
   Counter over_rate_data;
   Counter over_rate_admin;
 

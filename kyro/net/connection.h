@@ -7,6 +7,10 @@
 // too many requests are deferred: what the client has sent stays in the kernel, and its window
 // closes.
 //
+// A client that does not read has write_timeout_ms for an answer. A stream may take as long as it
+// likes, at the least rate: each stream_bytes_per_ms_min bytes taken buy a millisecond, so one that
+// takes a byte now and then does not hold what the stream holds for ever.
+//
 // The socket is registered once, edge-triggered for input; output is added only while it is
 // blocked.
 //
@@ -113,6 +117,8 @@ class Connection final : public EventTarget, public TimerNode {
   Connection* previous_of_reactor = nullptr;
 
  private:
+  static constexpr uint64_t kLookMs = 1000;  // between looks at a stream that is blocked
+
   enum class Deadline : uint8_t { kNone, kIdle, kHead, kBody, kStarved, kWrite, kStream, kLinger };
 
   inline void read_once();
@@ -121,6 +127,8 @@ class Connection final : public EventTarget, public TimerNode {
   inline void pump_stream();
   // True when a step was sent and the socket may take another.
   inline bool send_out();
+  inline void extend_write_deadline();
+  inline void on_write_deadline();
   inline void tell_finished();
   inline void settle();
   inline void finish();
@@ -163,6 +171,7 @@ class Connection final : public EventTarget, public TimerNode {
   bool end_announced_ = false;  // the end of the input is there or near
   bool read_closed_ = false;    // and has been read
   bool output_wanted_ = false;  // registered for EPOLLOUT
+  bool paced_ = false;          // what is blocked is of a stream
   bool parked_ = false;         // the stream waits
   bool starved_ = false;        // reading waits for in-flight bytes
   bool lingering_ = false;      // everything is sent; waiting for the client to close
@@ -222,6 +231,7 @@ inline void Connection::pump_stream() {
     join_streaming();
     if (context_.draining && line_.drain_stream()) return leave_streaming();
   }
+  paced_ = true;
   switch (line_.pump()) {
     case BodyStream::Next::kMore:
       break;
@@ -244,15 +254,10 @@ inline bool Connection::send_out() {
     close_now();
     return false;
   }
-  if (sent != OutputQueue::Sent::kAll) {
-    // A deadline for each answer; for a stream, for any progress at all.
-    const bool progress = !output_wanted_ || line_.pieces_sent() != pieces_seen_ ||
-                          (line_.stream() != nullptr && line_.output_bytes() < output_seen_);
-    if (progress) {
-      write_deadline_ms_ = context_.loop.now_ms() + context_.config.write_timeout_ms;
-      pieces_seen_ = line_.pieces_sent();
-    }
-    output_seen_ = line_.output_bytes();
+  if (sent == OutputQueue::Sent::kAll) {
+    paced_ = false;
+  } else {
+    extend_write_deadline();
   }
   const bool takes_more = sent == OutputQueue::Sent::kStep;
   const bool blocked = sent == OutputQueue::Sent::kBlocked;
@@ -266,6 +271,21 @@ inline bool Connection::send_out() {
   }
   tell_finished();
   return takes_more;
+}
+
+// Not everything could be sent.
+inline void Connection::extend_write_deadline() {
+  const HttpServerConfig& config = context_.config;
+  const uint64_t latest = context_.loop.now_ms() + config.write_timeout_ms;
+  const uint64_t left = line_.output_bytes();
+  if (!output_wanted_ || line_.pieces_sent() != pieces_seen_) {
+    write_deadline_ms_ = latest;
+    pieces_seen_ = line_.pieces_sent();
+  } else if (paced_ && left < output_seen_) {
+    const uint64_t bought_ms = (output_seen_ - left) / config.stream_bytes_per_ms_min;
+    write_deadline_ms_ = std::min(latest, write_deadline_ms_ + bought_ms);
+  }
+  output_seen_ = left;
 }
 
 inline void Connection::tell_finished() {
@@ -290,7 +310,10 @@ inline void Connection::settle() {
   if (quiet && context_.draining && !reader_.in_request() && !readable_) return finish();
   const HttpServerConfig& config = context_.config;
   const uint64_t now = context_.loop.now_ms();
-  if (line_.blocked()) return arm(Deadline::kWrite, write_deadline_ms_);
+  if (line_.blocked()) {
+    return arm(Deadline::kWrite,
+               paced_ ? std::min(write_deadline_ms_, now + kLookMs) : write_deadline_ms_);
+  }
   if (line_.stream() != nullptr) {
     return arm(Deadline::kStream, parked_ ? now + line_.stream()->heartbeat_ms() : kNever);
   }
@@ -312,8 +335,7 @@ inline void Connection::on_deadline() {
     case Deadline::kNone:
       return;
     case Deadline::kWrite:
-      context_.handler.on_rejected(RejectReason::kWriteTimeout);
-      break;
+      return on_write_deadline();
     case Deadline::kStream:
       return wake_stream();
     case Deadline::kHead:
@@ -335,6 +357,16 @@ inline void Connection::on_deadline() {
     case Deadline::kLinger:
       break;
   }
+  close_now();
+}
+
+inline void Connection::on_write_deadline() {
+  if (line_.stream() != nullptr && line_.stream()->is_revoked()) return close_now();
+  if (paced_) {  // the kernel reports room late: some may have been taken without
+    drive();
+    if (closed() || !line_.blocked() || context_.loop.now_ms() < write_deadline_ms_) return;
+  }
+  context_.handler.on_rejected(RejectReason::kWriteTimeout);
   close_now();
 }
 

@@ -61,6 +61,9 @@ class BodyStream {
   [[nodiscard]] virtual Next produce(std::string& out, size_t budget_bytes) = 0;
   // A parked stream's produce() is called at least this often.
   [[nodiscard]] virtual uint64_t heartbeat_ms() const { return 15000; }
+  // While the client does not take what is there, this is asked once a second: true breaks the body
+  // off like kAbort, for a body that holds what others need.
+  [[nodiscard]] virtual bool is_revoked() const { return false; }
   // The server is draining. An endless body appends its last bytes and says true; one that ends by
   // itself says false and is asked on. Called at most once, instead of produce().
   [[nodiscard]] virtual bool on_drain(std::string& out) {

@@ -41,9 +41,10 @@ struct HttpServerConfig {
   uint64_t header_timeout_ms = 10000;  // first byte of a request to the end of its head
   uint64_t body_timeout_ms = 30000;    // end of the head to the end of the body
   uint64_t idle_timeout_ms = 60000;    // last answer to the first byte of the next request
-  uint64_t write_timeout_ms = 30000;   // one answer blocked; of a stream: without any progress
-  uint64_t linger_timeout_ms = 3000;   // for the client to read the answer before the close
-  uint64_t inflight_wait_ms = 1000;    // paused reading before 503
+  uint64_t write_timeout_ms = 30000;   // one answer blocked; of a stream: below the least rate
+  uint64_t stream_bytes_per_ms_min = 1;
+  uint64_t linger_timeout_ms = 3000;  // for the client to read the answer before the close
+  uint64_t inflight_wait_ms = 1000;   // paused reading before 503
 };
 
 class Connection;
