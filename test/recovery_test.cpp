@@ -353,4 +353,65 @@ TEST_CASE("a store opens on a full disk, and deletes make room") {
   CHECK(engine->get(7, &value).code() == Code::kNotFound);
 }
 
+namespace {
+
+int checks_left = 0;  // until the opening is given up
+
+}  // namespace
+
+TEST_CASE("an opening that is given up at any point leaves the store as it was") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.wal_segment_bytes = 4 * kMiB;
+  const auto image = killed_store(options, fs, [](Engine& engine) {
+    for (uint64_t key = 0; key < 8; ++key) must_put(engine, key, "in a run");
+    REQUIRE(engine.snapshot().ok());
+    for (uint64_t key = 0; key < 60; ++key) must_put(engine, key, std::string(100'000, 'v'));
+  });
+  Options reopened = options;
+  reopened.delta_max_bytes = 64 * kMiB;
+  int given_up = 0;
+  for (int checks = 0;; ++checks) {
+    INFO("given up at check " << checks);
+    auto copy = image->clone();
+    reopened.fs = copy.get();
+    RecoveryProgress progress;
+    progress.is_cancelled = [] { return checks_left-- == 0; };
+    checks_left = checks;
+    const auto engine = Engine::open(reopened, &progress);
+    if (engine.ok()) {
+      CHECK_FALSE(progress.was_cancelled);
+      CHECK(contents_of(**engine).size() == 60);
+      break;
+    }
+    CHECK(engine.status().code() == Code::kBusy);
+    CHECK(progress.was_cancelled);
+    ++given_up;
+    for (const std::string& path : image->paths()) {
+      if (path.ends_with("LOCK")) continue;
+      CHECK((copy->contents(path) == image->contents(path)));
+    }
+    CHECK(contents_of(*must_open(reopened)).size() == 60);
+  }
+  CHECK(given_up > 5);
+}
+
+TEST_CASE("warming ends when it is given up") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.delta_max_bytes = 64 * kMiB;
+  options.wal_segment_bytes = 16 * kMiB;
+  const auto engine = must_open(options);
+  for (uint64_t key = 0; key < 40; ++key) must_put(*engine, key, std::string(100'000, 'v'));
+  REQUIRE(engine->snapshot().ok());
+  checks_left = 3;
+  CHECK(engine->warm([] { return checks_left-- <= 0; }).ok());
+  const int given_up_after = 3 - checks_left;
+  checks_left = 1'000'000;
+  CHECK(engine->warm([] { return checks_left-- <= 0; }).ok());
+  CHECK(given_up_after < 1'000'000 - checks_left);
+}
+
 }  // namespace kyro::test

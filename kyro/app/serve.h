@@ -3,7 +3,8 @@
 // Order: token → listen (so that a port in use is said at once, and /health and /ready answer
 // during recovery) → open the store → serve. On SIGTERM or SIGINT: /ready turns 503, the listeners
 // close, what is under way finishes within --drain-secs, the store is closed, exit 0. A second
-// signal ends the process at once; nothing acknowledged is lost by that. SIGHUP reads the token
+// signal ends the process at once; nothing acknowledged is lost by that. While the store is still
+// being opened, or warmed, that is given up: nobody waits for it. SIGHUP reads the token
 // files again. Each step is told to the service manager, if one started us.
 #pragma once
 
@@ -157,6 +158,13 @@ inline int next_signal(const sigset_t& signals, HttpServer& server, ServiceManag
   }
 }
 
+// A signal that ends the process has come and waits, blocked, for wait_for_end(). Any thread.
+inline bool is_stop_pending() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 // Waits for the signal that ends the process; SIGHUP reloads meanwhile.
 inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
                          AccessControl& access, HttpServer& server, ServiceManager& manager) {
@@ -215,14 +223,19 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   if (!server.ok()) return fail(server.status());
   api.set_server(server->get());
 
-  auto engine = Engine::open(config.engine, &api.recovery_progress());
+  RecoveryProgress& progress = api.recovery_progress();
+  progress.is_cancelled = is_stop_pending;
+  auto engine = Engine::open(config.engine, &progress);
   if (!engine.ok()) {
     (*server)->stop();
-    return fail(engine.status());
+    if (!progress.was_cancelled) return fail(engine.status());
+    log_event(LogLevel::kInfo, "stopped", {{"during", "recovery"}});
+    return kExitOk;
   }
   (*engine)->set_commit_listener(
       [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
-  if (config.warm_on_start) static_cast<void>((*engine)->warm());  // only slower without
+  if (config.warm_on_start)
+    static_cast<void>((*engine)->warm(is_stop_pending));  // only slower without
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
   manager.tell("READY=1\nSTATUS=serving " + config.host + ":" +

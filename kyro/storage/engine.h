@@ -40,7 +40,7 @@ class Engine {
  public:
   // Opens or creates a store. Errors: kBusy (another process has it), kCorruption (refused, with
   // file and position), kUnsupported (a newer format), kIoError, kInvalid (an option out of range).
-  // `progress`, if given, is updated while the log is replayed.
+  // `progress`, if given, is updated while the log is replayed, and can give it up (kBusy).
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Options options,
                                                             RecoveryProgress* progress = nullptr) {
     KYRO_TRY(check_options(options));
@@ -339,11 +339,13 @@ class Engine {
     maintenance_.backup(std::move(to), std::move(done));
   }
 
-  // Brings every page of the runs into memory.
-  Status warm() {
-    return wait_for_status([this](SnapshotDone done) { maintenance_.warm(std::move(done)); });
+  // Brings every page of the runs into memory. `is_cancelled`, if given, is asked now and then, on
+  // another thread: true ends it early.
+  Status warm(bool (*is_cancelled)() = nullptr) {
+    return wait_for_status(
+        [&](SnapshotDone done) { maintenance_.warm(is_cancelled, std::move(done)); });
   }
-  void warm_async(SnapshotDone done) { maintenance_.warm(std::move(done)); }
+  void warm_async(SnapshotDone done) { maintenance_.warm(nullptr, std::move(done)); }
 
   // Reads every run again and quarantines those that are not what was written; see corruptions.
   Status scrub() {

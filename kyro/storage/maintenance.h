@@ -92,11 +92,16 @@ class Maintenance final : public FlushScheduler {
     });
   }
 
-  // Brings every page of the runs and their indexes into memory.
-  void warm(SnapshotDone done) {
-    add_job([this, done = std::move(done)](const Status& status) {
+  // Brings every page of the runs and their indexes into memory, until `is_cancelled`, if given,
+  // says true.
+  void warm(bool (*is_cancelled)(), SnapshotDone done) {
+    add_job([this, is_cancelled, done = std::move(done)](const Status& status) {
+      const auto must_end = [&] {
+        return stopping_.load(std::memory_order_relaxed) ||
+               (is_cancelled != nullptr && is_cancelled());
+      };
       if (status.ok()) {
-        for (const auto& run : state_.copy_view().runs) run->warm(stopping_);
+        for (const auto& run : state_.copy_view().runs) run->warm(must_end);
       }
       done(status);
     });

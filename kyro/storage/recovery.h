@@ -11,7 +11,8 @@
 // every other segment, it is damage, and opening is refused with file, position and what to do.
 //
 // A crash during recovery is recoverable: nothing is removed before the manifest was found valid,
-// and the tail is cut in place, durably, before anything is appended.
+// and the tail is cut in place, durably, before anything is appended. So it can also be given up,
+// up to the point where all of the log has been replayed.
 //
 // Thread rule: the opening thread only; a flush during replay runs on it too.
 #pragma once
@@ -31,9 +32,12 @@
 
 namespace kyro {
 
-// How far a replay has come; read by whoever reports readiness.
+// How far a replay has come, read by whoever reports readiness; and whether it should go on.
 struct RecoveryProgress {
   std::atomic<uint64_t> records{0};
+  // Asked between runs, and between groups of the log now and then; true ends opening with kBusy.
+  bool (*is_cancelled)() = nullptr;
+  bool was_cancelled = false;
 };
 
 class Recovery {
@@ -58,7 +62,11 @@ class Recovery {
     wal_ = std::make_unique<WalWriter>(state_.fs, state_.dir, state_.options.fsync,
                                        state_.options.wal_segment_bytes);
     KYRO_TRY(read_segment_headers());
-    for (size_t i = 0; i < headers_.size(); ++i) KYRO_TRY(replay_segment(i));
+    for (size_t i = 0; i < headers_.size(); ++i) {
+      KYRO_TRY(check_cancelled());
+      KYRO_TRY(replay_segment(i));
+    }
+    KYRO_TRY(check_cancelled());
     active_->finish_replay();
     // Everything is proved to be there; a full disk gets some room before anything is written.
     KYRO_TRY(remove_leftovers());
@@ -126,9 +134,17 @@ class Recovery {
                                          state_.dir + ")");
   }
 
+  Status check_cancelled() {
+    unchecked_bytes_ = 0;
+    if (progress_.is_cancelled == nullptr || !progress_.is_cancelled()) return Status();
+    progress_.was_cancelled = true;
+    return Status(Code::kBusy, "stopped while opening");
+  }
+
   Status open_runs() {
     std::vector<std::shared_ptr<Run>> runs;
     for (const RunMeta& meta : state_.manifest.runs) {
+      KYRO_TRY(check_cancelled());
       bool rebuilt = false;
       auto run = Run::open(state_.fs, state_.dir, meta,
                            {state_.options.rmi, state_.options.huge_index}, &rebuilt);
@@ -225,6 +241,8 @@ class Recovery {
 
   Status replay_group(const SegmentReader& reader) {
     const GroupHeader& group = reader.group();
+    unchecked_bytes_ += kGroupHeaderBytes + group.body_bytes;
+    if (unchecked_bytes_ >= kCheckedBytes) KYRO_TRY(check_cancelled());
     if (group.end_offset() <= state_.manifest.flushed_offset) return Status();
     if (active_->bytes() > state_.options.delta_max_bytes) {
       active_->finish_replay();  // now it knows its size
@@ -311,8 +329,11 @@ class Recovery {
     return false;
   }
 
+  static constexpr uint64_t kCheckedBytes = 1 * kMiB;  // of log, between looks at is_cancelled
+
   EngineState& state_;
   RecoveryProgress& progress_;
+  uint64_t unchecked_bytes_ = 0;
   std::vector<SegmentHeader> headers_;           // of all listed segments, oldest first
   std::unique_ptr<SegmentReader> last_segment_;  // the one read last
   std::unique_ptr<WalWriter> wal_;

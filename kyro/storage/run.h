@@ -186,12 +186,14 @@ class Run {
     if (position < end_position()) __builtin_prefetch(data_view().data() + position);
   }
   // Touches every page of data and index, so that reads find them in memory.
-  void warm(const std::atomic<bool>& cancelled) const {
+  template <class IsCancelled>
+  void warm(const IsCancelled& is_cancelled) const {
     data_->advise(Access::kWillNeed);
     constexpr size_t kPageBytes = 4096;
+    constexpr size_t kCheckedBytes = 64 * kPageBytes;
     for (const std::span<const std::byte> bytes : {data_->bytes(), index_bytes_}) {
-      for (size_t at = 0; at < bytes.size() && !cancelled.load(std::memory_order_relaxed);
-           at += kPageBytes) {
+      for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
+        if (at % kCheckedBytes == 0 && is_cancelled()) break;
         static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
       }
     }
