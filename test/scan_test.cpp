@@ -183,6 +183,33 @@ TEST_CASE("a scan is one moment while a writer moves pairs, flushes and merges")
   writer.join();
 }
 
+TEST_CASE("newer versions of a hot key are passed in slices") {
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.delta_max_bytes = 64 * kMiB;
+  auto engine = must_open(options);
+  for (uint64_t key = 1; key <= 3; ++key) must_put(*engine, key, "old" + std::to_string(key));
+  const std::unique_ptr<Scan> scans[] = {engine->open_scan({}),
+                                         engine->open_scan({0, 9, Direction::kDown})};
+  constexpr uint64_t kNewer = 5000;
+  for (uint64_t i = 0; i < kNewer; ++i) must_put(*engine, 2, "new");
+  must_put(*engine, 0, "new");
+  for (const auto& scan : scans) {
+    std::string seen;
+    uint64_t slices = 0;
+    for (bool more = true; more; ++slices) {
+      const auto state = engine->advance(*scan, 1, [&](const RecordView& record) {
+        seen += record.value;
+        return true;
+      });
+      REQUIRE(state.ok());
+      more = *state != Scan::State::kEnd;
+    }
+    CHECK(seen == (scan == scans[0] ? "old1old2old3" : "old3old2old1"));
+    CHECK(slices > kNewer / 10);
+  }
+}
+
 TEST_CASE("damage anywhere in a run ends a walk in either direction with an error, never a gap") {
   const QuietLog quiet;
   const uint64_t seed = test_seed(900);

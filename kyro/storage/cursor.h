@@ -5,9 +5,10 @@
 // newest version that the bound allows; tombstones and expired records included, since only the
 // caller knows whether they still matter.
 //
-// A delta may hold keys without a version below the bound, written since. A cursor over it stands
-// on each of them with a record of no type, so that no single step is long; the merged cursor
-// passes them on. Deltas that are merged into runs have none.
+// A delta may hold keys without a version below the bound, written since, and others with any
+// number of newer versions before the one that counts. A cursor over it stands on such a key with a
+// record of no type, again for every few versions it has passed, so that no single step is long;
+// the merged cursor passes them on. Deltas that are merged into runs have none.
 //
 // Invariant: a walk over a run is complete or ends with a status. Upwards the records lie one
 // behind the other; downwards the index leads from each to the one before it, and their bytes must
@@ -56,7 +57,8 @@ class RecordCursor {
   bool valid_ = false;
 };
 
-// A key of a delta that the cursor may not see, because all its versions are newer than the bound.
+// A key of a delta that the cursor may not see (yet), because its versions are newer than the
+// bound.
 [[nodiscard]] inline bool is_unseen(const RecordView& record) {
   return record.header.meta == 0;
 }
@@ -77,15 +79,20 @@ class DeltaCursor final : public RecordCursor {
     settle();
   }
   void next() override {
-    direction_ == Direction::kUp ? at_.next() : at_.seek_below(at_.key());
+    if (is_settled_) direction_ == Direction::kUp ? at_.next() : at_.seek_below(at_.key());
     settle();
   }
 
  private:
+  // Passing a few versions costs what looking at a small record does.
+  static constexpr size_t kVersionsPerStep = 4;
+
   void settle() {
     valid_ = at_.valid();
     if (!valid_) return;
-    if (const char* record = at_.record(bound_)) {
+    const char* record = nullptr;
+    is_settled_ = at_.find(bound_, kVersionsPerStep, &record);
+    if (record != nullptr) {
       record_ = Delta::view(record);
     } else {
       record_ = RecordView{};
@@ -97,6 +104,7 @@ class DeltaCursor final : public RecordCursor {
   Delta::Iterator at_;
   const uint64_t bound_;
   const Direction direction_;
+  bool is_settled_ = true;  // the record is the key's, not one of no type on the way to it
 };
 
 class RunCursor final : public RecordCursor {

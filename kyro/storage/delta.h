@@ -170,28 +170,45 @@ class Delta {
     [[nodiscard]] uint64_t key() const { return node_->key; }
     // As Delta::find for the current key; null if every version is at or above `bound`.
     [[nodiscard]] const char* record(uint64_t bound) const { return newest_below(node_, bound); }
-    void seek_first() { node_ = delta_->head_->next[0].load(std::memory_order_acquire); }
+    // The same, but looks at no more than `versions` of them, and goes on there when asked again.
+    // True once it is settled what *record is.
+    [[nodiscard]] bool find(uint64_t bound, size_t versions, const char** record) {
+      *record = nullptr;
+      if (at_ == nullptr) at_ = node_->newest.load(std::memory_order_acquire);
+      for (; at_ != nullptr && at_->offset() >= bound; at_ = at_->older) {
+        if (versions-- == 0) return false;
+      }
+      if (at_ != nullptr) *record = at_->record();
+      return true;
+    }
+    void seek_first() { stand_on(delta_->head_->next[0].load(std::memory_order_acquire)); }
     // The first key >= `key`.
     void seek(uint64_t key) {
-      node_ = delta_->last_below(key)->next[0].load(std::memory_order_acquire);
+      stand_on(delta_->last_below(key)->next[0].load(std::memory_order_acquire));
       // A smaller key may have been linked in since the search passed that place.
       while (node_ != nullptr && node_->key < key) next();
     }
     // The last key < `key`.
     void seek_below(uint64_t key) {
-      node_ = delta_->last_below(key);
-      if (node_ == delta_->head_) node_ = nullptr;
+      const Node* below = delta_->last_below(key);
+      stand_on(below == delta_->head_ ? nullptr : below);
     }
     // The last key <= `key`.
     void seek_floor(uint64_t key) {
       seek(key);
       if (node_ == nullptr || node_->key != key) seek_below(key);
     }
-    void next() { node_ = node_->next[0].load(std::memory_order_acquire); }
+    void next() { stand_on(node_->next[0].load(std::memory_order_acquire)); }
 
    private:
+    void stand_on(const Node* node) {
+      node_ = node;
+      at_ = nullptr;
+    }
+
     const Delta* delta_;
     const Node* node_ = nullptr;
+    const Version* at_ = nullptr;  // where find() goes on
   };
 
  private:
