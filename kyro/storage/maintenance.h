@@ -92,17 +92,12 @@ class Maintenance final : public FlushScheduler {
     });
   }
 
-  // Brings every page of the runs and their indexes into memory, until `is_cancelled`, if given,
-  // says true.
+  // Brings every page of the runs and their indexes into memory, or until `is_cancelled`.
   void warm(bool (*is_cancelled)(), SnapshotDone done) {
     add_job([this, is_cancelled, done = std::move(done)](const Status& status) {
-      const auto must_end = [&] {
-        return stopping_.load(std::memory_order_relaxed) ||
-               (is_cancelled != nullptr && is_cancelled());
-      };
-      if (status.ok()) {
-        for (const auto& run : state_.copy_view().runs) run->warm(must_end);
-      }
+      const auto must_end = [&] { return stopping_ || (is_cancelled && is_cancelled()); };
+      const View view = status.ok() ? state_.copy_view() : View();
+      for (const auto& run : view.runs) run->warm(must_end);
       done(status);
     });
   }
