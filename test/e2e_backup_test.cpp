@@ -3,17 +3,12 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "test/e2e_util.h"
 
 namespace kyro::test {
 namespace {
-
-bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != text.npos;
-}
 
 void put_keys(Client& client, uint64_t begin, uint64_t end) {
   for (uint64_t key = begin; key < end; ++key) {

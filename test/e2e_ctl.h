@@ -2,8 +2,6 @@
 #pragma once
 
 #include <catch2/catch.hpp>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -11,21 +9,6 @@
 #include "test/e2e_util.h"
 
 namespace kyro::test {
-
-inline void write_file(const std::string& path, std::string_view text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  REQUIRE(file.flush().good());
-}
-
-inline std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != text.npos;
-}
 
 // Help and data go to stdout, and nothing to stderr.
 inline void check_says(const Outcome& outcome, std::string_view part) {

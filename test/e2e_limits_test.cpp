@@ -4,7 +4,6 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -12,24 +11,6 @@
 
 using namespace kyro;
 using namespace kyro::test;
-
-namespace {
-
-void write_file(const std::string& path, std::string_view text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  REQUIRE(file.flush().good());
-}
-
-HeaderList bearer(const std::string& token) {
-  return {{"Authorization", "Bearer " + token}};
-}
-
-HttpEndpoint unix_endpoint(const std::string& path) {
-  return parse_endpoint("unix:" + path).value();
-}
-
-}  // namespace
 
 TEST_CASE("Requests over the rate of their address are 429 and say when to try again", "[e2e]") {
   TempDir dir;

@@ -5,7 +5,6 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -15,12 +14,6 @@ using namespace kyro;
 using namespace kyro::test;
 
 namespace {
-
-void write_file(const std::string& path, std::string_view text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  REQUIRE(file.flush().good());
-}
 
 // A start that must fail: one sentence on stderr that contains `text`, nothing on stdout.
 void check_refused(const Outcome& outcome, int exit_code, std::string_view text) {
@@ -34,14 +27,6 @@ void check_refused(const Outcome& outcome, int exit_code, std::string_view text)
 Outcome start_only(const std::string& data_dir, const Args& flags = {},
                    const std::string& host = "127.0.0.1") {
   return run_program(ServerProcess::command(data_dir, flags, host));
-}
-
-HeaderList bearer(const std::string& token) {
-  return {{"Authorization", "Bearer " + token}};
-}
-
-HttpEndpoint unix_endpoint(const std::string& path) {
-  return parse_endpoint("unix:" + path).value();
 }
 
 }  // namespace

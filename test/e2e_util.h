@@ -26,6 +26,8 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -341,6 +343,31 @@ class Client : public HttpClient {
     return page.substr(begin, page.find('\n', begin) - begin);
   }
 };
+
+inline HeaderList bearer(const std::string& token) {
+  return {{"Authorization", "Bearer " + token}};
+}
+
+inline HttpEndpoint unix_endpoint(const std::string& path) {
+  return parse_endpoint("unix:" + path).value();
+}
+
+inline void write_file(const std::string& path, std::string_view text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  REQUIRE(file.flush().good());
+}
+
+inline std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  INFO(path);
+  REQUIRE(file.good());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != text.npos;
+}
 
 inline std::string kv_path(uint64_t key) {
   return "/v1/kv/" + std::to_string(key);

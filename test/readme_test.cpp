@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
-#include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
@@ -17,14 +16,6 @@
 
 namespace kyro::test {
 namespace {
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path);
-  REQUIRE(in.good());
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 // The lines inside the README's fenced blocks of one language.
 std::vector<std::string> block_lines(const std::string& language) {
