@@ -165,7 +165,6 @@ test-program: $(BUILD)/test/kyro_tests
 # Four files of tests are one translation unit, those that contain the engine side by side: to
 # compile four such takes 1.2 times as long as one. So a name outside of all scopes, also in an
 # unnamed namespace, may stand in one of the four only.
-# The test of the deployment has helpers named like those of test/e2e_ctl.h, so it stands elsewhere.
 FIRST_TESTS  := $(shell grep -l '"test/engine_harness.h"' $(TESTS))
 TEST_ORDER   := $(FIRST_TESTS) $(filter-out $(FIRST_TESTS),$(TESTS))
 UNIT_STARTS  := $(shell seq 1 4 $(words $(TESTS)))

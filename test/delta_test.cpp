@@ -72,7 +72,7 @@ TEST_CASE("a delta agrees with a map of versions under every bound") {
       const auto above = versions.lower_bound(bound);
       const char* record = delta.find(key, bound);
       REQUIRE((record == nullptr) == (above == versions.begin()));
-      if (record != nullptr) REQUIRE(Delta::view(record).value == std::prev(above)->second);
+      if (record != nullptr) REQUIRE(RecordRef(record).view().value == std::prev(above)->second);
       REQUIRE(at.valid());
       REQUIRE(at.key() == key);
       REQUIRE(at.record(bound) == record);
@@ -122,8 +122,8 @@ TEST_CASE("readers of a delta see everything below the offset they were told of"
         if (bound == 0) continue;
         const uint64_t offset = random() % bound;
         const char* record = delta.find(key_of(offset), bound);
-        const bool found = record != nullptr && Delta::view(record).header.offset >= offset &&
-                           Delta::view(record).header.offset < bound;
+        const bool found = record != nullptr && RecordRef(record).view().header.offset >= offset &&
+                           RecordRef(record).view().header.offset < bound;
         Delta::Iterator at(delta);
         at.seek(key_of(offset));
         const bool walked = at.valid() && at.key() == key_of(offset) && at.record(bound) == record;

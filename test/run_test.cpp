@@ -97,11 +97,10 @@ TEST_CASE("a run answers for exactly the records it was written with") {
     CHECK(run->meta().key_min == versions.begin()->first);
     CHECK(run->meta().key_max == versions.rbegin()->first);
     for (uint64_t key = 0; key < size * 3; ++key) {
-      RecordView record;
       const auto found = versions.find(key);
-      REQUIRE(run->get(key, &record) ==
-              (found == versions.end() ? Run::Find::kMiss : Run::Find::kHit));
-      if (found != versions.end()) REQUIRE(record.value == found->second.value);
+      const Run::Answer answer = run->get(key);
+      REQUIRE(answer.code == (found == versions.end() ? Run::Find::kMiss : Run::Find::kHit));
+      if (found != versions.end()) REQUIRE(answer.record.value() == found->second.value);
       RunCursor cursor(run);
       cursor.seek(key);
       const auto from = versions.lower_bound(key);

@@ -108,14 +108,23 @@ class Columns {
   std::vector<Chunk> chunks_;
 };
 
-// Adds to a column in the row of the calling thread.
-inline void add_to(Cell* column, uint32_t slot, uint64_t n) {
+// The first count of a thread, or one of a thread that shares its slot.
+[[gnu::noinline, gnu::cold]] inline uint64_t add_slowly(Cell* column, uint64_t n) {
+  Cell& cell = column[thread_slot() * kRowCells];
+  if (!thread_slot_is_exclusive()) return cell.fetch_add(n, std::memory_order_relaxed) + n;
+  cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  return cell.load(std::memory_order_relaxed);
+}
+
+// Adds to a column in the row of the calling thread; returns what is there now.
+inline uint64_t add_to(Cell* column, uint64_t n) {
+  const uint32_t slot = thread_slot_detail::current;
+  if (slot >= kOverflowSlot) [[unlikely]]
+    return add_slowly(column, n);
   Cell& cell = column[slot * kRowCells];
-  if (slot != kOverflowSlot) [[likely]] {
-    cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
-  } else {
-    cell.fetch_add(n, std::memory_order_relaxed);
-  }
+  const uint64_t sum = cell.load(std::memory_order_relaxed) + n;
+  cell.store(sum, std::memory_order_relaxed);
+  return sum;
 }
 
 inline uint64_t sum_of(const Cell* column) {
@@ -137,7 +146,8 @@ class Counter {
   Counter& operator=(const Counter&) = delete;
   ~Counter() { counters_detail::Columns::get().give_back(column_, 1); }
 
-  void add(uint64_t n = 1) { counters_detail::add_to(column_, thread_slot(), n); }
+  // Returns what the calling thread, or those on its slot, have counted so far.
+  uint64_t add(uint64_t n = 1) { return counters_detail::add_to(column_, n); }
   [[nodiscard]] uint64_t value() const { return counters_detail::sum_of(column_); }
 
  private:
@@ -183,9 +193,8 @@ class Histogram {
   ~Histogram() { counters_detail::Columns::get().give_back(columns_, bounds_.size() + 2); }
 
   void observe(uint64_t value) {
-    const uint32_t slot = thread_slot();
-    counters_detail::add_to(columns_ + 1 + bucket_of(value), slot, 1);
-    counters_detail::add_to(columns_, slot, value);
+    counters_detail::add_to(columns_ + 1 + bucket_of(value), 1);
+    counters_detail::add_to(columns_, value);
   }
 
   [[nodiscard]] HistogramSnapshot snapshot() const {
@@ -216,9 +225,11 @@ class Histogram {
 // Counters of the request path: the same, but gone with -DKYRO_NO_METRICS.
 class HotCounter : public Counter {
  public:
-  void add([[maybe_unused]] uint64_t n = 1) {
-#ifndef KYRO_NO_METRICS
-    Counter::add(n);
+  uint64_t add([[maybe_unused]] uint64_t n = 1) {
+#ifdef KYRO_NO_METRICS
+    return 0;
+#else
+    return Counter::add(n);
 #endif
   }
 };

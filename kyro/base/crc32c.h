@@ -126,6 +126,15 @@ __attribute__((target("sse4.2,pclmul"))) inline uint32_t extend_folded(uint32_t 
 inline bool has_folding() {
   return has_hardware() && __builtin_cpu_supports("pclmul") != 0;
 }
+// `n` bytes, then kTail more elsewhere: one call where the lengths are a record's.
+template <size_t kTail>
+__attribute__((target("sse4.2,pclmul"))) inline uint32_t extend_both(const unsigned char* p,
+                                                                     size_t n,
+                                                                     const unsigned char* tail) {
+  uint32_t crc = ~uint32_t{0};
+  crc = n >= 64 ? extend_folded(crc, p, n) : extend_hardware(crc, p, n);
+  return extend_hardware(crc, tail, kTail);
+}
 #elif defined(__aarch64__)
 __attribute__((target("+crc"))) inline uint32_t extend_hardware(uint32_t crc,
                                                                 const unsigned char* p, size_t n) {
@@ -173,6 +182,18 @@ inline const bool kHasFolding = has_folding();
 }
 [[nodiscard]] inline uint32_t crc32c(std::string_view bytes, uint32_t crc = 0) {
   return crc32c(bytes.data(), bytes.size(), crc);
+}
+
+// crc32c(tail, kTail, crc32c(data, n)).
+template <size_t kTail>
+[[nodiscard]] inline uint32_t crc32c_both(const void* data, size_t n, const void* tail) {
+#if defined(__x86_64__)
+  if (crc32c_detail::kHasFolding) [[likely]] {
+    return ~crc32c_detail::extend_both<kTail>(static_cast<const unsigned char*>(data), n,
+                                              static_cast<const unsigned char*>(tail));
+  }
+#endif
+  return crc32c(tail, kTail, crc32c(data, n));
 }
 
 }  // namespace kyro

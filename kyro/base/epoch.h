@@ -63,7 +63,7 @@ namespace epoch_detail {
 // A thread's record: a cache line that only its owner writes.
 struct alignas(64) Participant {
   std::atomic<uint64_t> pinned{0};  // the clock at the outermost pin, 0 while there is none
-  uint32_t nesting = 0;             // owner only
+  uint32_t nesting = 0;             // owner only: pins beside the one that was published
   std::atomic<bool> taken{true};    // by a living thread
   Participant* next = nullptr;      // never changes once linked
 };
@@ -117,7 +117,8 @@ inline void writer_fence() {
 
 inline void give_back(void* record) {
   auto* const participant = static_cast<Participant*>(record);
-  KYRO_CHECK(participant->nesting == 0);  // a pin outlived its thread
+  KYRO_CHECK(participant->pinned.load(std::memory_order_relaxed) ==
+             0);  // a pin outlived its thread
   own = nullptr;
   participant->taken.store(false, std::memory_order_release);
 }
@@ -228,14 +229,20 @@ class Retired {
 class [[nodiscard]] EpochPin {
  public:
   EpochPin() : self_(epoch_detail::own != nullptr ? epoch_detail::own : epoch_detail::join()) {
-    if (self_->nesting++ == 0) {
+    if (self_->pinned.load(std::memory_order_relaxed) == 0) [[likely]] {
       epoch_detail::publish(*self_, epoch_detail::clock.load(std::memory_order_relaxed));
+    } else {
+      ++self_->nesting;
     }
   }
   EpochPin(const EpochPin&) = delete;
   EpochPin& operator=(const EpochPin&) = delete;
   ~EpochPin() {
-    if (--self_->nesting == 0) self_->pinned.store(0, std::memory_order_release);
+    if (self_->nesting == 0) [[likely]] {
+      self_->pinned.store(0, std::memory_order_release);
+    } else {
+      --self_->nesting;
+    }
   }
 
  private:
@@ -244,7 +251,8 @@ class [[nodiscard]] EpochPin {
 
 // True if the calling thread holds a pin.
 [[nodiscard]] inline bool epoch_is_pinned() {
-  return epoch_detail::own != nullptr && epoch_detail::own->nesting > 0;
+  return epoch_detail::own != nullptr &&
+         epoch_detail::own->pinned.load(std::memory_order_relaxed) != 0;
 }
 
 // Deletes every retired object that no pin can see, on the calling thread. Returns their number.

@@ -93,7 +93,7 @@ class DeltaCursor final : public RecordCursor {
     const char* record = nullptr;
     is_settled_ = at_.find(bound_, kVersionsPerStep, &record);
     if (record != nullptr) {
-      record_ = Delta::view(record);
+      record_ = RecordRef(record).view();
     } else {
       record_ = RecordView{};
       record_.header.key = at_.key();

@@ -96,6 +96,7 @@ class Delta {
   // The newest version of `key` with an offset below `bound`: the start of its record bytes, or
   // null.
   [[nodiscard]] const char* find(uint64_t key, uint64_t bound) const {
+    if (empty()) return nullptr;
     const Node* node = lookup(key);
     return node == nullptr ? nullptr : newest_below(node, bound);
   }
@@ -104,14 +105,6 @@ class Delta {
   void prefetch(uint64_t key) const {
     const Table* table = table_.load(std::memory_order_acquire);
     __builtin_prefetch(&table->slots[hash(key) & table->mask]);
-  }
-
-  // The record that find() or an iterator returned. Its checksum has not been looked at.
-  [[nodiscard]] static RecordView view(const char* record) {
-    RecordView out;
-    out.header = load<RecordHeader>(record);
-    out.value = {record + kRecordHeaderBytes, out.header.value_bytes};
-    return out;
   }
 
   // How much a record of `record_bytes` may add to bytes().

@@ -147,14 +147,12 @@ class Engine {
     const View* view = state_.view.load(std::memory_order_acquire);
     BaseVersion& base = condition->base;
     base = {.bound = view->bound(visible)};
-    Found found;
-    if (Status status = find_in_view(*view, condition->key, base.bound, &found); !status.ok()) {
-      return note_damage(*view, std::move(status));
-    }
-    if (found.source == Source::kNone) return Status();
+    const Found found = find_in_view(*view, condition->key, base.bound);
+    if (found.source() == Source::kDamaged) return note_damage(*view, damaged_record(**found.run));
+    if (found.source() == Source::kNone) return Status();
     base.found = true;
-    base.offset = found.record.header.offset;
-    base.meta = found.record.header.meta;
+    base.offset = found.record.offset();
+    base.meta = found.record.meta();
     return Status();
   }
 
@@ -175,22 +173,8 @@ class Engine {
   // The live value of `key`. REQUIRES: the calling thread holds an EpochPin. Errors: kNotFound,
   // kCorruption.
   Status lookup(uint64_t key, Lookup* out) {
-    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
-    const View* view = state_.view.load(std::memory_order_acquire);
-    Found found;
-    if (Status status = find_in_view(*view, key, view->bound(visible), &found); !status.ok()) {
-      return note_damage(*view, std::move(status));
-    }
-    if (found.source == Source::kNone || !is_live(found.record)) {
-      state_.stats.read_misses.add();
-      return Status(Code::kNotFound);
-    }
-    if (found.source == Source::kDelta) {
-      state_.stats.reads_from_delta.add();
-    } else {
-      state_.stats.reads_from_runs.add();
-      sample_probe(**found.run, key);
-    }
+    const Found found = find_live(key);
+    if (found.record.is_null()) return no_value(found);
     *out = lookup_of(found);
     return Status();
   }
@@ -198,10 +182,10 @@ class Engine {
   // Copies the value of `key`; `offset`, if given, receives its version.
   Status get(uint64_t key, std::string* value, uint64_t* offset = nullptr) {
     const EpochPin pin;
-    Lookup found;
-    KYRO_TRY(lookup(key, &found));
-    value->assign(found.value);
-    if (offset != nullptr) *offset = found.offset;
+    const Found found = find_live(key);
+    if (found.record.is_null()) return no_value(found);
+    copy_value(found.record.value(), value);
+    if (offset != nullptr) *offset = found.record.offset();
     return Status();
   }
 
@@ -237,11 +221,12 @@ class Engine {
     uint64_t from_runs = 0;
     uint64_t misses = 0;
     const Status status = MultiGet(moment).run(keys, [&](size_t i, const Found& found) {
-      if (found.source == Source::kNone || !found.record.is_live(moment.now_secs)) {
+      if (found.record.is_null() ||
+          !meta_is_live(found.record.meta(), [&] { return moment.now_secs; })) {
         ++misses;
         return visit(i, static_cast<const Lookup*>(nullptr));
       }
-      ++(found.source == Source::kDelta ? from_delta : from_runs);
+      ++(found.run == nullptr ? from_delta : from_runs);
       const Lookup lookup = lookup_of(found);
       return visit(i, &lookup);
     });
@@ -386,9 +371,33 @@ class Engine {
     return Status();
   }
 
+  // The live version of `key`; source() is kNone for an expired value and a tombstone too. Counts.
+  // REQUIRES: the calling thread holds an EpochPin.
+  [[nodiscard]] Found find_live(uint64_t key) {
+    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+    const View* view = state_.view.load(std::memory_order_acquire);
+    const Found found = find_in_view(*view, key, view->bound(visible));
+    if (found.record.is_null() || !is_live(found.record.meta())) [[unlikely]] {
+      if (found.source() == Source::kDamaged) return found;
+      state_.stats.read_misses.add();
+      return {};
+    }
+    if (found.run == nullptr) {
+      state_.stats.reads_from_delta.add();
+    } else if (state_.stats.reads_from_runs.add() % kReadsPerProbeSample == 0 && kHotMetrics) {
+      sample_probe(**found.run, key);
+    }
+    return found;
+  }
+
+  // REQUIRES: the EpochPin under which it was found.
+  [[gnu::noinline, gnu::cold]] Status no_value(Found found) {
+    if (found.source() == Source::kNone) return Status(Code::kNotFound);
+    return note_damage(*state_.view.load(std::memory_order_acquire), damaged_record(**found.run));
+  }
+
   static Lookup lookup_of(const Found& found) {
-    return {found.record.value, found.record.header.offset, found.record.header.expiry_secs(),
-            found.run};
+    return {found.record.value(), found.record.offset(), found.record.expiry_secs(), found.run};
   }
 
   Status nearest(const ScanRange& range, uint64_t* found, std::string* value, uint64_t* offset) {
@@ -401,6 +410,19 @@ class Engine {
       return false;
     });
     return scanned.ok() ? status : scanned;
+  }
+
+  // to->assign(value). Where `to` has that size already, as it has in a loop over values of one
+  // size, the branch predicts it, and the copy goes to addresses that do not depend on a record
+  // that is still on its way from memory: else the loads of the next lookup would wait for it.
+  static void copy_value(std::string_view value, std::string* to) {
+    size_t size = to->size();
+    if (value.size() != size) [[unlikely]] {
+      to->assign(value);
+      return;
+    }
+    asm("" : "+r"(size));  // or the compiler takes value.size() again
+    std::memcpy(to->data(), value.data(), size);
   }
 
   // A request whose submitter sleeps until it is done.
@@ -424,17 +446,14 @@ class Engine {
     bool is_done_ = false;
   };
 
-  // Measures how far one read in 256 had to look; all of them would cost too much.
-  void sample_probe(const Run& run, uint64_t key) {
-    if constexpr (kHotMetrics) {
-      thread_local uint8_t turn = 0;
-      if (++turn == 0) state_.stats.probe_length.observe(run.index().probe_length(key));
-    }
+  // Measures how far a read had to look; doing so for all of them would cost too much.
+  static constexpr uint64_t kReadsPerProbeSample = 256;
+  [[gnu::noinline, gnu::cold]] void sample_probe(const Run& run, uint64_t key) {
+    state_.stats.probe_length.observe(run.index().probe_length(key));
   }
 
-  [[nodiscard]] bool is_live(const RecordView& record) const {
-    if (record.is_tombstone()) return false;
-    return record.header.expiry_secs() == 0 || record.is_live(state_.now_secs());
+  [[nodiscard]] bool is_live(uint64_t meta) const {
+    return meta_is_live(meta, [this] { return state_.now_secs(); });
   }
 
   // Counts and logs damage that a read met in one of the runs of `view`, and has a damaged index

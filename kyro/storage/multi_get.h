@@ -34,7 +34,7 @@ class MultiGet {
   }
 
   // Calls visit(i, found) for the newest version of each keys[i], i ascending, until it returns
-  // false; found->source is kNone where there is none. kCorruption at the first damaged record.
+  // false; found.source() is kNone where there is none. kCorruption at the first damaged record.
   template <class Visit>
   Status run(std::span<const uint64_t> keys, Visit visit) {
     for (size_t begin = 0; begin < keys.size(); begin += kChunk) {
@@ -90,13 +90,13 @@ class MultiGet {
   void find_in_run(const std::shared_ptr<Run>& run, std::span<const uint64_t> keys) {
     size_t asked = 0;
     for (size_t i = 0; i < open_count_; ++i) {
-      if (run->meta().may_hold(keys[open_[i]])) asked_[asked++] = keys[open_[i]];
+      if (run->may_hold(keys[open_[i]])) asked_[asked++] = keys[open_[i]];
     }
     if (asked == 0) return;
     run->index().find_batch(asked_.data(), asked, results_.data());
     size_t next = 0;
     keep_open([&](size_t i) {
-      if (!run->meta().may_hold(keys[i])) return true;
+      if (!run->may_hold(keys[i])) return true;
       Place& place = places_[i];
       const Run::Find answer = run->position_of(results_[next++], &place.position);
       if (answer == Run::Find::kMiss) return true;
@@ -129,15 +129,10 @@ class MultiGet {
       Found found;
       if (place.run != nullptr) {
         const Run& run = **place.run;
-        if (place.record == nullptr ||
-            run.get_at(place.position, keys[i], &found.record) != Run::Find::kHit) {
-          return damaged_record(run);
-        }
-        found.source = Source::kRun;
-        found.run = place.run;
+        if (place.record != nullptr) found = {run.get_at(place.position, keys[i]), place.run};
+        if (found.record.is_null()) return damaged_record(run);
       } else if (place.record != nullptr) {
-        found.source = Source::kDelta;
-        found.record = Delta::view(place.record);
+        found.record = RecordRef(place.record);
       }
       *more = visit(first + i, found);
     }

@@ -52,6 +52,14 @@ inline constexpr uint64_t kExpirySecsMax = (uint64_t{1} << 56) - 1;
   return (expiry_secs << 8) | static_cast<uint64_t>(type);
 }
 
+// Whether a reader sees a value; the time is asked for only where there is an expiry.
+template <class Now>
+[[nodiscard]] bool meta_is_live(uint64_t meta, const Now& now_secs) {
+  if (static_cast<RecordType>(meta & 0xFFu) != RecordType::kPut) return false;
+  const uint64_t expiry = meta >> 8;
+  return expiry == 0 || now_secs() < expiry;
+}
+
 // A decoded record; `value` points into the bytes it was decoded from.
 struct RecordView {
   RecordHeader header{};
@@ -60,9 +68,33 @@ struct RecordView {
   [[nodiscard]] bool is_tombstone() const { return header.type() == RecordType::kTombstone; }
   // Whether a reader at `now_secs` sees a value.
   [[nodiscard]] bool is_live(uint64_t now_secs) const {
-    const uint64_t expiry = header.expiry_secs();
-    return header.type() == RecordType::kPut && (expiry == 0 || now_secs < expiry);
+    return meta_is_live(header.meta, [now_secs] { return now_secs; });
   }
+};
+
+// A valid record where it lies: what lookups hand on. Each field is read from its place when it is
+// asked for, and nothing is copied: a copy that is read in other pieces than it was written in
+// waits until the write has left the processor's store queue, so with the bytes still on their way
+// from memory no lookup would overlap with the next.
+class RecordRef {
+ public:
+  RecordRef() = default;
+  explicit RecordRef(const char* record) : record_(record) {}
+
+  [[nodiscard]] bool is_null() const { return record_ == nullptr; }
+  [[nodiscard]] uint64_t key() const { return load_u64(record_ + offsetof(RecordHeader, key)); }
+  [[nodiscard]] uint64_t offset() const {
+    return load_u64(record_ + offsetof(RecordHeader, offset));
+  }
+  [[nodiscard]] uint64_t meta() const { return load_u64(record_ + offsetof(RecordHeader, meta)); }
+  [[nodiscard]] uint64_t expiry_secs() const { return meta() >> 8; }
+  [[nodiscard]] std::string_view value() const {
+    return {record_ + kRecordHeaderBytes, load_u32(record_ + offsetof(RecordHeader, value_bytes))};
+  }
+  [[nodiscard]] RecordView view() const { return {load<RecordHeader>(record_), value()}; }
+
+ private:
+  const char* record_ = nullptr;
 };
 
 enum class RecordCheck : uint8_t {
@@ -76,22 +108,26 @@ enum class RecordCheck : uint8_t {
                 value_crc);
 }
 
+// Whether a valid record begins at `record`, of which `room` bytes may be read.
+[[nodiscard]] inline RecordCheck check_record(const char* record, size_t room) {
+  if (room < kRecordHeaderBytes) return RecordCheck::kTruncated;
+  const uint32_t value_bytes = load_u32(record + offsetof(RecordHeader, value_bytes));
+  if (value_bytes > kValueBytesCeiling) return RecordCheck::kBad;
+  if (room - kRecordHeaderBytes < value_bytes) return RecordCheck::kTruncated;
+  const auto type = static_cast<RecordType>(RecordRef(record).meta() & 0xFFu);
+  if (type != RecordType::kPut && (type != RecordType::kTombstone || value_bytes != 0)) {
+    return RecordCheck::kBad;
+  }
+  const uint32_t crc = crc32c_both<kRecordHeaderBytes - kCrcBytes>(record + kRecordHeaderBytes,
+                                                                   value_bytes, record + kCrcBytes);
+  return crc == load_u32(record) ? RecordCheck::kOk : RecordCheck::kBad;
+}
+
 // Decodes the record at the start of `bytes` and verifies its checksum. Reads nothing outside.
 [[nodiscard]] inline RecordCheck decode_record(std::string_view bytes, RecordView* out) {
-  if (bytes.size() < kRecordHeaderBytes) return RecordCheck::kTruncated;
-  out->header = load<RecordHeader>(bytes.data());
-  const RecordHeader& header = out->header;
-  if (header.value_bytes > kValueBytesCeiling) return RecordCheck::kBad;
-  if (bytes.size() - kRecordHeaderBytes < header.value_bytes) return RecordCheck::kTruncated;
-  out->value = bytes.substr(kRecordHeaderBytes, header.value_bytes);
-  const RecordType type = header.type();
-  if (type != RecordType::kPut && type != RecordType::kTombstone) return RecordCheck::kBad;
-  if (type == RecordType::kTombstone && header.value_bytes != 0) return RecordCheck::kBad;
-  // Over the header where it lies: reading the copy in other pieces than it was stored in would
-  // wait until every load before it has retired, and lookups would not overlap.
-  const uint32_t crc =
-      crc32c(bytes.data() + kCrcBytes, kRecordHeaderBytes - kCrcBytes, crc32c(out->value));
-  return crc == header.crc ? RecordCheck::kOk : RecordCheck::kBad;
+  const RecordCheck check = check_record(bytes.data(), bytes.size());
+  if (check == RecordCheck::kOk) *out = RecordRef(bytes.data()).view();
+  return check;
 }
 
 // One change as a client asks for it, before it has an offset.

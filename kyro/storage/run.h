@@ -71,7 +71,13 @@ class Run {
     KYRO_TRY(mapping);
     run->data_ = std::move(*mapping);
     run->data_->advise(Access::kRandom);
-    KYRO_TRY(check_run_ends(run->data_view(), meta, run->name_));
+    const auto bytes = run->data_->bytes();
+    KYRO_TRY(check_run_ends({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, meta,
+                            run->name_));
+    run->begin_ = reinterpret_cast<const char*>(bytes.data());
+    run->record_bytes_ = meta.record_bytes;
+    run->key_min_ = meta.key_min;
+    run->key_span_ = meta.key_max - meta.key_min;
     return run;
   }
 
@@ -104,7 +110,16 @@ class Run {
     return Status();
   }
 
-  enum class Find : uint8_t { kHit, kMiss, kCorrupt };
+  // False if the key lies outside the run's range.
+  [[nodiscard]] bool may_hold(uint64_t key) const { return key - key_min_ <= key_span_; }
+
+  enum class Find : uint64_t { kHit, kMiss, kCorrupt };
+
+  // What a lookup found; the record is null unless it is a hit. Returned in two registers.
+  struct Answer {
+    Find code;
+    RecordRef record;
+  };
 
   // Where the index expects `key`, already being fetched: the first half of get(), so that the
   // misses of several runs or keys overlap.
@@ -115,13 +130,9 @@ class Run {
   }
 
   // The record of `key`, checksum verified.
-  [[nodiscard]] Find get(uint64_t key, RecordView* out) const {
-    return get(key, index_->predict(key), out);
-  }
-  [[nodiscard]] Find get(uint64_t key, RmiIndex::Prediction prediction, RecordView* out) const {
-    uint64_t position = 0;
-    const Find found = position_of(index_->resolve(key, prediction), &position);
-    return found == Find::kHit ? get_at(position, key, out) : found;
+  [[nodiscard]] Answer get(uint64_t key) const { return record_of(index_->find(key), key); }
+  [[nodiscard]] Answer get(uint64_t key, RmiIndex::Prediction prediction) const {
+    return record_of(index_->resolve(key, prediction), key);
   }
 
   // What a lookup in the index means.
@@ -137,25 +148,25 @@ class Run {
     return Find::kCorrupt;
   }
 
-  // The record of `key` at `position`, as an index lookup returned it.
-  [[nodiscard]] Find get_at(uint64_t position, uint64_t key, RecordView* out) const {
-    prefetch(position + kCacheLineBytes);  // beside the first line, which is read at once
-    if (!record_at(position, out) || out->header.key != key) return Find::kCorrupt;
-    return Find::kHit;
+  // The record of `key` at `position`, as an index lookup returned it; null where it is damaged.
+  [[nodiscard]] RecordRef get_at(uint64_t position, uint64_t key) const {
+    if (check_at(position) != RecordCheck::kOk) [[unlikely]]
+      return {};
+    const RecordRef record(begin_ + position);
+    return record.key() == key ? record : RecordRef();
   }
 
   // Where the record at a position from the index begins in memory; null if it lies outside.
   [[nodiscard]] const char* address_of(uint64_t position) const {
     if (position < first_position() || position >= end_position()) return nullptr;
-    return data_view().data() + position;
+    return begin_ + position;
   }
 
   // Decodes and verifies the record at a byte position; false where there is no valid one.
   [[nodiscard]] bool record_at(uint64_t position, RecordView* out) const {
-    if (position < kRunHeaderBytes || position >= end_position()) return false;
-    const std::string_view rest =
-        data_view().substr(position, static_cast<size_t>(end_position() - position));
-    return decode_record(rest, out) == RecordCheck::kOk;
+    if (check_at(position) != RecordCheck::kOk) return false;
+    *out = RecordRef(begin_ + position).view();
+    return true;
   }
 
   // The bytes of a record that record_at() has decoded.
@@ -182,9 +193,6 @@ class Run {
   [[nodiscard]] uint64_t end_position() const { return kRunHeaderBytes + meta_.record_bytes; }
   [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
   [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
-  void prefetch(uint64_t position) const {
-    if (position < end_position()) __builtin_prefetch(data_view().data() + position);
-  }
   // Touches every page of data and index, so that reads find them in memory.
   template <class IsCancelled>
   void warm(const IsCancelled& is_cancelled) const {
@@ -236,12 +244,27 @@ class Run {
   Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
 
  private:
-  static constexpr uint64_t kCacheLineBytes = 64;
-
-  [[nodiscard]] std::string_view data_view() const {
-    const auto bytes = data_->bytes();
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  [[nodiscard]] Answer record_of(const FindResult& found, uint64_t key) const {
+    uint64_t position = 0;
+    const Find code = position_of(found, &position);
+    if (code != Find::kHit) [[unlikely]]
+      return {code, {}};
+    const RecordRef record = get_at(position, key);
+    return {record.is_null() ? Find::kCorrupt : Find::kHit, record};
   }
+
+  [[nodiscard]] RecordCheck check_at(uint64_t position) const {
+    if (position - kRunHeaderBytes >= record_bytes_) [[unlikely]]
+      return RecordCheck::kTruncated;
+    return check_record(begin_ + position, kRunHeaderBytes + record_bytes_ - position);
+  }
+
+  // What a lookup needs, together. The smallest key, and the distance to the largest.
+  uint64_t key_min_ = 0;
+  uint64_t key_span_ = 0;
+  std::unique_ptr<RmiIndex> index_;
+  const char* begin_ = nullptr;  // of the mapped data
+  uint64_t record_bytes_ = 0;    // of all records in it
 
   RunMeta meta_;
   std::string name_;
@@ -249,7 +272,6 @@ class Run {
   std::unique_ptr<Mapping> index_file_;
   HugeBytes huge_index_;
   std::span<const std::byte> index_bytes_;
-  std::unique_ptr<RmiIndex> index_;
   mutable std::atomic<bool> quarantined_{false};
   mutable std::atomic<bool> index_damaged_{false};
   mutable std::atomic<uint64_t> expired_bytes_{0};

@@ -251,7 +251,7 @@ class Salvage {
     Delta::Iterator at(*log_);
     for (at.seek_first(); at.valid(); at.next()) {
       const char* record = at.record(~uint64_t{0});
-      const RecordView view = Delta::view(record);
+      const RecordView view = RecordRef(record).view();
       KYRO_TRY(writer.append(view.header, {record, view.header.record_bytes()}));
     }
     const uint64_t first = log_->first_offset();

@@ -24,6 +24,8 @@
 namespace kyro {
 
 struct View {
+  using RunIterator = std::vector<std::shared_ptr<Run>>::const_iterator;
+
   std::shared_ptr<Delta> active;
   std::vector<std::shared_ptr<Delta>> frozen;
   std::vector<std::shared_ptr<Run>> runs;
@@ -33,6 +35,12 @@ struct View {
   // What a reader that has loaded `visible` before this view may see: offsets below the result.
   [[nodiscard]] uint64_t bound(uint64_t visible) const {
     return std::max(visible, contained_offset);
+  }
+
+  // The first run from `at` on that may hold `key`.
+  [[nodiscard]] RunIterator candidate(RunIterator at, uint64_t key) const {
+    while (at != runs.end() && !(*at)->may_hold(key)) ++at;
+    return at;
   }
 };
 
@@ -51,12 +59,22 @@ struct Moment {
 };
 
 // Where a lookup ended.
-enum class Source : uint8_t { kNone, kDelta, kRun };
+enum class Source : uint8_t {
+  kNone,  // no version of the key, not even a tombstone
+  kDelta,
+  kRun,
+  kDamaged,  // the place in a run where it should be
+};
 
+// What a lookup found. Two registers, so that it never passes through memory (see RecordRef).
 struct Found {
-  Source source = Source::kNone;  // kNone: no version of the key, not even a tombstone
-  RecordView record;              // valid while the view is pinned (a run's: while it is held)
-  std::shared_ptr<Run> const* run = nullptr;  // the holder of the value, if source is kRun
+  RecordRef record;                           // valid while the view is pinned (a run's: held)
+  const std::shared_ptr<Run>* run = nullptr;  // the holder of the record, or of the damage
+
+  [[nodiscard]] Source source() const {
+    if (record.is_null()) return run == nullptr ? Source::kNone : Source::kDamaged;
+    return run == nullptr ? Source::kDelta : Source::kRun;
+  }
 };
 
 // Apart from the lookups, which should stay small.
@@ -64,53 +82,53 @@ struct Found {
   return Status(Code::kCorruption, run.name() + ": the record or its index entry is damaged");
 }
 
-// The newest version of `key` in the runs. All runs that may hold it predict and fetch first, so
-// that their cache misses overlap; then they answer, the newest first.
-inline Status find_in_runs(const View& view, uint64_t key, Found* found) {
+// The newest version of `key` in those runs from `next` on that may hold it. They predict and fetch
+// first, so that their cache misses overlap; then they answer, the newest first.
+[[nodiscard, gnu::noinline]] inline Found find_in_several(const View& view, View::RunIterator next,
+                                                          uint64_t key) {
   constexpr size_t kAtOnce = 16;
   RmiIndex::Prediction predictions[kAtOnce];
   const std::shared_ptr<Run>* candidates[kAtOnce];
-  for (auto next = view.runs.begin(); next != view.runs.end();) {
+  while (next != view.runs.end()) {
     size_t count = 0;
-    for (; next != view.runs.end() && count < kAtOnce; ++next) {
-      if (!(*next)->meta().may_hold(key)) continue;
+    for (; next != view.runs.end() && count < kAtOnce; next = view.candidate(next + 1, key)) {
       predictions[count] = (*next)->predict(key);
       candidates[count++] = &*next;
     }
     for (size_t i = 0; i < count; ++i) {
-      const Run& run = **candidates[i];
-      const Run::Find answer = run.get(key, predictions[i], &found->record);
-      if (answer == Run::Find::kMiss) continue;
-      if (answer == Run::Find::kCorrupt) return damaged_record(run);
-      found->source = Source::kRun;
-      found->run = candidates[i];
-      return Status();
+      const Run::Answer answer = (*candidates[i])->get(key, predictions[i]);
+      if (answer.code != Run::Find::kMiss) return {answer.record, candidates[i]};
     }
   }
-  return Status();
+  return {};
 }
 
-// The newest version of `key` below `bound` in the frozen deltas and runs; kCorruption if the place
-// where it should be is damaged.
-inline Status find_in_base(const View& view, uint64_t key, uint64_t bound, Found* found) {
+// The newest version of `key` in the runs. The way through a single one is kept short: the fewer
+// instructions a lookup has, the more its misses overlap with those of the next.
+[[nodiscard]] inline Found find_in_runs(const View& view, uint64_t key) {
+  const auto first = view.candidate(view.runs.begin(), key);
+  if (first == view.runs.end()) return {};
+  if (view.candidate(first + 1, key) != view.runs.end()) return find_in_several(view, first, key);
+  const Run::Answer answer = (*first)->get(key);
+  return {answer.record, answer.code == Run::Find::kMiss ? nullptr : &*first};
+}
+
+// The newest version of `key` below `bound` in the deltas.
+[[nodiscard, gnu::noinline]] inline const char* find_in_deltas(const View& view, uint64_t key,
+                                                               uint64_t bound) {
+  if (const char* record = view.active->find(key, bound)) return record;
   for (const auto& delta : view.frozen) {
-    if (const char* record = delta->find(key, bound)) {
-      found->source = Source::kDelta;
-      found->record = Delta::view(record);
-      return Status();
-    }
+    if (const char* record = delta->find(key, bound)) return record;
   }
-  return find_in_runs(view, key, found);
+  return nullptr;
 }
 
 // The newest version of `key` below `bound` anywhere in the view.
-inline Status find_in_view(const View& view, uint64_t key, uint64_t bound, Found* found) {
-  if (const char* record = view.active->find(key, bound)) {
-    found->source = Source::kDelta;
-    found->record = Delta::view(record);
-    return Status();
+[[nodiscard]] inline Found find_in_view(const View& view, uint64_t key, uint64_t bound) {
+  if (!view.active->empty() || !view.frozen.empty()) {
+    if (const char* record = find_in_deltas(view, key, bound)) return {RecordRef(record)};
   }
-  return find_in_base(view, key, bound, found);
+  return find_in_runs(view, key);
 }
 
 }  // namespace kyro

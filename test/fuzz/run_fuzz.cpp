@@ -45,8 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const RecordView& record = cursor.record();
     walked += record.header.record_bytes();
     KYRO_CHECK(walked <= end);
-    RecordView found;
-    static_cast<void>((*run)->get(record.header.key, &found));
+    static_cast<void>((*run)->get(record.header.key));
     RunCursor other(*run);
     other.seek(record.header.key + 1);
   }
