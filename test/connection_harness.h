@@ -85,14 +85,14 @@ class HandTurned {
     KYRO_CHECK(context_.tasks_outstanding == 0 && context_.out.empty());
   }
 
-  Wire connect() {
+  Wire connect(bool is_unix = true) {
     int pair[2];
     KYRO_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
     // Room for one output step, where the system allows it.
     const int room = 1 << 20;
     KYRO_CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
-    KYRO_CHECK(shared_.admit({}, true) == ServerShared::Admission::kAdmitted);
-    wires_.push_back({new Connection(context_, pair[0], {}, true), pair[1]});
+    KYRO_CHECK(shared_.admit({}, is_unix) == ServerShared::Admission::kAdmitted);
+    wires_.push_back({new Connection(context_, pair[0], {}, is_unix), pair[1]});
     wires_.back().connection->start();
     return wires_.back();
   }

@@ -1,10 +1,13 @@
 // One connection beside others on its reactor, whose rounds the test turns.
 #include "kyro/net/connection.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "test/connection_harness.h"
 
@@ -74,31 +77,50 @@ TEST_CASE("of hundreds of large pipelined answers one step is sent, then others 
   }
 }
 
-// Refuses /refused before the body, and writes down behind which request it may look ahead.
+// Refuses odd numbers, notes of the others that they may pass, and writes down what it is told.
 class LookingHandler final : public Handler {
  public:
   void on_headers(Exchange& x) override {
-    if (x.request().path == "/refused") x.respond_error(401, "unauthorized", "No.");
+    const HttpRequest& request = x.request();
+    seen.append(request.path.substr(1)).append(";");
+    if (request.path == "/refused-1") return x.respond_error(401, "unauthorized", "No.");
+    if (request.note == nullptr || request.path == "/quiet-1") return;
+    if (*request.note != 0) CHECK(std::to_string(request.number) == request.path.substr(3));
+    *request.note = 1;
   }
   void on_request(Exchange& x) override { x.respond(200, "text/plain", "yes"); }
-  size_t on_pipelined(std::string_view last, std::string_view) override {
-    looked_behind.append(last.substr(0, last.find(" HTTP"))).append(";");
-    return 0;
+  void on_repeated(std::span<const uint64_t> numbers) override {
+    for (const uint64_t number : numbers) seen.append("+").append(std::to_string(number));
+    seen.append(";");
   }
-  std::string looked_behind;
+  std::string seen;
 };
 
-TEST_CASE("pipelined bytes are looked at ahead only behind a request that was let through") {
-  LookingHandler handler;
-  HandTurned reactor(handler);
-  const HandTurned::Wire wire = reactor.connect();
-  std::string bytes;
-  for (const char* path : {"/refused", "/refused", "/a", "/b", "/refused", "/refused", "/c"}) {
-    bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n\r\n");
-  }
-  REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-  reactor.round();
-  CHECK(handler.looked_behind == "GET /a;GET /b;");
+TEST_CASE("pipelined requests are looked at ahead if they repeat one that was let through") {
+  const auto seen_of = [](const std::vector<std::string>& paths, const std::string& fields = "") {
+    LookingHandler handler;
+    HandTurned reactor(handler);
+    const HandTurned::Wire wire = reactor.connect();
+    std::string bytes;
+    for (const std::string& path : paths) {
+      bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n");
+    }
+    REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+    reactor.round();
+    return handler.seen;
+  };
+  const std::vector<std::string> mixed = {"/a-1", "/a-2", "/a-3", "/b-4", "/b-5", "/c", "/c"};
+  CHECK(seen_of(mixed) == "a-1;+2+3;a-2;a-3;b-4;+5;b-5;c;c;");
+  CHECK(seen_of(mixed, "Authorization: Bearer t\r\n") == "a-1;+2+3;a-2;a-3;b-4;+5;b-5;c;c;");
+  // Nothing behind what was refused, or not noted, and nothing of the bytes behind "close".
+  CHECK(seen_of({"/refused-1", "/refused-1"}) == "refused-1;refused-1;");
+  CHECK(seen_of({"/quiet-1", "/quiet-1"}) == "quiet-1;quiet-1;");
+  CHECK(seen_of({"/a-1", "/a-2"}, "Connection: close\r\n") == "a-1;");
+  // As many at once as there is room for, then the rest.
+  constexpr size_t kMax = RequestsAhead::kMax;
+  const std::string seen = seen_of(std::vector<std::string>(2 * kMax + 1, "/a-9"));
+  CHECK(std::count(seen.begin(), seen.end(), '+') == static_cast<int>(2 * kMax));
+  CHECK(std::count(seen.begin(), seen.end(), 'a') == static_cast<int>(2 * kMax + 1));
 }
 
 // Answers with a stream whose one piece does not fit any buffer.

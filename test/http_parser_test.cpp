@@ -45,7 +45,7 @@ std::string describe(const HttpRequest& request) {
 
 // Feeds the prefixes that end at each of `ends` (rising, the last is the whole).
 Seen parse_at(std::string_view bytes, const std::vector<size_t>& ends,
-              const HttpLimits& limits = {}, KnownFields* known = nullptr) {
+              const HttpLimits& limits = {}, KnownRequest* known = nullptr) {
   HttpParser parser(limits, known);
   HttpRequest request;
   for (const size_t end : ends) {
@@ -80,7 +80,7 @@ Seen parse_every_way(const std::string& bytes) {
   test::GuardedBytes before(bytes, test::GuardedBytes::Guard::kBefore);
   CHECK((parse_at(behind.view(), each) == whole));
   CHECK((parse_at(before.view(), {bytes.size()}) == whole));
-  static KnownFields known;
+  static KnownRequest known;
   for (int time = 0; time < 2; ++time) {
     CHECK((parse_at(before.view(), {bytes.size()}, {}, &known) == whole));
     CHECK((parse_at(behind.view(), each, {}, &known) == whole));

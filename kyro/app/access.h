@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -54,7 +55,10 @@ class AccessControl {
     const auto* fresh = tokens.full.empty() ? nullptr : new Tokens(tokens);
     const Tokens* old = tokens_.exchange(fresh);
     if (old != nullptr) epoch_retire(std::unique_ptr<const Tokens>(old));
+    generation_.fetch_add(1, std::memory_order_release);
   }
+  // Verdicts do not change as long as this stays what it was before check().
+  [[nodiscard]] uint32_t generation() const { return generation_.load(std::memory_order_acquire); }
   // Whether a probe is answered without a token.
   [[nodiscard]] bool is_open(bool is_metrics) const {
     return !(is_metrics && rules_.protect_metrics);
@@ -116,6 +120,7 @@ class AccessControl {
 
   const Rules rules_;
   std::atomic<const Tokens*> tokens_{nullptr};
+  std::atomic<uint32_t> generation_{0};
 };
 
 }  // namespace kyro

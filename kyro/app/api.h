@@ -14,6 +14,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,7 +31,6 @@
 #include "kyro/app/json.h"
 #include "kyro/app/metrics.h"
 #include "kyro/app/query.h"
-#include "kyro/app/read_ahead.h"
 #include "kyro/app/reply.h"
 #include "kyro/app/request_log.h"
 #include "kyro/app/routes.h"
@@ -84,13 +84,8 @@ class Api final : public Handler {
     pins_[reactor].pin.reset();
     if (request_log_ != nullptr) request_log_->end_round();
   }
-  size_t on_pipelined(std::string_view last, std::string_view bytes) override {
-    // Under a rate nobody knows yet which of them will be answered.
-    if (rate_data_.is_on() || engine() == nullptr) return bytes.size();
-    PipelinedReads reads;
-    find_pipelined_reads(last, bytes, &reads);
-    if (reads.count > 1) engine()->prefetch(reads.found());
-    return reads.bytes;
+  void on_repeated(std::span<const uint64_t> keys) override {
+    if (keys.size() > 1) engine()->prefetch(keys);
   }
   void on_response(const Answered& answered) override {
     http_stats_.count(answered.route, answered.status, answered.duration_ns);
@@ -100,10 +95,15 @@ class Api final : public Handler {
 
   void on_headers(Exchange& x) override {
     const HttpRequest& request = x.request();
+    x.set_max_body_bytes(kSmallBodyBytes);
+    const PassedNote pass(request, access_.generation());
+    if (request.note != nullptr && pass.holds(*request.note)) {
+      x.set_route(PassedNote::route_of(*request.note));
+      return x.set_user(request.number);
+    }
     std::string_view key_text;
     const RouteInfo& info = match_route(request.path, &key_text);
     x.set_route(static_cast<uint16_t>(info.route));
-    x.set_max_body_bytes(kSmallBodyBytes);
     if (!check_rate(x, info) || !check_access(x, info) || !check_method(x, info)) return;
     if (info.takes_key) {
       const auto key = parse_u64(key_text);
@@ -116,6 +116,9 @@ class Api final : public Handler {
     }
     const bool has_body = request.method == Method::kPost || request.method == Method::kPut;
     if (has_body && info.body != Body::kIgnored) check_body(x, info);
+    const bool ends_with_key = info.takes_key && !request.has_query;
+    if (request.note == nullptr || !ends_with_key || x.responded() || rate_data_.is_on()) return;
+    *request.note = pass.for_route(x.route());
   }
 
   void on_request(Exchange& x) override {
@@ -133,6 +136,22 @@ class Api final : public Handler {
   // What a request may carry that needs no body at all.
   static constexpr uint64_t kSmallBodyBytes = 64 * 1024;
   static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+
+  // That a request has passed on_headers, and its route, for those that repeat it with another key:
+  // they pass as well, while what did not stand in their bytes is the same. None under a rate.
+  class PassedNote {
+   public:
+    PassedNote(const HttpRequest& request, uint32_t generation)
+        : about_(kIsSet | uint64_t{generation} << 1 | (request.is_unix ? 1 : 0)) {}
+    [[nodiscard]] bool holds(uint64_t note) const { return note >> kRouteBits == about_; }
+    [[nodiscard]] uint64_t for_route(uint16_t route) const { return about_ << kRouteBits | route; }
+    [[nodiscard]] static uint16_t route_of(uint64_t note) { return static_cast<uint16_t>(note); }
+
+   private:
+    static constexpr int kRouteBits = 16;
+    static constexpr uint64_t kIsSet = uint64_t{1} << 40;
+    uint64_t about_;
+  };
 
   [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
 

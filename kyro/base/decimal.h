@@ -8,6 +8,7 @@
 // Thread rule: pure functions.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -37,28 +38,35 @@ namespace decimal_detail {
 
 }  // namespace decimal_detail
 
-// The number that `text` spells, all of it, or nothing.
-[[nodiscard]] inline std::optional<uint64_t> parse_u64(std::string_view text) {
-  if (text.empty() || text.size() > kDecimalDigitsMax) return std::nullopt;
-  if (text[0] == '0' && text.size() > 1) return std::nullopt;
+// The number that `text` begins with, into *value: how many digits it has, or 0 if there is none,
+// it is not plain, or it is too large.
+[[nodiscard]] inline size_t read_u64(std::string_view text, uint64_t* value) {
+  const auto digit_at = [text](size_t i) { return static_cast<unsigned>(text[i] - '0'); };
   // 19 digits cannot overflow; the twentieth may.
-  const size_t safe = text.size() < kDecimalDigitsMax ? text.size() : kDecimalDigitsMax - 1;
-  uint64_t value = 0;
+  const size_t safe = std::min(text.size(), kDecimalDigitsMax - 1);
+  uint64_t number = 0;
   size_t i = 0;
   for (; safe - i >= 8; i += 8) {
     const uint64_t digits = load_u64(text.data() + i);
-    if (!decimal_detail::are_digits(digits)) return std::nullopt;
-    value = value * 100'000'000u + decimal_detail::value_of_digits(digits);
+    if (!decimal_detail::are_digits(digits)) break;
+    number = number * 100'000'000u + decimal_detail::value_of_digits(digits);
   }
-  for (; i < safe; ++i) {
-    const auto digit = static_cast<unsigned>(text[i] - '0');
-    if (digit > 9) return std::nullopt;
-    value = value * 10 + digit;
+  for (; i < safe && digit_at(i) <= 9; ++i) number = number * 10 + digit_at(i);
+  if (i == kDecimalDigitsMax - 1 && i < text.size() && digit_at(i) <= 9) {
+    if (number > (UINT64_MAX - digit_at(i)) / 10) return 0;
+    number = number * 10 + digit_at(i);
+    if (++i < text.size() && digit_at(i) <= 9) return 0;
   }
-  if (safe == text.size()) return value;
-  const auto last = static_cast<unsigned>(text[safe] - '0');
-  if (last > 9 || value > (UINT64_MAX - last) / 10) return std::nullopt;
-  return value * 10 + last;
+  if (i > 1 && text[0] == '0') return 0;
+  *value = number;
+  return i;
+}
+
+// The number that `text` spells, all of it, or nothing.
+[[nodiscard]] inline std::optional<uint64_t> parse_u64(std::string_view text) {
+  uint64_t value = 0;
+  if (text.empty() || read_u64(text, &value) != text.size()) return std::nullopt;
+  return value;
 }
 
 // Writes the digits of `value` so that they end at `end` (exclusive); returns where they begin.

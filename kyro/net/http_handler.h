@@ -22,6 +22,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -193,13 +194,9 @@ class Handler {
   virtual ~Handler() = default;
   virtual void on_headers(Exchange& exchange) = 0;
   virtual void on_request(Exchange& exchange) = 0;
-  // Further bytes have come behind a request that on_request was just called for; `last` are that
-  // request's, `bytes` are not parsed yet. A chance to fetch ahead what they may ask for. Returns
-  // how many of the bytes were looked at; it is called again behind them.
-  virtual size_t on_pipelined(std::string_view last, std::string_view bytes) {
-    static_cast<void>(last);
-    return bytes.size();
-  }
+  // Behind a request that on_request was just called for, others have come that repeat it but for
+  // their numbers: a chance to fetch ahead what they ask for. Only where the note is not 0.
+  virtual void on_repeated(std::span<const uint64_t> numbers) { static_cast<void>(numbers); }
   // Every answer, those the server made itself too (with the route if one was set).
   virtual void on_response(const Answered& answered) { static_cast<void>(answered); }
   virtual void on_rejected(RejectReason reason) { static_cast<void>(reason); }

@@ -1,5 +1,5 @@
 // The request head of HTTP/1.x (RFC 9112): bytes to HttpRequest. No I/O, no allocation, no copy
-// (but for KnownFields, which keeps its buffer).
+// (but for KnownRequest, which keeps its buffers).
 //
 // Strict where the RFC lets a server be strict: exact CRLF, no folding, no blank before a colon, no
 // control characters, one Content-Length, Transfer-Encoding only "chunked" and never together with
@@ -24,6 +24,7 @@
 #include "kyro/net/chunked.h"
 #include "kyro/net/http_chars.h"
 #include "kyro/net/http_request.h"
+#include "kyro/net/known_request.h"
 
 namespace kyro {
 
@@ -120,23 +121,6 @@ inline void for_each_element(std::string_view list, Visit visit) {
 
 }  // namespace http_detail
 
-// The field section of the last plain request, and what it meant. A client repeats itself to the
-// byte, so the next one, whichever connection it comes from, is mostly understood by one
-// comparison. Fields that say anything about a body are never kept, nor is a token, which a
-// comparison must not leak the time of.
-//
-// One for all parsers of a thread, which have the same limits.
-struct KnownFields {
-  static constexpr size_t kBytesMax = 1024;
-
-  std::string block;  // with the empty line at its end; of HTTP/1.1; empty: nothing is known
-  uint64_t name_mask = 0;
-  uint32_t host_from = 0;  // within the block
-  uint32_t host_size = 0;
-  bool close = false;
-  bool keep_alive = false;
-};
-
 class HttpParser {
  public:
   enum class Outcome : uint8_t { kNeedMore, kComplete, kError };
@@ -146,19 +130,29 @@ class HttpParser {
 
   HttpParser() = default;
   // `known` may be null; it outlives the parser.
-  explicit HttpParser(const HttpLimits& limits, KnownFields* known = nullptr)
+  explicit HttpParser(const HttpLimits& limits, KnownRequest* known = nullptr)
       : limits_(limits), known_(known) {}
 
   // Makes ready for the next request.
-  void reset() { *this = HttpParser(limits_, known_); }
+  void reset() {
+    phase_ = Phase::kRequestLine;
+    leading_lines_ = fields_ = scanned_ = line_start_ = 0;
+    head_ = HeadParts{};
+  }
 
   // `bytes` is everything since the beginning of the request; what it began with in the last call
   // it begins with now. kComplete: `request` is filled with views into `bytes` (all but body and
   // peer) and head_bytes() says where the body begins. kError: see error(); `request` is untouched.
   [[nodiscard]] Outcome parse(std::string_view bytes, HttpRequest* request) {
+    if (KnownRequest::Repeat repeat; scanned_ == 0 && known_ != nullptr) {
+      if (known_->is_repeated(bytes, &repeat)) {
+        take(repeat, bytes, request);
+        return Outcome::kComplete;
+      }
+    }
     while (true) {
       const bool in_fields = phase_ == Phase::kFields;
-      const size_t bound = in_fields ? size_t{block_start_} + limits_.header_bytes_max
+      const size_t bound = in_fields ? size_t{head_.block_from} + limits_.header_bytes_max
                                      : size_t{line_start_} + limits_.request_line_bytes_max;
       const size_t end = std::min(bytes.size(), bound);
       if (scanned_ < end) {
@@ -183,15 +177,24 @@ class HttpParser {
       if (HttpError error = on_line(line, line_start); error.status != 0) {
         return fail(error.status, error.message);
       }
-      if (!in_fields && phase_ == Phase::kFields && recall(bytes)) {
-        fill(bytes, request);
-        return Outcome::kComplete;
+      if (!in_fields && phase_ == Phase::kFields && recall_fields(bytes)) {
+        return complete(bytes, request);
       }
     }
   }
 
+  // The same for a request that is known to repeat the known one.
+  void take(const KnownRequest::Repeat& repeat, std::string_view bytes, HttpRequest* request) {
+    head_ = known_->parts_of(repeat);
+    phase_ = Phase::kFields;
+    scanned_ = line_start_ = head_.bytes;
+    head_.fill(bytes, request);
+    request->note = known_->note();
+    request->number = repeat.number;
+  }
+
   // After kComplete: makes the views again, when `bytes` has moved or grown.
-  void rebuild(std::string_view bytes, HttpRequest* request) const { fill(bytes, request); }
+  void rebuild(std::string_view bytes, HttpRequest* request) const { head_.fill(bytes, request); }
 
   // The length of the head with its last empty line, once kComplete.
   [[nodiscard]] size_t head_bytes() const { return line_start_; }
@@ -201,23 +204,15 @@ class HttpParser {
   }
   [[nodiscard]] const HttpError& error() const { return error_; }
   // Of a request that was not (yet) understood, too; kOther until its request line is.
-  [[nodiscard]] Method method() const { return method_; }
+  [[nodiscard]] Method method() const { return head_.method; }
 
  private:
   enum class Phase : uint8_t { kRequestLine, kFields };
 
-  // A part of the request by position, since the buffer may move.
-  struct Part {
-    uint32_t from = 0;
-    uint32_t size = 0;
-    [[nodiscard]] std::string_view in(std::string_view bytes) const {
-      return {bytes.data() + from, size};
-    }
-  };
-  [[nodiscard]] static Part part_of(std::string_view line, uint32_t line_start,
-                                    std::string_view view) {
-    return Part{line_start + static_cast<uint32_t>(view.data() - line.data()),
-                static_cast<uint32_t>(view.size())};
+  [[nodiscard]] static HeadPart part_of(std::string_view line, uint32_t line_start,
+                                        std::string_view view) {
+    return HeadPart{line_start + static_cast<uint32_t>(view.data() - line.data()),
+                    static_cast<uint32_t>(view.size())};
   }
 
   Outcome fail(uint16_t status, const char* message) {
@@ -233,7 +228,7 @@ class HttpParser {
       return http_detail::kOk;
     }
     phase_ = Phase::kFields;
-    block_start_ = line_start_;
+    head_.block_from = line_start_;
     return on_request_line(line, line_start);
   }
 
@@ -244,7 +239,7 @@ class HttpParser {
       return bad("The method is malformed.");
     }
     const std::string_view method(line.data(), static_cast<size_t>(first - line.data()));
-    method_ = http_detail::method_of(method);
+    head_.method = http_detail::method_of(method);
     // Nearly every target ends where its plain characters do.
     const char* second = http_chars::skip(first + 1, end, http_chars::kTarget);
     const bool is_plain = second != end && *second == ' ';
@@ -258,9 +253,9 @@ class HttpParser {
       return bad("The HTTP version is malformed.");
     }
     if (version[5] != '1') return HttpError{505, "Only HTTP/1.0 and HTTP/1.1 are spoken here."};
-    version_minor_ = version[7] == '0' ? 0 : 1;
-    method_text_ = part_of(line, line_start, method);
-    target_ = part_of(line, line_start, target);
+    head_.version_minor = version[7] == '0' ? 0 : 1;
+    head_.method_text = part_of(line, line_start, method);
+    head_.target = part_of(line, line_start, target);
     return on_target(target, is_plain);
   }
 
@@ -268,13 +263,13 @@ class HttpParser {
   // is_plain: there are only characters of kTarget.
   HttpError on_target(std::string_view target, bool is_plain) {
     std::string_view rest = target;
-    if (method_ == Method::kConnect) {
+    if (head_.method == Method::kConnect) {
       if (!http_detail::is_valid_host(target)) return bad("The target of CONNECT is malformed.");
       return HttpError{501, "CONNECT is not supported."};
     }
     if (target == "*") {
-      if (method_ != Method::kOptions) return bad("Only OPTIONS may ask for *.");
-      path_ = target_;
+      if (head_.method != Method::kOptions) return bad("Only OPTIONS may ask for *.");
+      head_.path = head_.target;
       return http_detail::kOk;
     }
     if (target.empty() || target[0] != '/') {
@@ -288,16 +283,16 @@ class HttpParser {
       const size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
       const std::string_view authority = rest.substr(0, authority_end);
       if (!http_detail::is_valid_host(authority)) return bad("The host of the target is invalid.");
-      authority_ = part_of(target, target_.from, authority);
+      head_.authority = part_of(target, head_.target.from, authority);
       rest.remove_prefix(authority_end);
     }
     if (!is_plain && !http_detail::is_percent_encoded(rest, http_chars::kTarget)) {
       return bad("The request target contains a forbidden character.");
     }
     const size_t mark = rest.find('?');
-    has_query_ = mark != std::string_view::npos;
-    path_ = part_of(target, target_.from, rest.substr(0, mark));
-    if (has_query_) query_ = part_of(target, target_.from, rest.substr(mark + 1));
+    head_.has_query = mark != std::string_view::npos;
+    head_.path = part_of(target, head_.target.from, rest.substr(0, mark));
+    if (head_.has_query) head_.query = part_of(target, head_.target.from, rest.substr(mark + 1));
     return http_detail::kOk;
   }
 
@@ -314,7 +309,7 @@ class HttpParser {
     while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
       value.remove_prefix(1);
     while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-    name_mask_ |= header_name_bit(name);
+    head_.name_mask |= header_name_bit(name);
     switch (name.size()) {
       case 4:
         return iequals(name, "host") ? on_host(line, line_start, value) : http_detail::kOk;
@@ -332,40 +327,41 @@ class HttpParser {
   }
 
   HttpError on_host(std::string_view line, uint32_t line_start, std::string_view value) {
-    if (has_host_) return bad("There is more than one Host.");
-    has_host_ = true;
-    host_ = part_of(line, line_start, value);
-    const bool absent = value.empty() && version_minor_ == 0;
+    if (head_.has_host) return bad("There is more than one Host.");
+    head_.has_host = true;
+    head_.host = part_of(line, line_start, value);
+    const bool absent = value.empty() && head_.version_minor == 0;
     if (!absent && !http_detail::is_valid_host(value)) return bad("The Host is invalid.");
     return http_detail::kOk;
   }
 
   HttpError on_expect(std::string_view value) {
-    if (version_minor_ == 0) return http_detail::kOk;
+    if (head_.version_minor == 0) return http_detail::kOk;
     if (!iequals(value, "100-continue")) {
       return HttpError{417, "Only the expectation 100-continue is known."};
     }
-    expect_continue_ = true;
+    head_.expect_continue = true;
     return http_detail::kOk;
   }
 
   HttpError on_connection(std::string_view value) {
     http_detail::for_each_element(value, [this](std::string_view element) {
-      if (iequals(element, "close")) close_ = true;
-      if (iequals(element, "keep-alive")) keep_alive_ = true;
+      if (iequals(element, "close")) head_.close = true;
+      if (iequals(element, "keep-alive")) head_.keep_alive = true;
     });
     return http_detail::kOk;
   }
 
   HttpError on_length(std::string_view value) {
-    if (has_length_) return bad("There is more than one Content-Length.");
-    has_length_ = true;
+    if (head_.has_length) return bad("There is more than one Content-Length.");
+    head_.has_length = true;
     if (value.empty()) return bad("The Content-Length is malformed.");
     for (const char c : value) {
       if (c < '0' || c > '9') return bad("The Content-Length is malformed.");
       const auto digit = static_cast<uint64_t>(c - '0');
-      if (length_ > (UINT64_MAX / 2 - digit) / 10) return bad("The Content-Length is too large.");
-      length_ = length_ * 10 + digit;
+      if (head_.length > (UINT64_MAX / 2 - digit) / 10)
+        return bad("The Content-Length is too large.");
+      head_.length = head_.length * 10 + digit;
     }
     return http_detail::kOk;
   }
@@ -373,8 +369,8 @@ class HttpParser {
   // Anything but "chunked" is refused: 501 where the framing would still be clear (other codings
   // and then chunked), else 400 (RFC 9112 §6.1, §6.3).
   HttpError on_coding(std::string_view value) {
-    if (has_coding_) return bad("There is more than one Transfer-Encoding.");
-    has_coding_ = true;
+    if (head_.has_coding) return bad("There is more than one Transfer-Encoding.");
+    head_.has_coding = true;
     if (iequals(value, "chunked")) return http_detail::kOk;
     uint32_t chunked = 0;
     bool last_is_chunked = false;
@@ -387,85 +383,41 @@ class HttpParser {
   }
 
   Outcome finish(std::string_view bytes, HttpRequest* request) {
-    if (version_minor_ == 1 && !has_host_) return fail(400, "The Host is missing.");
-    if (has_coding_ && version_minor_ == 0) {
+    if (head_.version_minor == 1 && !head_.has_host) return fail(400, "The Host is missing.");
+    if (head_.has_coding && head_.version_minor == 0) {
       return fail(400, "HTTP/1.0 has no Transfer-Encoding.");
     }
-    if (has_coding_ && has_length_) {
+    if (head_.has_coding && head_.has_length) {
       return fail(400, "Transfer-Encoding and Content-Length exclude each other.");
     }
-    learn(bytes);
-    fill(bytes, request);
+    head_.bytes = line_start_;
+    return complete(bytes, request);
+  }
+
+  Outcome complete(std::string_view bytes, HttpRequest* request) {
+    scanned_ = line_start_ = head_.bytes;
+    head_.fill(bytes, request);
+    if (known_ != nullptr && leading_lines_ == 0) {
+      request->note = known_->learn(bytes, head_, limits_.request_line_bytes_max);
+    }
     return Outcome::kComplete;
   }
 
   // Behind the request line: if the known fields follow, they are taken over.
-  [[nodiscard]] bool recall(std::string_view bytes) {
-    if (known_ == nullptr || known_->block.empty() || version_minor_ == 0) return false;
-    const std::string_view rest(bytes.data() + block_start_, bytes.size() - block_start_);
-    if (!rest.starts_with(known_->block)) return false;
-    has_host_ = true;
-    host_ = Part{block_start_ + known_->host_from, known_->host_size};
-    close_ = known_->close;
-    keep_alive_ = known_->keep_alive;
-    name_mask_ = known_->name_mask;
-    line_start_ = scanned_ = block_start_ + static_cast<uint32_t>(known_->block.size());
-    return true;
-  }
-  void learn(std::string_view bytes) const {
-    const uint32_t size = line_start_ - block_start_;
-    const bool is_plain = version_minor_ == 1 && !has_length_ && !has_coding_ && !expect_continue_;
-    if (known_ == nullptr || !is_plain || size > KnownFields::kBytesMax) return;
-    if ((name_mask_ & header_name_bit("authorization")) != 0) return;
-    known_->block.assign(bytes.data() + block_start_, size);
-    known_->name_mask = name_mask_;
-    known_->host_from = host_.from - block_start_;
-    known_->host_size = host_.size;
-    known_->close = close_;
-    known_->keep_alive = keep_alive_;
-  }
-
-  void fill(std::string_view bytes, HttpRequest* request) const {
-    *request = HttpRequest{};
-    request->method = method_;
-    request->version_minor = version_minor_;
-    request->has_query = has_query_;
-    request->chunked = has_coding_;
-    request->has_content_length = has_length_;
-    request->content_length = length_;
-    request->keep_alive = !close_ && (version_minor_ == 1 || keep_alive_);
-    request->expect_continue = expect_continue_ && request->announces_body();
-    request->method_text = method_text_.in(bytes);
-    request->target = target_.in(bytes);
-    request->path = path_.in(bytes);
-    // An absolute target may end behind its authority: then it asks for the root, or for all.
-    if (path_.size == 0) request->path = method_ == Method::kOptions && !has_query_ ? "*" : "/";
-    request->query = query_.in(bytes);
-    request->host = authority_.size != 0 ? authority_.in(bytes) : host_.in(bytes);
-    request->header_block = bytes.substr(block_start_, line_start_ - 2 - block_start_);
-    request->name_mask = name_mask_;
+  [[nodiscard]] bool recall_fields(std::string_view bytes) {
+    if (known_ == nullptr) return false;
+    const std::string_view rest(bytes.data() + head_.block_from, bytes.size() - head_.block_from);
+    return known_->has_known_fields(rest, &head_);
   }
 
   HttpLimits limits_;
-  KnownFields* known_ = nullptr;
+  KnownRequest* known_ = nullptr;
   Phase phase_ = Phase::kRequestLine;
-  Method method_ = Method::kOther;
-  uint8_t version_minor_ = 1;
-  bool has_query_ = false;
-  bool has_host_ = false;
-  bool has_length_ = false;
-  bool has_coding_ = false;
-  bool close_ = false;
-  bool keep_alive_ = false;
-  bool expect_continue_ = false;
   uint32_t leading_lines_ = 0;
   uint32_t fields_ = 0;
-  uint32_t scanned_ = 0;      // no control character before this position
-  uint32_t line_start_ = 0;   // of the line that is not complete yet
-  uint32_t block_start_ = 0;  // of the field section
-  Part method_text_, target_, path_, query_, authority_, host_;
-  uint64_t name_mask_ = 0;
-  uint64_t length_ = 0;
+  uint32_t scanned_ = 0;     // no control character before this position
+  uint32_t line_start_ = 0;  // of the line that is not complete yet
+  HeadParts head_;
   HttpError error_;
 };
 

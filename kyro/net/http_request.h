@@ -90,6 +90,11 @@ struct HttpRequest {
   std::string_view header_block;
   std::string_view body;  // whole, decoded and contiguous in on_request; empty in on_headers
   uint64_t name_mask = 0;
+  // Where a handler may note what holds for every request that repeats this one to the byte, but
+  // for the number that the target ends with; null for nowhere. Where it is not 0 this request is
+  // such a repetition, and has this `number` (known_request.h).
+  uint64_t* note = nullptr;
+  uint64_t number = 0;
   PeerAddress peer;
 
   // A body was announced (its length may still be zero when chunked).

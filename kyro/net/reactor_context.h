@@ -8,6 +8,7 @@
 // Ownership: the context owns buffers and pooled exchanges; the lists of connections borrow them.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -93,6 +94,18 @@ class ServerShared {
   std::map<std::array<uint8_t, 16>, uint32_t> per_ip_;  // bounded by connections_max
 };
 
+// Requests behind the one at work that repeat the known one, in order: they need not be parsed.
+struct RequestsAhead {
+  static constexpr size_t kMax = 64;
+
+  void clear() { next = count = 0; }
+  [[nodiscard]] bool empty() const { return next == count; }
+
+  std::array<KnownRequest::Repeat, kMax> repeats;
+  size_t next = 0;
+  size_t count = 0;
+};
+
 struct ReactorContext {
   static constexpr size_t kInputBytes = 64 * 1024;
 
@@ -118,7 +131,8 @@ struct ReactorContext {
   Handler& handler;
   EventLoop loop;
   ResponseHeads heads;
-  KnownFields known_fields;
+  KnownRequest known_request;
+  RequestsAhead ahead;
   bool draining = false;
 
   std::unique_ptr<char[]> in;      // kInputBytes

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -32,7 +33,7 @@ class RequestReader {
   RequestReader(ReactorContext& context, AnswerLine& line, const PeerAddress& peer, bool is_unix)
       : context_(context),
         line_(line),
-        parser_(context.config.limits, &context.known_fields),
+        parser_(context.config.limits, &context.known_request),
         peer_(peer),
         is_unix_(is_unix) {}
   RequestReader(const RequestReader&) = delete;
@@ -80,6 +81,7 @@ class RequestReader {
   };
 
   inline void consume(std::string_view bytes, bool from_input);
+  inline void look_ahead(std::string_view bytes);
   inline void keep(std::string_view rest, bool from_input);
   inline void charge();
 
@@ -118,13 +120,14 @@ class RequestReader {
   Phase phase_ = Phase::kHead;
   bool is_unix_;
   bool stalled_ = false;
-  bool was_dispatched_ = false;  // the last step handed a request to on_request()
+  bool was_noted_ = false;  // the last step handed a request with a note to on_request()
 };
 
 // Works through the bytes; what is left over goes to (or stays in) input_.
 inline void RequestReader::consume(std::string_view bytes, bool from_input) {
   size_t done = 0;
-  size_t fetched = 0;  // up to here the handler has looked ahead
+  RequestsAhead& ahead = context_.ahead;
+  ahead.clear();
   stalled_ = false;
   while (done < bytes.size()) {
     if (line_.closing()) {
@@ -145,16 +148,29 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
       stalled_ = true;
       break;
     }
-    was_dispatched_ = false;
+    was_noted_ = false;
     const size_t n = step({bytes.data() + done, bytes.size() - done});
     if (n == 0) break;
     done += n;
-    if (was_dispatched_ && fetched <= done && done < bytes.size()) {
-      const std::string_view last = bytes.substr(done - n, n);
-      fetched = done + context_.handler.on_pipelined(last, bytes.substr(done));
-    }
+    if (was_noted_ && ahead.empty() && !line_.closing()) look_ahead(bytes.substr(done));
   }
+  context_.known_request.forget_token();
   keep(bytes.substr(done), from_input);
+}
+
+// Finds the requests that `bytes` begin with and that repeat the one before them, so that what they
+// ask for is fetched while they wait.
+inline void RequestReader::look_ahead(std::string_view bytes) {
+  RequestsAhead& ahead = context_.ahead;
+  std::array<uint64_t, RequestsAhead::kMax> numbers;
+  ahead.clear();
+  while (ahead.count < RequestsAhead::kMax) {
+    KnownRequest::Repeat& repeat = ahead.repeats[ahead.count];
+    if (!context_.known_request.is_repeated(bytes, &repeat)) break;
+    numbers[ahead.count++] = repeat.number;
+    bytes.remove_prefix(context_.known_request.bytes_of(repeat));
+  }
+  if (!ahead.empty()) context_.handler.on_repeated({numbers.data(), ahead.count});
 }
 
 inline void RequestReader::keep(std::string_view rest, bool from_input) {
@@ -201,7 +217,12 @@ inline size_t RequestReader::step(std::string_view bytes) {
     parser_.rebuild(bytes, &reading_->mutable_request());
     return dispatch(reading_, waiting_bytes_);
   }
-  switch (parser_.parse(bytes, &context_.current->mutable_request())) {
+  HttpRequest* const request = &context_.current->mutable_request();
+  if (RequestsAhead& ahead = context_.ahead; !ahead.empty()) {
+    parser_.take(ahead.repeats[ahead.next++], bytes, request);
+    return on_head(bytes);
+  }
+  switch (parser_.parse(bytes, request)) {
     case HttpParser::Outcome::kNeedMore:
       return 0;
     case HttpParser::Outcome::kError:
@@ -303,7 +324,7 @@ inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_b
     const char* const body = request.header_block.data() + request.header_block.size() + 2;
     request.body = std::string_view(body, static_cast<size_t>(request.content_length));
   }
-  was_dispatched_ = true;
+  was_noted_ = request.note != nullptr && *request.note != 0;
   context_.handler.on_request(*exchange);
   if (exchange->take_waiting()) {
     hold(exchange);

@@ -37,7 +37,7 @@ std::vector<size_t> make_cuts(uint32_t seed, size_t size) {
 }
 
 std::string parse(std::string_view bytes, const std::vector<size_t>& cuts,
-                  kyro::KnownFields* known = nullptr) {
+                  kyro::KnownRequest* known = nullptr) {
   HttpParser parser(kyro::HttpLimits{}, known);
   HttpRequest request;
   for (const size_t cut : cuts) {
@@ -89,7 +89,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<size_t> whole = {bytes.size()};
   const std::string seen = parse(bytes, whole);
   require(parse(bytes, cuts) == seen);
-  static kyro::KnownFields known;  // of whatever came before, then of these bytes
+  static kyro::KnownRequest known;  // of whatever came before, then of these bytes
   require(parse(bytes, whole, &known) == seen);
   require(parse(bytes, cuts, &known) == seen);
   require(decode(bytes, cuts) == decode(bytes, whole));
