@@ -1,9 +1,10 @@
 #!/bin/bash
 # The server over HTTP beside a bare epoll responder (the limit that kernel and client set), nginx
-# `return 200`, Redis and memcached, all asked by the same client, bench/http_bench. Every server
-# has one thread; rounds are interleaved; a row is the median of its rounds.
+# `return 200`, Redis and memcached, all asked by the same client, bench/http_bench (in the part
+# "wrk" by wrk). Every server has one thread; rounds are interleaved; a row is the median of its
+# rounds.
 #
-#   bench/http_compare.sh [PART…]      parts: get put compaction idle sizes (default: all)
+#   bench/http_compare.sh [PART…]      parts: get wrk put compaction idle sizes (default: all)
 #
 # Environment:
 #   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000)
@@ -29,7 +30,7 @@ rate=${KYRO_BENCH_RATE:-10000}
 out=${KYRO_BENCH_OUT:-bench/out}
 build=${BUILD:-build}
 client=$build/bench/http_bench
-parts=${*:-get put compaction idle sizes}
+parts=${*:-get wrk put compaction idle sizes}
 
 mkdir -p "$out" || exit 1
 work=$(mktemp -d "$PWD/$build/bench/work.XXXXXX") || exit 1 # not /tmp, which may be memory
@@ -170,7 +171,8 @@ report() {
   [ -s "$work/rows" ] || return 0
   awk -v keys="$keys" -v csv="$out/http.csv" '
     function median(row, field, n,   i, j, t, v) {
-      for (i = 1; i <= n; ++i) v[i] = value[row, field, i]
+      if (value[row, field, 1] == "-") return "-"
+      for (i = 1; i <= n; ++i) v[i] = value[row, field, i] + 0
       for (i = 2; i <= n; ++i)
         for (j = i; j > 1 && v[j - 1] > v[j]; --j) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
       return v[int((n + 1) / 2)]
@@ -182,7 +184,7 @@ report() {
       for (i = 6; i <= NF; ++i) {
         split($i, part, "=")
         name[i] = part[1]
-        value[row, i, count[row]] = part[2] + 0
+        value[row, i, count[row]] = part[2]
       }
       fields = NF
     }
@@ -233,6 +235,52 @@ part_get() {
   done
   stop kyro epoll nginx redis memcached
   rm -rf "$work/kyro"
+}
+
+# measure_wrk SERVER PIPELINE: one round of one row. wrk knows HTTP only.
+measure_wrk() {
+  local name=$1 pipeline=$2 before line hertz requests rest
+  [ -n "${pids[$name]:-}" ] || return 0
+  hertz=$(getconf CLK_TCK)
+  before=$(awk '{ print $14 + $15 }' "/proc/${pids[$name]}/stat")
+  line=$(KYRO_BENCH_DEPTH=$pipeline KYRO_BENCH_KEYS="$work/keys" wrk -t1 -c64 -d "${wrk_secs}s" \
+    -s bench/wrk_get.lua "${urls[$name]}" | sed -n 's/^WRK //p')
+  # requests=<n> bad=<n> rps=<x> p50_us=<x> …
+  [[ $line =~ requests=([1-9][0-9]*)\ bad=0\ (rps=[0-9]+)\ (.*)$ ]] || {
+    echo "wrk $name: wrong answers or none: $line"
+    return
+  }
+  requests=${BASH_REMATCH[1]} rest=${BASH_REMATCH[3]} line=${BASH_REMATCH[2]}
+  # Of pipelined requests wrk counts, but its percentiles are none.
+  [ "$pipeline" = 1 ] || rest="p50_us=- p99_us=- p999_us=-"
+  awk -v b="$before" -v hz="$hertz" -v n="$requests" -v name="$name" -v depth="$pipeline" \
+    -v rps="$line" -v rest="$rest" '{
+      printf "RESULT bench=wrk_get_fast server=%s conns=64 pipeline=%s %s cpu_us_per_req=%.3f %s\n",
+        name, depth, rps, ($14 + $15 - b) / hz * 1e6 / n, rest }' \
+    "/proc/${pids[$name]}/stat" >>"$work/rows"
+}
+
+part_wrk() {
+  command -v wrk >/dev/null || {
+    echo "wrk is not installed (Debian: wrk): left out"
+    return
+  }
+  start_kyro "$work/wrk"
+  load kyro "$keys"
+  start_constants
+  # In no order; the last line, which has no key, is left out.
+  curl -s -H 'Accept: application/x-ndjson' "${urls[kyro]}/v1/scan?keys_only=1&limit=262144" |
+    sed -nE 's/^\{"key":([0-9]+),.*/\1/p' | shuf >"$work/keys"
+  local pipeline round name wrk_secs
+  wrk_secs=$(awk -v s="$secs" 'BEGIN { print int(s + 0.999) }')
+  for pipeline in 1 16; do
+    for ((round = 0; round < rounds; ++round)); do
+      for name in kyro epoll nginx; do measure_wrk "$name" "$pipeline"; done
+    done
+    report
+  done
+  stop kyro epoll nginx
+  rm -rf "$work/wrk"
 }
 
 part_put() {
@@ -330,7 +378,7 @@ echo "bench,server,conns,pipeline,keys,rps,cpu_us_per_req,p50_us,p99_us,p999_us"
 rm -f "$out/http_rounds.csv"
 for part in $parts; do
   case $part in
-    get | put | compaction | idle | sizes) "part_$part" ;;
+    get | wrk | put | compaction | idle | sizes) "part_$part" ;;
     *) echo "there is no part $part" && exit 2 ;;
   esac
 done
