@@ -123,6 +123,31 @@ TEST_CASE("pipelined requests are looked at ahead if they repeat one that was le
   CHECK(std::count(seen.begin(), seen.end(), 'a') == static_cast<int>(2 * kMax + 1));
 }
 
+// Answers with the path, and writes down the lengths and counts it is told.
+class CountingHandler final : public Handler {
+ public:
+  void on_headers(Exchange&) override {}
+  void on_request(Exchange& x) override { x.respond(200, "text/plain", x.request().path); }
+  void on_response(const Answered& answered) override {
+    told.append(std::to_string(answered.count)).append("x");
+    told.append(std::to_string(answered.body_bytes)).append(" ");
+  }
+  std::string told;
+};
+
+TEST_CASE("pipelined answers that are alike are told together, others apart and in order") {
+  CountingHandler handler;
+  HandTurned reactor(handler);
+  const HandTurned::Wire wire = reactor.connect();
+  std::string bytes;
+  for (const char* path : {"/a", "/b", "/c", "/long", "/d", "/long", "/long"}) {
+    bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n\r\n");
+  }
+  REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  reactor.round();
+  CHECK(handler.told == "3x2 1x5 1x2 2x5 ");
+}
+
 // Answers with a stream whose one piece does not fit any buffer.
 class LargePieceHandler final : public Handler {
  public:

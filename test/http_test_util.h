@@ -110,7 +110,9 @@ class TestHandler final : public Handler {
   }
 
   void on_response(const Answered& answered) override {
-    note([&](TestHandler& h) { ++h.responses[{answered.route, answered.status}]; });
+    note([&](TestHandler& h) {
+      h.responses[{answered.route, answered.status}] += static_cast<int>(answered.count);
+    });
   }
   void on_rejected(RejectReason reason) override {
     note([&](TestHandler& h) { ++h.rejected[reason]; });

@@ -88,7 +88,7 @@ class Api final : public Handler {
     if (keys.size() > 1) engine()->prefetch(keys);
   }
   void on_response(const Answered& answered) override {
-    http_stats_.count(answered.route, answered.status, answered.duration_ns);
+    http_stats_.count(answered);
     if (request_log_ != nullptr) request_log_->add(answered);
   }
   void on_rejected(RejectReason reason) override { http_stats_.count_rejected(reason); }

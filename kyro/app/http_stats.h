@@ -36,10 +36,10 @@ class HttpStats {
     }
   }
 
-  void count(uint16_t route, int status, uint64_t duration_ns) {
-    const size_t row = route < kRouteCount ? route : 0;
-    requests_[row][code_index(status)].add();
-    durations_ns_[row]->observe(duration_ns);
+  void count(const Answered& answered) {
+    const size_t row = answered.route < kRouteCount ? answered.route : 0;
+    requests_[row][code_index(answered.status)].add(answered.count);
+    durations_ns_[row]->observe(answered.duration_ns, answered.count);
   }
   void count_rejected(RejectReason reason) { rejected_[static_cast<size_t>(reason)].add(); }
   void count_unauthorized() { unauthorized_.add(); }

@@ -50,14 +50,8 @@ class RequestLog {
   void add(const Answered& answered) {
     const size_t route = answered.route < kRouteCount ? answered.route : 0;
     Round& round = this_round();
-    append_log_line(round.lines, LogLevel::kInfo, "request",
-                    {{"method", method_name(answered.method)},
-                     {"route", kRoutes[route].name},
-                     {"status", answered.status},
-                     {"bytes", answered.body_bytes},
-                     {"micros", answered.duration_ns / 1000},
-                     {"peer", answered.is_unix ? "unix" : format_peer(*answered.peer)}});
-    ++round.count;
+    for (uint64_t i = 0; i < answered.count; ++i) append_line(round.lines, answered, route);
+    round.count += answered.count;
   }
 
   void end_round() {
@@ -82,6 +76,15 @@ class RequestLog {
     std::string lines;
     uint64_t count = 0;
   };
+  static void append_line(std::string& lines, const Answered& answered, size_t route) {
+    append_log_line(lines, LogLevel::kInfo, "request",
+                    {{"method", method_name(answered.method)},
+                     {"route", kRoutes[route].name},
+                     {"status", answered.status},
+                     {"bytes", answered.body_bytes},
+                     {"micros", answered.duration_ns / 1000},
+                     {"peer", answered.is_unix ? "unix" : format_peer(*answered.peer)}});
+  }
   static Round& this_round() {
     static thread_local Round round;
     return round;

@@ -192,9 +192,10 @@ class Histogram {
   Histogram& operator=(const Histogram&) = delete;
   ~Histogram() { counters_detail::Columns::get().give_back(columns_, bounds_.size() + 2); }
 
-  void observe(uint64_t value) {
-    counters_detail::add_to(columns_ + 1 + bucket_of(value), 1);
-    counters_detail::add_to(columns_, value);
+  // `count` times the same value.
+  void observe(uint64_t value, uint64_t count = 1) {
+    counters_detail::add_to(columns_ + 1 + bucket_of(value), count);
+    counters_detail::add_to(columns_, value * count);
   }
 
   [[nodiscard]] HistogramSnapshot snapshot() const {
@@ -237,9 +238,9 @@ class HotCounter : public Counter {
 class HotHistogram : public Histogram {
  public:
   using Histogram::Histogram;
-  void observe([[maybe_unused]] uint64_t value) {
+  void observe([[maybe_unused]] uint64_t value, [[maybe_unused]] uint64_t count = 1) {
 #ifndef KYRO_NO_METRICS
-    Histogram::observe(value);
+    Histogram::observe(value, count);
 #endif
   }
 };

@@ -291,8 +291,9 @@ inline void Connection::extend_write_deadline() {
 inline void Connection::tell_finished() {
   if (context_.finished.empty()) return;
   const uint64_t now = context_.loop.refresh_now();
-  for (const ReactorContext::Finished& answer : context_.finished) {
-    context_.handler.on_response({.duration_ns = now - answer.start_ns,
+  for (const auto& [answer, count] : context_.finished) {
+    context_.handler.on_response({.count = count,
+                                  .duration_ns = now - answer.start_ns,
                                   .body_bytes = answer.body_bytes,
                                   .peer = &peer_,
                                   .route = answer.route,

@@ -176,9 +176,11 @@ inline void Task::run_queued() {
   bound_->run_task(this);
 }
 
-// An answer that has been handed to the socket, or failed to be. duration_ns runs from the read
-// that completed the request to the write of the answer (of a stream: of its head).
+// An answer that has been handed to the socket, or failed to be; `count` of them, one behind the
+// other, where they are alike. duration_ns runs from the read that completed the request to the
+// write of the answer (of a stream: of its head).
 struct Answered {
+  uint64_t count = 1;
   uint64_t duration_ns = 0;
   uint64_t body_bytes = 0;  // 0 for a stream: nobody knows yet
   const PeerAddress* peer = nullptr;

@@ -118,12 +118,18 @@ struct ReactorContext {
   ReactorContext& operator=(const ReactorContext&) = delete;
   inline ~ReactorContext();
 
+  // An answer for on_response().
   struct Finished {
     uint64_t start_ns;
     uint64_t body_bytes;
     uint16_t route;
     uint16_t status;
     Method method;
+    bool operator==(const Finished&) const = default;
+  };
+  struct FinishedAlike {
+    Finished answer;
+    uint64_t count;
   };
 
   ServerShared& shared;
@@ -135,9 +141,9 @@ struct ReactorContext {
   RequestsAhead ahead;
   bool draining = false;
 
-  std::unique_ptr<char[]> in;      // kInputBytes
-  std::string out;                 // answers of the connection at work, in order
-  std::vector<Finished> finished;  // those answers, for on_response()
+  std::unique_ptr<char[]> in;           // kInputBytes
+  std::string out;                      // answers of the connection at work, in order
+  std::vector<FinishedAlike> finished;  // those answers, for on_response()
 
   ServerExchange* current = nullptr;  // for the next request
   std::vector<ServerExchange*> free_exchanges;

@@ -239,8 +239,15 @@ class AnswerLine {
     output_->append_shared(view, std::move(owner));
   }
   void finished(const ServerExchange* exchange) {
-    context_.finished.push_back({exchange->start_ns_, exchange->body_bytes_, exchange->route_,
-                                 exchange->status_, exchange->request_.method});
+    const ReactorContext::Finished answer{exchange->start_ns_, exchange->body_bytes_,
+                                          exchange->route_, exchange->status_,
+                                          exchange->request_.method};
+    auto& finished = context_.finished;
+    if (!finished.empty() && finished.back().answer == answer) {
+      ++finished.back().count;
+    } else {
+      finished.push_back({answer, 1});
+    }
   }
   void clear_out() {
     context_.out.clear();
