@@ -13,6 +13,7 @@ class FaultFs::SimulatedMapping final : public Mapping {
     return std::as_bytes(std::span(bytes_.data(), bytes_.size()));
   }
   void advise(Access) override {}
+  void fetch(uint64_t, uint64_t) override {}
 
  private:
   const std::string bytes_;

@@ -1,10 +1,14 @@
 #include "kyro/storage/posix_fs.h"
 
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
 
 #include "test/test_util.h"
 
@@ -94,9 +98,11 @@ TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing
   file.reset();
   REQUIRE(fs.remove(dir.file("f")).ok());
   (*mapping)->advise(Access::kRandom);
-  (*mapping)->advise(Access::kWillNeed);
   (*mapping)->advise(Access::kResident);
   (*empty)->advise(Access::kResident);
+  (*mapping)->fetch(0, 1'000'000);
+  (*mapping)->fetch(1'000'000, 2'000'000);
+  (*empty)->fetch(0, 1);
   const auto bytes = (*mapping)->bytes();
   CHECK(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == "content");
 }
@@ -116,6 +122,37 @@ TEST_CASE("writing back what was written changes nothing of it, whatever the ran
   REQUIRE(file->write_back(90'000, 1'000'000).ok());
   REQUIRE(file->sync().ok());
   CHECK(read_all(*file) == expected);
+}
+
+TEST_CASE("what is fetched comes into memory without anyone touching it") {
+  const TempDir dir;
+  PosixFileSystem fs;
+  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  constexpr size_t kPages = 1000, kFirst = 300, kEnd = 700;
+  REQUIRE(file->write_at(0, std::string(kPages * 4096, 'x')).ok());
+  REQUIRE(file->sync().ok());
+  auto mapping = file->map();
+  REQUIRE(mapping.ok());
+  (*mapping)->advise(Access::kRandom);
+  file->drop_cache();
+  const auto pages_in_memory = [&](size_t begin, size_t end) {
+    unsigned char in_memory[kPages];
+    auto* address = const_cast<std::byte*>((*mapping)->bytes().data());
+    REQUIRE(mincore(address, kPages * 4096, in_memory) == 0);
+    return std::count_if(in_memory + begin, in_memory + end, [](auto page) { return page & 1; });
+  };
+  if (pages_in_memory(0, kPages) > 0) {
+    WARN("skipped: the temporary directory is in memory");
+    return;
+  }
+  (*mapping)->fetch(kFirst * 4096 + 1, kEnd * 4096 - 1);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (pages_in_memory(kFirst, kEnd) < long{kEnd - kFirst}) {
+    REQUIRE(std::chrono::steady_clock::now() < end);
+    std::this_thread::yield();
+  }
+  CHECK(pages_in_memory(0, kFirst) == 0);
+  CHECK(pages_in_memory(kEnd, kPages) == 0);
 }
 
 TEST_CASE("what is not there any more is no danger to a mapping that is to be resident") {

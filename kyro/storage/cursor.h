@@ -30,8 +30,6 @@
 
 namespace kyro {
 
-enum class Direction : uint8_t { kUp, kDown };
-
 class RecordCursor {
  public:
   RecordCursor() = default;
@@ -111,7 +109,10 @@ class RunCursor final : public RecordCursor {
  public:
   explicit RunCursor(std::shared_ptr<const Run> run, Direction direction = Direction::kUp)
       : run_(std::move(run)), direction_(direction) {}
-  void seek(uint64_t key) override { direction_ == Direction::kUp ? seek_up(key) : seek_down(key); }
+  void seek(uint64_t key) override {
+    ahead_ = WalkAhead(direction_);
+    direction_ == Direction::kUp ? seek_up(key) : seek_down(key);
+  }
   void next() override {
     if (direction_ == Direction::kUp) {
       const uint64_t key = record_.header.key;
@@ -162,7 +163,7 @@ class RunCursor final : public RecordCursor {
 
   bool load_record() {
     valid_ = position_ < run_->end_position();
-    if (valid_ && !run_->record_at(position_, &record_)) fail();
+    if (valid_ && !run_->record_at(position_, ahead_, &record_)) fail();
     return valid_;
   }
   void fail_in_index() {
@@ -178,7 +179,8 @@ class RunCursor final : public RecordCursor {
 
   const std::shared_ptr<const Run> run_;
   const Direction direction_;
-  uint64_t position_ = 0;               // of the record
+  uint64_t position_ = 0;  // of the record
+  WalkAhead ahead_;
   std::optional<RmiIndex::Cursor> at_;  // downwards: the same place in the index
 };
 

@@ -32,12 +32,9 @@
 
 namespace kyro {
 
-// How a mapped range will be used; a hint only.
+// How a mapping will be used; a hint only.
 enum class Access : uint8_t {
   kRandom,
-  kSequential,
-  kWillNeed,
-  kDontNeed,
   kResident,  // what of it is in memory now will be read without a page fault
 };
 
@@ -50,6 +47,9 @@ class Mapping {
   virtual ~Mapping() = default;
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
   virtual void advise(Access access) = 0;
+  // Begins to read what of [begin, end) is not in memory, without waiting for it: a hint. The end
+  // may lie behind that of the file.
+  virtual void fetch(uint64_t begin, uint64_t end) = 0;
   // Pages of it could not be read (a bad sector, a truncation from outside) and show zeros instead.
   [[nodiscard]] virtual bool has_lost_pages() const { return false; }
 };

@@ -79,29 +79,46 @@ class PosixMapping final : public Mapping {
   void advise(Access access) override {
     if (size_ == 0) return;
     if (access == Access::kResident) return map_resident();
-    int advice = MADV_RANDOM;
-    if (access == Access::kSequential) advice = MADV_SEQUENTIAL;
-    if (access == Access::kWillNeed) advice = MADV_WILLNEED;
-    if (access == Access::kDontNeed) advice = MADV_DONTNEED;
-    madvise(address_, size_, advice);  // a hint: its failure changes nothing
+    madvise(address_, size_, MADV_RANDOM);  // a hint: its failure changes nothing
+  }
+  void fetch(uint64_t begin, uint64_t end) override {
+    begin -= begin % kPageBytes;
+    end = std::min<uint64_t>(end, size_);
+    while (begin < end) {
+      const size_t bytes = std::min<uint64_t>(end - begin, kChunkPages * kPageBytes);
+      // To ask for what is there costs more than to see that it is.
+      if (residence(begin, bytes) == Residence::kPart) {
+        madvise(static_cast<char*>(address_) + begin, bytes, MADV_WILLNEED);
+      }
+      begin += bytes;
+    }
   }
 
  private:
+  static constexpr size_t kPageBytes = 4096;
+  static constexpr size_t kChunkPages = 256;
+  enum class Residence : uint8_t { kAll, kPart, kUnknown };
+
+  // How much of at most kChunkPages pages is in memory.
+  [[nodiscard]] Residence residence(uint64_t at, size_t bytes) const {
+    unsigned char in_memory[kChunkPages];
+    if (mincore(static_cast<char*>(address_) + at, bytes, in_memory) != 0) {
+      return Residence::kUnknown;
+    }
+    const size_t pages = (bytes + kPageBytes - 1) / kPageBytes;
+    const auto is_there = [](unsigned char page) { return (page & 1) != 0; };
+    return std::all_of(in_memory, in_memory + pages, is_there) ? Residence::kAll : Residence::kPart;
+  }
   // Page by page a reader would pay for it. Not more at once than a moment's work: a fault of
   // another thread may have to wait for it.
   void map_resident() {
-    constexpr size_t kPageBytes = 4096;
-    constexpr size_t kChunkPages = 256;
     constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ; older systems refuse it
-    unsigned char in_memory[kChunkPages];
     for (size_t at = 0; at < size_; at += kChunkPages * kPageBytes) {
       char* chunk = static_cast<char*>(address_) + at;
       const size_t bytes = std::min(size_ - at, kChunkPages * kPageBytes);
-      if (mincore(chunk, bytes, in_memory) != 0) return;
-      const size_t pages = (bytes + kPageBytes - 1) / kPageBytes;
-      const bool all =
-          std::all_of(in_memory, in_memory + pages, [](auto page) { return page & 1; });
-      if (all && madvise(chunk, bytes, kPopulateRead) != 0) return;
+      const Residence found = residence(at, bytes);
+      if (found == Residence::kUnknown) return;
+      if (found == Residence::kAll && madvise(chunk, bytes, kPopulateRead) != 0) return;
     }
   }
 

@@ -25,6 +25,7 @@
 #include "kyro/storage/fs.h"
 #include "kyro/storage/run_format.h"
 #include "kyro/storage/run_writer.h"
+#include "kyro/storage/walk_ahead.h"
 
 namespace kyro {
 
@@ -162,8 +163,10 @@ class Run {
     return begin_ + position;
   }
 
-  // Decodes and verifies the record at a byte position; false where there is no valid one.
-  [[nodiscard]] bool record_at(uint64_t position, RecordView* out) const {
+  // Decodes and verifies the record at a byte position, one of a walk; false where there is no
+  // valid one.
+  [[nodiscard]] bool record_at(uint64_t position, WalkAhead& ahead, RecordView* out) const {
+    ahead.come_to(*data_, position);
     if (check_at(position) != RecordCheck::kOk) return false;
     *out = RecordRef(begin_ + position).view();
     return true;
@@ -196,16 +199,18 @@ class Run {
   // Touches every page of data and index, so that reads find them in memory.
   template <class IsCancelled>
   void warm(const IsCancelled& is_cancelled) const {
-    data_->advise(Access::kWillNeed);
     constexpr size_t kPageBytes = 4096;
     constexpr size_t kCheckedBytes = 64 * kPageBytes;
-    for (const std::span<const std::byte> bytes : {data_->bytes(), index_bytes_}) {
+    for (Mapping* mapping : {data_.get(), index_file_.get()}) {
+      if (mapping == nullptr) continue;  // an index in anonymous memory
+      const std::span<const std::byte> bytes = mapping->bytes();
+      WalkAhead ahead;
       for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
         if (at % kCheckedBytes == 0 && is_cancelled()) break;
+        ahead.come_to(*mapping, at);
         static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
       }
     }
-    data_->advise(Access::kRandom);
   }
 
   // Spares the first readers of a new run what its bytes need once: the checks of the index, and
@@ -286,8 +291,9 @@ inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
     FileSink spool(std::move(*file), FileSink::Use::kTemporary);
     uint64_t position = first_position();
     uint64_t records = 0;
+    WalkAhead ahead;
     for (RecordView record; position < end_position(); ++records) {
-      if (!record_at(position, &record)) {
+      if (!record_at(position, ahead, &record)) {
         return Status(Code::kCorruption, name_ + " at " + std::to_string(position) +
                                              ": a damaged record, so the index cannot be rebuilt");
       }
@@ -320,12 +326,13 @@ inline Status Run::verify_records(const Progress& progress) const {
   uint32_t crc = 0;
   constexpr uint64_t kReportBytes = 16 * kMiB;
   uint64_t reported = position;
+  WalkAhead ahead;
   for (RecordView record; position < end_position(); ++records) {
     if (progress && position - reported >= kReportBytes) {
       progress(position - reported);
       reported = position;
     }
-    if (!record_at(position, &record)) return damaged(position, "a damaged record");
+    if (!record_at(position, ahead, &record)) return damaged(position, "a damaged record");
     const uint64_t key = record.header.key;
     if (records > 0 && key <= previous_key) return damaged(position, "keys out of order");
     if (record.header.offset < meta_.first_offset || record.header.offset >= meta_.end_offset) {
@@ -345,8 +352,9 @@ inline Status Run::verify_records(const Progress& progress) const {
 inline Status Run::verify_index() const {
   KYRO_TRY(index_->verify());
   uint64_t position = first_position();
+  WalkAhead ahead;
   for (RecordView record; position < end_position(); position += record.header.record_bytes()) {
-    if (!record_at(position, &record)) break;
+    if (!record_at(position, ahead, &record)) break;
     const FindResult found = index_->find(record.header.key);
     if (found.code != FindCode::kHit || found.position != position) {
       return Status(Code::kCorruption, run_index_name(meta_.id) +
