@@ -2,8 +2,8 @@
 //
 // Order of things for a group: decide conditions → number and encode records → make sure that delta
 // and segment have room → wait, if flushes fall behind → one write → (policy always) one fdatasync
-// → insert into the delta → move `visible` → done() of every request, in order. While a sync is in
-// flight the next group gathers.
+// → insert into the delta → move `visible` → done() of every request, in order → one wake-up
+// for all callers that sleep. While a sync is in flight the next group gathers.
 //
 // Invariants:
 //   - nothing can fail between durable and visible: room was made before the log write;
@@ -19,6 +19,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
 #include <optional>
@@ -30,6 +31,7 @@
 
 #include "kyro/base/thread.h"
 #include "kyro/storage/backpressure.h"
+#include "kyro/storage/blocking_write.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/key_table.h"
 #include "kyro/storage/request_queue.h"
@@ -82,9 +84,10 @@ class Committer {
 
   void submit(WriteRequest* request) { queue_.push(request); }
 
-  // The same for a caller that will sleep until done(): it may do the work itself, writing, syncing
+  // The same for a caller that sleeps until it is done. It may do the work itself, writing, syncing
   // and waiting for room on its own thread, for others' requests as well.
-  void commit(WriteRequest* request) {
+  void commit(BlockingWrite* request) {
+    request->enter(&rooms_[groups_taken_.load(std::memory_order_relaxed) % rooms_.size()]);
     queue_.push_silently(request);
     // Either the role is had here, or its holder sees the request when it looks once more: push,
     // exchange, store and look have one order, since all are sequentially consistent.
@@ -95,12 +98,14 @@ class Committer {
       std::this_thread::yield();
       has_role = try_role();
     }
-    if (!has_role) return;
-    work();
-    const bool must_wake = nanoseconds_to_sync() > 0 && !wakes_to_sync_;
-    wakes_to_sync_ = wakes_to_sync_ || must_wake;
-    give_up_role();
-    if (must_wake || !queue_.empty()) queue_.wake();
+    if (has_role) {
+      work();
+      const bool must_wake = nanoseconds_to_sync() > 0 && !wakes_to_sync_;
+      wakes_to_sync_ = wakes_to_sync_ || must_wake;
+      give_up_role();
+      if (must_wake || !queue_.empty()) queue_.wake();
+    }
+    request->wait();
   }
 
   // Called after each group has become visible, on whichever thread committed it. Set once; the
@@ -141,6 +146,8 @@ class Committer {
 
   // Commits what is queued. REQUIRES the role.
   void work() {
+    const uint32_t taken = groups_taken_.load(std::memory_order_relaxed);
+    groups_taken_.store(taken + 1, std::memory_order_relaxed);  // before the queue is
     WriteRequest* request = queue_.take_all();
     now_secs_ = state_.now_secs();  // not before what the submitters saw
     while (request != nullptr) {
@@ -289,6 +296,7 @@ class Committer {
       }
       request->done();
     }
+    for (WaitingRoom& room : rooms_) room.wake();
     members.clear();
     members_.swap(members);  // keeps the capacity
     for (WriteRequest* request : again) add(request);
@@ -457,6 +465,8 @@ class Committer {
   std::thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> is_working_{false};  // somebody has the role
+  std::atomic<uint32_t> groups_taken_{0};
+  std::array<WaitingRoom, 2> rooms_;  // entered in turn, as groups are taken from the queue
   bool wakes_to_sync_ = false;  // the committer's thread sleeps no longer than until a sync is due
   std::atomic<void (*)(void*)> listener_{nullptr};
   std::atomic<void*> listener_context_{nullptr};

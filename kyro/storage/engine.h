@@ -11,7 +11,6 @@
 // files; destroying it seals the log. Nothing may be submitted or read once destruction begins.
 #pragma once
 
-#include <condition_variable>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -107,7 +106,7 @@ class Engine {
     request.conditions = judged;
     do {
       for (Condition& condition : judged) KYRO_TRY(resolve_base(&condition));
-      request.submit_to(*committer_);
+      committer_->commit(&request);
     } while (request.is_stale);
     if (!request.status.ok()) return request.status;
     return request.offset;
@@ -424,27 +423,6 @@ class Engine {
     asm("" : "+r"(size));  // or the compiler takes value.size() again
     std::memcpy(to->data(), value.data(), size);
   }
-
-  // A request whose submitter sleeps until it is done.
-  class BlockingWrite final : public WriteRequest {
-   public:
-    void submit_to(Committer& committer) {
-      is_done_ = false;
-      committer.commit(this);
-      std::unique_lock lock(mutex_);
-      answered_.wait(lock, [this] { return is_done_; });
-    }
-    void done() override {
-      const std::lock_guard lock(mutex_);
-      is_done_ = true;
-      answered_.notify_one();  // under the lock: afterwards the request may be gone
-    }
-
-   private:
-    std::mutex mutex_;
-    std::condition_variable answered_;
-    bool is_done_ = false;
-  };
 
   // Measures how far a read had to look; doing so for all of them would cost too much.
   static constexpr uint64_t kReadsPerProbeSample = 256;
