@@ -186,9 +186,10 @@ TEST_CASE("a slowed writer under `interval` syncs first what was promised to be 
   Parts parts(options, fs);
   ScriptedScheduler scheduler;
   Committer committer(parts.state, std::move(parts.wal), parts.active, scheduler);
-  AsyncWrite first({{1, "first"}});
+  const Mutation put = Mutation::put(1, "first");
+  BlockingWrite first;
+  first.mutations = {&put, 1};
   committer.commit(&first);
-  first.wait();
   scheduler.say({.frozen = 2, .flush_ns = 1000'000 * kHourNs});
   committer.start();
   AsyncWrite second({{2, "second"}});
