@@ -429,6 +429,7 @@ class Api final : public Handler {
     const Engine* db = engine();
     if (draining_.load(std::memory_order_acquire)) {
       body += "draining\"}";
+      x.close_after();  // on whichever reactor: not every one may have been told yet
     } else if (db == nullptr) {
       body += "recovering\",\"replayed\":";
       append_decimal(body, progress_.records.load(std::memory_order_relaxed));
