@@ -111,7 +111,8 @@ TEST_CASE("the fields of a plain request are known behind another request line")
   KnownRequest known;
   for (const std::string& line : {std::string("GET /v1/get_fast/1"), std::string("GET /a"),
                                   std::string("HEAD /x?y"), std::string("GET /longer/than/that")}) {
-    const HttpRequest request = parse(head_of(line), &known);
+    const std::string bytes = head_of(line);
+    const HttpRequest request = parse(bytes, &known);
     CHECK(request.host == "h:1");
     CHECK(request.header("accept") == "a");
     CHECK_FALSE(request.keep_alive);
