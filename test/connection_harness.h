@@ -97,6 +97,11 @@ class HandTurned {
     return wires_.back();
   }
 
+  void drain() {
+    context_.draining = true;
+    for (const Wire& wire : wires_) wire.connection->drain();
+  }
+
   void round() {
     context_.loop.wait(0);
     context_.loop.dispatch_events();

@@ -224,6 +224,60 @@ TEST_CASE("a stream that is revoked is broken off though its reader takes nothin
   CHECK(handler.write_timeouts == 0);
 }
 
+// Answers /endless and /finite with a stream that always has more.
+class FloodHandler final : public Handler {
+ public:
+  void on_headers(Exchange&) override {}
+  void on_request(Exchange& x) override {
+    x.respond_stream(200, "text/plain", std::make_unique<Flood>(x.request().path == "/endless"));
+  }
+
+ private:
+  class Flood final : public BodyStream {
+   public:
+    explicit Flood(bool is_endless) : is_endless_(is_endless) {}
+    Next produce(std::string& out, size_t budget_bytes) override {
+      out.append(budget_bytes, 'f');
+      return Next::kMore;
+    }
+    bool on_drain(std::string& out) override {
+      if (is_endless_) out.append("the end");
+      return is_endless_;
+    }
+
+   private:
+    const bool is_endless_;
+  };
+};
+
+TEST_CASE("an endless stream whose reader takes nothing holds a drain up for the grace only") {
+  for (const uint64_t grace_ms : {uint64_t{0}, uint64_t{1} << 40}) {
+    HttpServerConfig config;
+    config.drain_grace_ms = grace_ms;
+    FloodHandler handler;
+    HandTurned reactor(handler, config);
+    const HandTurned::Wire endless = reactor.connect();
+    const HandTurned::Wire reading = reactor.connect();
+    const HandTurned::Wire finite = reactor.connect();
+    ask(endless.client, "/endless", 1);
+    ask(reading.client, "/endless", 1);
+    ask(finite.client, "/finite", 1);
+    for (int i = 0; i < 100; ++i) reactor.round();
+    reactor.drain();
+    CHECK_FALSE(endless.connection->closed());
+    std::string taken;
+    for (int i = 0; i < 100; ++i) {
+      reading.connection->drive();
+      taken += take_arrived(reading.client);
+    }
+    for (const HandTurned::Wire& wire : {endless, finite}) wire.connection->on_deadline();
+    CHECK(taken.ends_with("the end\r\n0\r\n\r\n"));
+    CHECK(reading.connection->closed());
+    CHECK(endless.connection->closed() == (grace_ms == 0));
+    CHECK_FALSE(finite.connection->closed());
+  }
+}
+
 // Sent whole with one call, it would hold its reactor for as long as the client keeps up.
 TEST_CASE("a value of any size is sent in steps") {
   int pair[2];

@@ -54,6 +54,20 @@ TEST_CASE("draining finishes what has begun, closes what is idle and ends stream
   CHECK(server.server->connections() == 0);
 }
 
+TEST_CASE("a subscriber that does not read does not delay a drain") {
+  HttpServerConfig config;
+  config.drain_grace_ms = 10;
+  TestServer server(config);
+  HttpClient subscriber(server.endpoint());
+  send(subscriber, get_line("/park"));
+  REQUIRE(server.handler.wait_until([](TestHandler& h) { return h.parked > 0; }));
+  server.handler.feed(std::string(60'000'000, 'x'));
+  server.server->wake_streams();
+  REQUIRE(server.handler.wait_until([](TestHandler& h) { return h.parked > 1; }));
+  CHECK(server.server->drain(10000));
+  CHECK(server.handler.drained == 1);
+}
+
 TEST_CASE("a drain that takes too long ends by force") {
   TestServer server;
   HttpClient stuck(server.endpoint());

@@ -9,7 +9,8 @@
 //
 // A client that does not read has write_timeout_ms for an answer. A stream may take as long as it
 // likes, at the least rate: each stream_bytes_per_ms_min bytes taken buy a millisecond, so one that
-// takes a byte now and then does not hold what the stream holds for ever.
+// takes a byte now and then does not hold what the stream holds for ever. An endless stream that a
+// drain has ended has drain_grace_ms for its last bytes.
 //
 // The socket is registered once, edge-triggered for input; output is added only while it is
 // blocked.
@@ -83,7 +84,7 @@ class Connection final : public EventTarget, public TimerNode {
   void drain() {
     if (closed()) return;
     if (line_.stream() != nullptr) {
-      if (line_.drain_stream()) leave_streaming();
+      drain_stream();
     } else {
       readable_ = true;  // what has arrived by now is still answered
     }
@@ -125,6 +126,7 @@ class Connection final : public EventTarget, public TimerNode {
   inline void discard_input();
   inline void on_end_of_input();
   inline void pump_stream();
+  inline bool drain_stream();
   // True when a step was sent and the socket may take another.
   inline bool send_out();
   inline void extend_write_deadline();
@@ -162,7 +164,8 @@ class Connection final : public EventTarget, public TimerNode {
   RequestReader reader_;
   PeerAddress peer_;
   uint64_t write_deadline_ms_ = 0;
-  uint64_t output_seen_ = 0;  // what was left when write_deadline_ms_ was last looked at
+  uint64_t drain_deadline_ms_ = kNever;  // of a stream that a drain has ended
+  uint64_t output_seen_ = 0;             // what was left when write_deadline_ms_ was last looked at
   uint64_t pieces_seen_ = 0;
   int fd_;
   Deadline deadline_ = Deadline::kNone;
@@ -229,7 +232,7 @@ inline void Connection::pump_stream() {
   if (!in_streaming_) {
     // Counted before the first look at what the handler has, so that no wake-up is missed.
     join_streaming();
-    if (context_.draining && line_.drain_stream()) return leave_streaming();
+    if (context_.draining && drain_stream()) return;
   }
   paced_ = true;
   switch (line_.pump()) {
@@ -246,6 +249,17 @@ inline void Connection::pump_stream() {
       close_now();
       break;
   }
+}
+
+// Ends the stream if it is endless; true if it was. Time is short for one that has begun; before
+// that, what is left to send is of the answers before it.
+inline bool Connection::drain_stream() {
+  if (!line_.drain_stream()) return false;
+  if (in_streaming_) {
+    drain_deadline_ms_ = context_.loop.now_ms() + context_.config.drain_grace_ms;
+  }
+  leave_streaming();
+  return true;
 }
 
 inline bool Connection::send_out() {
@@ -312,8 +326,8 @@ inline void Connection::settle() {
   const HttpServerConfig& config = context_.config;
   const uint64_t now = context_.loop.now_ms();
   if (line_.blocked()) {
-    return arm(Deadline::kWrite,
-               paced_ ? std::min(write_deadline_ms_, now + kLookMs) : write_deadline_ms_);
+    const uint64_t latest = std::min(write_deadline_ms_, drain_deadline_ms_);
+    return arm(Deadline::kWrite, paced_ ? std::min(latest, now + kLookMs) : latest);
   }
   if (line_.stream() != nullptr) {
     return arm(Deadline::kStream, parked_ ? now + line_.stream()->heartbeat_ms() : kNever);
@@ -365,7 +379,8 @@ inline void Connection::on_write_deadline() {
   if (line_.stream() != nullptr && line_.stream()->is_revoked()) return close_now();
   if (paced_) {  // the kernel reports room late: some may have been taken without
     drive();
-    if (closed() || !line_.blocked() || context_.loop.now_ms() < write_deadline_ms_) return;
+    const uint64_t latest = std::min(write_deadline_ms_, drain_deadline_ms_);
+    if (closed() || !line_.blocked() || context_.loop.now_ms() < latest) return;
   }
   context_.handler.on_rejected(RejectReason::kWriteTimeout);
   close_now();
@@ -378,7 +393,8 @@ inline void Connection::finish() {
   shutdown(fd_, SHUT_WR);
   lingering_ = true;
   reader_.close();
-  arm(Deadline::kLinger, context_.loop.now_ms() + context_.config.linger_timeout_ms);
+  const uint64_t latest = context_.loop.now_ms() + context_.config.linger_timeout_ms;
+  arm(Deadline::kLinger, std::min(latest, drain_deadline_ms_));
   discard_input();
 }
 

@@ -46,6 +46,7 @@ struct HttpServerConfig {
   uint64_t stream_bytes_per_ms_min = 1;
   uint64_t linger_timeout_ms = 3000;  // for the client to read the answer before the close
   uint64_t inflight_wait_ms = 1000;   // paused reading before 503
+  uint64_t drain_grace_ms = 500;      // for the end of an endless stream to be taken
 };
 
 class Connection;
