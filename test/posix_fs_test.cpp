@@ -10,6 +10,7 @@
 #include <chrono>
 #include <thread>
 
+#include "test/interrupted_calls.h"
 #include "test/test_util.h"
 
 namespace kyro::test {
@@ -228,6 +229,56 @@ TEST_CASE("a lock that cannot be written to is taken all the same; one that is n
   REQUIRE(waitpid(child, &status, 0) == child);
   REQUIRE(chmod(dir.path().c_str(), 0755) == 0);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
+
+TEST_CASE("calls that are interrupted or come short are taken up again") {
+  const TempDir dir;
+  const std::string path = dir.file("f");
+  const std::string written = "some bytes, more than one";
+  const std::vector<int> calls = {SYS_openat,    SYS_pread64, SYS_pwrite64,
+                                  SYS_fdatasync, SYS_fsync,   SYS_ftruncate,
+                                  SYS_fallocate, SYS_flock,   SYS_sync_file_range};
+  InterruptedCalls interrupted(calls);
+  std::vector<Status> outcomes;
+  std::string read(written.size(), '\0');
+  const bool ran = interrupted.run([&] {
+    PosixFileSystem fs;
+    auto file = fs.open(path, OpenMode::kCreate);
+    outcomes.push_back(file.status());
+    if (!file.ok()) return;
+    outcomes.push_back((*file)->allocate(100));
+    outcomes.push_back((*file)->truncate(0));
+    outcomes.push_back((*file)->write_at(0, written));
+    outcomes.push_back((*file)->write_back(0, written.size()));
+    outcomes.push_back((*file)->sync());
+    const auto got = (*file)->read_at(0, read.data(), read.size());
+    outcomes.push_back(got.status());
+    if (got.ok()) read.resize(*got);
+    outcomes.push_back(fs.sync_dir(dir.path()));
+    const auto held = fs.lock(dir.file("LOCK"));
+    outcomes.push_back(held.status());
+    outcomes.push_back(fs.lock(dir.file("LOCK")).status());
+  });
+  if (!ran) {
+    WARN("skipped: no seccomp filters here");
+    return;
+  }
+  REQUIRE(outcomes.size() == 10);
+  const Status refused = outcomes.back();
+  outcomes.pop_back();
+  for (const Status& status : outcomes) {
+    INFO(status.to_string());
+    CHECK(status.ok());
+  }
+  CHECK(refused.code() == Code::kBusy);
+  CHECK_THAT(refused.to_string(), Catch::EndsWith("process " + std::to_string(getpid())));
+  CHECK(read == written);
+  PosixFileSystem fs;
+  CHECK(read_all(*must_open_file(fs, path, OpenMode::kRead)) == written);
+  for (const int call : calls) {
+    INFO("system call " << call);
+    CHECK(interrupted.count(call) >= 2);
+  }
 }
 
 TEST_CASE("running out of descriptors is busy, not an input/output error") {

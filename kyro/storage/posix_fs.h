@@ -236,10 +236,11 @@ class PosixFile final : public File {
 
 class PosixLock final : public FileLock {
  public:
-  explicit PosixLock(int fd) : fd_(fd) {}
+  PosixLock(int fd, const std::string& path) : file_(fd, path) {}
+  [[nodiscard]] PosixFile& file() { return file_; }
 
  private:
-  Descriptor fd_;
+  PosixFile file_;
 };
 
 }  // namespace posix_detail
@@ -324,12 +325,12 @@ class PosixFileSystem final : public FileSystem {
       }
     }
     if (fd < 0) return posix_detail::error("open", path, errno);
-    auto held = std::make_unique<posix_detail::PosixLock>(fd);
+    auto held = std::make_unique<posix_detail::PosixLock>(fd, path);
     if (posix_detail::retry([&] { return flock(fd, LOCK_EX | LOCK_NB); }) != 0) {
       if (errno != EWOULDBLOCK) return posix_detail::error("lock", path, errno);
       char pid[24] = {};
-      const ssize_t got = pread(fd, pid, sizeof pid - 1, 0);
-      std::string holder(pid, got > 0 ? static_cast<size_t>(got) : 0);
+      const auto got = held->file().read_at(0, pid, sizeof pid);
+      std::string holder(pid, got.ok() ? *got : 0);
       holder.erase(std::remove(holder.begin(), holder.end(), '\n'), holder.end());
       return Status(Code::kBusy, path + ": in use by process " + (holder.empty() ? "?" : holder));
     }
@@ -337,8 +338,8 @@ class PosixFileSystem final : public FileSystem {
     std::string pid;
     append_decimal(pid, static_cast<uint64_t>(getpid()));
     pid += '\n';
-    if (ftruncate(fd, 0) != 0) return posix_detail::error("truncate", path, errno);
-    if (pwrite(fd, pid.data(), pid.size(), 0) < 0) return posix_detail::error("write", path, errno);
+    KYRO_TRY(held->file().truncate(0));
+    KYRO_TRY(held->file().write_at(0, pid));
     return std::unique_ptr<FileLock>(std::move(held));
   }
 
