@@ -97,6 +97,7 @@ class HandTurned {
     return wires_.back();
   }
 
+  [[nodiscard]] uint64_t output_bytes() const { return shared_.output_bytes; }
   void drain() {
     context_.draining = true;
     for (const Wire& wire : wires_) wire.connection->drain();

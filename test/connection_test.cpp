@@ -278,6 +278,83 @@ TEST_CASE("an endless stream whose reader takes nothing holds a drain up for the
   }
 }
 
+// Answers /2 with two MiB, /2/shared with such that are not copied, anything else with 60 KiB.
+class MibHandler final : public Handler {
+ public:
+  void on_headers(Exchange&) override {}
+  void on_request(Exchange& x) override {
+    const std::string_view path = x.request().path;
+    if (path == "/small") return x.respond(200, "text/plain", std::string(60 << 10, 's'));
+    auto owner = std::make_shared<const std::string>(static_cast<size_t>(path[1] - '0') << 20, 'm');
+    if (path.ends_with("/shared")) return x.respond_shared(200, "text/plain", *owner, owner);
+    x.respond(200, "text/plain", *owner);
+  }
+  void on_rejected(RejectReason reason) override {
+    refused += reason == RejectReason::kInflightBytes ? 1 : 0;
+  }
+  int refused = 0;
+};
+
+TEST_CASE("large answers that wait for slow readers have one bound") {
+  HttpServerConfig config;
+  config.inflight_bytes_max = 12 << 20;
+  MibHandler handler;
+  HandTurned reactor(handler, config);
+  // Asks on a connection of its own; whether it lives when the answer has been given.
+  HandTurned::Wire last{};
+  const auto waits = [&](std::string_view path) {
+    last = reactor.connect();
+    ask(last.client, path, 1);
+    for (int i = 0; i < 20; ++i) reactor.round();
+    return !last.connection->closed();
+  };
+  CHECK(waits("/8"));
+  const HandTurned::Wire first = last;
+  CHECK(handler.refused == 0);
+  CHECK_FALSE(waits("/8"));
+  CHECK_FALSE(waits("/8"));
+  CHECK(handler.refused == 2);
+  CHECK(reactor.output_bytes() <= 8 << 20);
+  CHECK(waits("/8/shared"));  // is not memory
+  CHECK(reactor.output_bytes() <= 8 << 20);
+  CHECK(waits("/3"));
+  size_t taken = 0;
+  for (int i = 0; i < 1000; ++i) {
+    taken += take_arrived(last.client).size();
+    reactor.round();
+  }
+  CHECK(taken > 3 << 20);
+  first.connection->close_now();
+  CHECK(reactor.output_bytes() == 0);
+  CHECK(waits("/8"));
+  CHECK(handler.refused == 2);
+}
+
+TEST_CASE("small answers wait for their readers whatever waits already") {
+  HttpServerConfig config;
+  config.inflight_bytes_max = 1;
+  MibHandler handler;
+  HandTurned reactor(handler, config);
+  const HandTurned::Wire wire = reactor.connect();
+  constexpr size_t kAsked = 40;
+  for (size_t i = 0; i < kAsked; ++i) {
+    ask(wire.client, "/small", 1);
+    reactor.round();
+  }
+  CHECK(reactor.output_bytes() > config.inflight_bytes_max);
+  size_t taken = 0;
+  for (int i = 0; i < 1000; ++i) {
+    taken += take_arrived(wire.client).size();
+    reactor.round();
+  }
+  CHECK(taken > kAsked * (60 << 10));
+  CHECK(handler.refused == 0);
+  ask(wire.client, "/8", 1);
+  for (int i = 0; i < 20; ++i) reactor.round();
+  CHECK(wire.connection->closed());
+  CHECK(handler.refused == 1);
+}
+
 // Sent whole with one call, it would hold its reactor for as long as the client keeps up.
 TEST_CASE("a value of any size is sent in steps") {
   int pair[2];
@@ -285,7 +362,8 @@ TEST_CASE("a value of any size is sent in steps") {
   const int room = 1 << 20;
   REQUIRE(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
   const auto owner = std::make_shared<const std::string>(8 * OutputQueue::kStepBytes + 5, 'v');
-  OutputQueue queue;
+  std::atomic<uint64_t> held{0};
+  OutputQueue queue(held);
   queue.append("head");
   queue.append_shared(*owner, owner);
   std::string received;

@@ -209,7 +209,9 @@ inline constexpr Option kServeOptions[] = {
     {S::kLimits, "max-mget-keys", "N", own<&C::max_mget_keys>,
      "more keys in one mget are answered 413", 1, 16 * 1024 * 1024},
     {S::kLimits, "max-inflight-bytes", "B", own<&C::max_inflight_bytes>,
-     "request bodies together; beyond it reading pauses, then 503", 64 * kKiB, kNoBound},
+     "request bodies together; beyond it reading pauses, then 503. And answers together that wait "
+     "for slow readers; beyond it a large one that cannot be sent closes its connection",
+     64 * kKiB, kNoBound},
 
     {S::kLimits, "rate-data", "RPS[:BURST]", own<&C::rate_data>,
      "requests a second that one address (IPv6: one /64) may make, and how many at once (a "

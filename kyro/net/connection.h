@@ -10,7 +10,8 @@
 // A client that does not read has write_timeout_ms for an answer. A stream may take as long as it
 // likes, at the least rate: each stream_bytes_per_ms_min bytes taken buy a millisecond, so one that
 // takes a byte now and then does not hold what the stream holds for ever. An endless stream that a
-// drain has ended has drain_grace_ms for its last bytes.
+// drain has ended has drain_grace_ms for its last bytes. While the answers that wait for all such
+// clients are over inflight_bytes_max, a large one that would have to wait too closes at once.
 //
 // The socket is registered once, edge-triggered for input; output is added only while it is
 // blocked.
@@ -275,6 +276,12 @@ inline bool Connection::send_out() {
   }
   const bool takes_more = sent == OutputQueue::Sent::kStep;
   const bool blocked = sent == OutputQueue::Sent::kBlocked;
+  // Only who adds to what waits is cut off, not who is reading it.
+  if (blocked && (!output_wanted_ || line_.output_grew()) && line_.is_over_bound()) {
+    context_.handler.on_rejected(RejectReason::kInflightBytes);
+    close_now();
+    return false;
+  }
   if (!takes_more && blocked != output_wanted_) {
     output_wanted_ = blocked;
     const uint32_t events = kInputEvents | (blocked ? uint32_t{EPOLLOUT} : 0u);
@@ -406,6 +413,7 @@ inline void Connection::close_now() {
   tell_finished();
   context_.loop.wheel().cancel(this);
   line_.abandon();
+  line_.drop_output();
   reader_.close();
   context_.shared.leave(peer_, is_unix_);
   context_.closed.push_back(this);

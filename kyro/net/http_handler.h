@@ -86,7 +86,7 @@ enum class RejectReason : uint8_t {
   kHeadersTooLarge,  // 431
   kNotImplemented,   // 501: a transfer coding or CONNECT
   kVersion,          // 505
-  kInflightBytes,    // 503: all bodies together are over their bound
+  kInflightBytes,    // 503, or closed: all bodies, or answers, together are over their bound
   kConnectionCap,    // 503
   kPerIpCap,         // 429
   kFileDescriptors,  // closed without an answer

@@ -1,14 +1,17 @@
 // What a connection still has to send: pieces of copied bytes and views of memory that someone else
 // keeps alive, sent with as few system calls as possible.
 //
-// Exists only while a socket does not take everything at once, or for large bodies.
+// Exists only while a socket does not take everything at once, or for large bodies. Copied bytes
+// are memory until their piece is sent whole: count_held() keeps a sum over all queues of them.
 //
-// Thread rule: one thread. Ownership: owns its bytes and holds the owners of the views until sent.
+// Thread rule: one thread; the sum is for all.
+// Ownership: owns its bytes and holds the owners of the views until sent.
 #pragma once
 
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <atomic>
 #include <cerrno>
 #include <deque>
 #include <memory>
@@ -27,12 +30,20 @@ class OutputQueue {
   };
   static constexpr size_t kPiecesPerCall = 64;
   static constexpr size_t kStepBytes = 256 * 1024;
+  static constexpr uint64_t kUncountedBytes = 4096;
+
+  // `held_sum` outlives the queue.
+  explicit OutputQueue(std::atomic<uint64_t>& held_sum) : held_sum_(held_sum) {}
+  OutputQueue(const OutputQueue&) = delete;
+  OutputQueue& operator=(const OutputQueue&) = delete;
+  ~OutputQueue() { count(0); }
 
   void append(std::string_view bytes) {
     if (bytes.empty()) return;
     if (pieces_.empty() || pieces_.back().owner != nullptr) pieces_.emplace_back();
     pieces_.back().bytes.append(bytes);
     bytes_ += bytes.size();
+    held_bytes_ += bytes.size();
   }
   void append_shared(std::string_view view, std::shared_ptr<const void> owner) {
     if (view.empty()) return;
@@ -44,6 +55,14 @@ class OutputQueue {
 
   [[nodiscard]] bool empty() const { return bytes_ == 0; }
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  // Copied bytes, as far as they are memory.
+  [[nodiscard]] uint64_t held_bytes() const { return held_bytes_; }
+  // To be called when what is left has to wait for the socket; true if it is more than before.
+  bool count_held() {
+    const uint64_t before = counted_bytes_;
+    count(held_bytes_ < kUncountedBytes ? 0 : held_bytes_);
+    return counted_bytes_ > before;
+  }
   // Grows with every piece that has been sent whole: a sign of progress.
   [[nodiscard]] uint64_t pieces_sent() const { return pieces_sent_; }
 
@@ -89,14 +108,24 @@ class OutputQueue {
     front_sent_ += n;
     while (!pieces_.empty() && front_sent_ >= pieces_.front().all().size()) {
       front_sent_ -= pieces_.front().all().size();
+      held_bytes_ -= pieces_.front().bytes.size();
       pieces_.pop_front();
       ++pieces_sent_;
     }
   }
 
+  void count(uint64_t bytes) {
+    if (bytes == counted_bytes_) return;
+    held_sum_.fetch_add(bytes - counted_bytes_, std::memory_order_relaxed);  // modulo 2^64
+    counted_bytes_ = bytes;
+  }
+
+  std::atomic<uint64_t>& held_sum_;
   std::deque<Piece> pieces_;
   size_t front_sent_ = 0;
   uint64_t bytes_ = 0;
+  uint64_t held_bytes_ = 0;
+  uint64_t counted_bytes_ = 0;  // of held_bytes_, in held_sum_
   uint64_t pieces_sent_ = 0;
 };
 

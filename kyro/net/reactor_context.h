@@ -36,7 +36,7 @@ struct HttpServerConfig {
   HttpLimits limits;
   uint32_t connections_max = 10000;
   uint32_t connections_per_ip_max = 0;         // 0: no such bound
-  uint64_t inflight_bytes_max = 256ull << 20;  // all buffered requests together
+  uint64_t inflight_bytes_max = 256ull << 20;  // all buffered requests, and all answers that wait
   uint64_t body_bytes_max = 16ull << 20;       // unless the handler says otherwise
 
   uint64_t header_timeout_ms = 10000;  // first byte of a request to the end of its head
@@ -87,7 +87,8 @@ class ServerShared {
 
   const HttpServerConfig config;
   Handler& handler;
-  alignas(64) std::atomic<uint64_t> inflight_bytes{0};
+  alignas(64) std::atomic<uint64_t> inflight_bytes{0};  // of requests
+  alignas(64) std::atomic<uint64_t> output_bytes{0};    // of answers that wait for their readers
   alignas(64) std::atomic<uint32_t> connections{0};
 
  private:

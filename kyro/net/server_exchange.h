@@ -113,6 +113,8 @@ class AnswerLine {
  public:
   static constexpr size_t kStreamSliceBytes = 64 * 1024;
   static constexpr size_t kKeptOutputMax = 1024 * 1024;
+  // Answers that wait for a slow reader are refused to nobody up to this: a slice and its frame.
+  static constexpr size_t kSmallOutputBytes = kStreamSliceBytes + 4096;
 
   AnswerLine(ReactorContext& context, Connection* owner) : context_(context), owner_(owner) {}
   AnswerLine(const AnswerLine&) = delete;
@@ -124,6 +126,14 @@ class AnswerLine {
   [[nodiscard]] bool blocked() const { return output_ != nullptr; }
   [[nodiscard]] BodyStream* stream() const { return stream_.get(); }
   [[nodiscard]] uint64_t output_bytes() const { return output_ ? output_->bytes() : 0; }
+  // The last flush() has left more to wait for the socket than waited before it.
+  [[nodiscard]] bool output_grew() const { return output_grew_; }
+  // What waits is not little, and everybody's together is too much.
+  [[nodiscard]] bool is_over_bound() const {
+    return output_ != nullptr && output_->held_bytes() > kSmallOutputBytes &&
+           context_.shared.output_bytes.load(std::memory_order_relaxed) >
+               context_.config.inflight_bytes_max;
+  }
   [[nodiscard]] uint64_t pieces_sent() const { return output_ ? output_->pieces_sent() : 0; }
   // No further request of this connection is read; it closes when everything is sent.
   [[nodiscard]] bool closing() const { return closing_; }
@@ -177,14 +187,16 @@ class AnswerLine {
         clear_out();
         return OutputQueue::Sent::kError;
       }
-      output_ = std::make_unique<OutputQueue>();
+      make_output();
       output_->append(std::string_view(out).substr(n < 0 ? 0 : static_cast<size_t>(n)));
       clear_out();
+      output_grew_ = output_->count_held();
       return OutputQueue::Sent::kBlocked;
     }
     output_->append(out);
     clear_out();
     const OutputQueue::Sent sent = output_->send(fd);
+    output_grew_ = output_->count_held();
     if (sent == OutputQueue::Sent::kAll) output_.reset();
     return sent;
   }
@@ -217,6 +229,7 @@ class AnswerLine {
     tail_ = nullptr;
     count_ = 0;
   }
+  void drop_output() { output_.reset(); }
 
  private:
   friend class ServerExchange;
@@ -232,8 +245,9 @@ class AnswerLine {
     return tail_ == nullptr || tail_ == exchange;
   }
 
+  void make_output() { output_ = std::make_unique<OutputQueue>(context_.shared.output_bytes); }
   void append_shared(std::string_view view, std::shared_ptr<const void> owner) {
-    if (output_ == nullptr) output_ = std::make_unique<OutputQueue>();
+    if (output_ == nullptr) make_output();
     output_->append(context_.out);
     clear_out();
     output_->append_shared(view, std::move(owner));
@@ -286,6 +300,7 @@ class AnswerLine {
   std::unique_ptr<OutputQueue> output_;
   std::unique_ptr<BodyStream> stream_;
   uint32_t count_ = 0;
+  bool output_grew_ = false;
   bool stream_chunked_ = false;
   bool closing_ = false;
   bool lingers_ = false;
