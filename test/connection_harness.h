@@ -97,6 +97,7 @@ class HandTurned {
     return wires_.back();
   }
 
+  [[nodiscard]] uint64_t inflight_bytes() const { return shared_.inflight_bytes; }
   [[nodiscard]] uint64_t output_bytes() const { return shared_.output_bytes; }
   void drain() {
     context_.draining = true;
@@ -115,6 +116,7 @@ class HandTurned {
         one->drive();
       }
     }
+    Connection::feed_starved(context_);
     context_.loop.expire_timers();
   }
 

@@ -147,13 +147,18 @@ TEST_CASE("bodies over the in-flight bound pause, then get 503") {
   config.inflight_bytes_max = 256 * 1024;
   config.inflight_wait_ms = 40;
   TestServer server(config);
-  HttpClient client(server.endpoint());
-  send(client, "PUT /large HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n");
+  const std::string head = "PUT /large HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n";
   const std::string half(2000000, 'x');
+  HttpClient first(server.endpoint());  // is read beyond the bound, but does not end
+  send(first, head + half);
+  while (server.server->inflight_bytes() < half.size()) std::this_thread::yield();
+  HttpClient client(server.endpoint());
+  send(client, head);
   std::thread sender([&] { static_cast<void>(client.send_raw(half)); });
   CHECK(server.handler.wait_for_rejection(RejectReason::kInflightBytes));
   sender.join();
   CHECK(receive(client).status == 503);
+  first.close();
   while (server.server->inflight_bytes() != 0) std::this_thread::yield();
   HttpClient other(server.endpoint());
   HttpResponse response;

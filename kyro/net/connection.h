@@ -95,11 +95,8 @@ class Connection final : public EventTarget, public TimerNode {
   void wake_stream() {
     if (std::exchange(parked_, false)) drive();
   }
-  // Others have given bytes back.
-  void retry_starved() {
-    starved_ = false;
-    drive();
-  }
+  // Once a round: those that wait for in-flight bytes go on in their order, as far as they may.
+  static inline void feed_starved(ReactorContext& context);
 
   inline void close_now();
   [[nodiscard]] bool closed() const { return fd_ < 0; }
@@ -183,9 +180,21 @@ class Connection final : public EventTarget, public TimerNode {
   bool in_streaming_ = false;
 };
 
+inline void Connection::feed_starved(ReactorContext& context) {
+  std::vector<Connection*>& starved = context.starved;
+  if (starved.empty()) return;
+  std::vector<Connection*> waiting;
+  waiting.swap(starved);
+  size_t fed = 0;
+  for (; fed < waiting.size() && starved.empty(); ++fed) {
+    waiting[fed]->starved_ = false;
+    waiting[fed]->drive();
+  }
+  starved.insert(starved.end(), waiting.begin() + static_cast<ptrdiff_t>(fed), waiting.end());
+}
+
 inline void Connection::read_once() {
-  if (reader_.in_body() && context_.shared.inflight_bytes.load(std::memory_order_relaxed) >
-                               context_.config.inflight_bytes_max) {
+  if (reader_.in_body() && !reader_.may_keep_body()) {
     starved_ = true;
     context_.starved.push_back(this);
     return;

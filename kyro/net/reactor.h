@@ -294,12 +294,7 @@ inline void Reactor::work_lists() {
       connection->drive();
     }
   }
-  if (!context_.starved.empty() && context_.shared.inflight_bytes.load(std::memory_order_relaxed) <=
-                                       context_.config.inflight_bytes_max) {
-    working_.clear();
-    working_.swap(context_.starved);
-    for (Connection* connection : working_) connection->retry_starved();
-  }
+  Connection::feed_starved(context_);
 }
 
 // Deletes what closed in this round.

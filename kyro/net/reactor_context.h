@@ -151,9 +151,11 @@ struct ReactorContext {
   std::vector<ServerExchange*> free_exchanges;
   std::vector<Connection*> ready;     // have work left for the next round
   std::vector<Connection*> answered;  // have deferred answers to send
-  std::vector<Connection*> starved;   // wait for inflight bytes
+  std::vector<Connection*> starved;   // wait for inflight bytes, in this order
   std::vector<Connection*> streaming;
-  std::vector<Connection*> closed;   // die at the end of the round
+  std::vector<Connection*> closed;  // die at the end of the round
+  // Whose body is read on although inflight bytes are short: until it has given its bytes back.
+  const ServerExchange* favoured = nullptr;
   uint64_t tasks_outstanding = 0;    // deferred and not run yet
   std::atomic<uint32_t> streams{0};  // streaming.size(), for other threads
 };

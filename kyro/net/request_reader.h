@@ -49,6 +49,16 @@ class RequestReader {
   // Part of a request has arrived.
   [[nodiscard]] bool in_request() const { return phase_ != Phase::kHead || parser_.begun(input_); }
   [[nodiscard]] bool in_body() const { return phase_ == Phase::kBody; }
+  // More of the body under way may be kept: the bodies of all are within their bound, or this is
+  // the one of its reactor that is read to its end beyond it, so that bytes are given back at last.
+  [[nodiscard]] bool may_keep_body() const {
+    if (context_.shared.inflight_bytes.load(std::memory_order_relaxed) <=
+        context_.config.inflight_bytes_max) {
+      return true;
+    }
+    if (context_.favoured == nullptr) context_.favoured = reading_;
+    return context_.favoured == reading_;
+  }
   [[nodiscard]] bool skips() const { return phase_ == Phase::kSkip; }
   // When the request under way has to be there; 0 if none is being received.
   [[nodiscard]] uint64_t deadline_ms() const {

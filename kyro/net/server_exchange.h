@@ -308,6 +308,7 @@ class AnswerLine {
 
 inline void ServerExchange::release() {
   constexpr size_t kPooledMax = 1024;
+  if (context_.favoured == this) context_.favoured = nullptr;
   if (charged_bytes_ != 0) {
     context_.shared.inflight_bytes.fetch_sub(charged_bytes_, std::memory_order_relaxed);
     charged_bytes_ = 0;
