@@ -241,3 +241,25 @@ TEST_CASE("The banner says where it listens, how durable and how protected it is
   CHECK(server.process().err().find("access=\"bearer token\"") != std::string::npos);
   CHECK(server.stop().exit_code == 0);
 }
+
+TEST_CASE("On an IPv6 address it serves, and the banner has it in brackets", "[e2e]") {
+  const SocketAddress loopback = parse_ip_address("::1", 0).value();
+  const int probe = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool is_there = probe >= 0 && bind(probe, loopback.get(), loopback.size) == 0;
+  if (probe >= 0) close(probe);
+  if (!is_there) {
+    WARN("no IPv6 here");
+    return;
+  }
+  for (const char* host : {"::1", "[::1]"}) {
+    TempDir dir;
+    ServerProcess server(dir.file("data"), {}, host);
+    const std::string address = "[::1]:" + std::to_string(server.port());
+    INFO(server.process().err());
+    CHECK(server.process().err().find("serving address=" + address + " ") != std::string::npos);
+    Client client(parse_endpoint("http://" + address).value());
+    CHECK(client.call("PUT", "/v1/kv/6", "six").status == 201);
+    CHECK(client.get("/v1/kv/6").body == "six");
+    CHECK(server.stop().exit_code == 0);
+  }
+}

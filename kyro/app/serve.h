@@ -26,6 +26,7 @@
 #include "kyro/app/exit_codes.h"
 #include "kyro/app/notify.h"
 #include "kyro/base/log.h"
+#include "kyro/net/address.h"
 #include "kyro/net/http_server.h"
 #include "kyro/storage/engine.h"
 
@@ -118,7 +119,7 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
     access = "everyone who can connect (--no-auth)";
   }
   log_event(LogLevel::kInfo, "serving",
-            {{"address", config.host + ":" + std::to_string(port)},
+            {{"address", format_host_port(config.host, port)},
              {"unix_socket", config.unix_socket},
              {"data", config.engine.data_dir},
              {"fsync", config_detail::format_fsync(config.engine)},
@@ -238,8 +239,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
     static_cast<void>((*engine)->warm(is_stop_pending));  // only slower without
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
-  manager.tell("READY=1\nSTATUS=serving " + config.host + ":" +
-               std::to_string((*server)->bound_port()));
+  manager.tell("READY=1\nSTATUS=serving " + format_host_port(config.host, (*server)->bound_port()));
 
   wait_for_end(signals, config, std::move(tokens), access, **server, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");

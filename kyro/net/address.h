@@ -93,18 +93,23 @@ struct SocketAddress {
   return address;
 }
 
-// "127.0.0.1:5000" or "[::1]:5000".
+// "127.0.0.1:5000" or "[::1]:5000"; an IPv6 address may come with or without brackets.
+[[nodiscard]] inline std::string format_host_port(std::string_view host, uint16_t port) {
+  const bool needs_brackets = host.find(':') != host.npos && !host.starts_with('[');
+  std::string out(needs_brackets ? "[" : "");
+  out.append(host).append(needs_brackets ? "]:" : ":");
+  return out.append(std::to_string(port));
+}
+
+// The same of a peer.
 [[nodiscard]] inline std::string format_peer(const PeerAddress& peer) {
   char text[INET6_ADDRSTRLEN] = "";
-  std::string out;
   if (peer.is_v4()) {
     inet_ntop(AF_INET, &peer.bytes[12], text, sizeof text);
-    out = text;
   } else {
     inet_ntop(AF_INET6, peer.bytes.data(), text, sizeof text);
-    out.append("[").append(text).append("]");
   }
-  return out.append(":").append(std::to_string(peer.port));
+  return format_host_port(text, peer.port);
 }
 
 // The host (without brackets or port) names this machine only: "localhost", 127.0.0.0/8 or ::1.

@@ -34,8 +34,7 @@ class Listener {
     KYRO_TRY(parsed);
     SocketAddress& address = parsed.value();
     const bool v6 = address.family() == AF_INET6;
-    std::string name = v6 && host.find('[') == std::string::npos ? "[" + host + "]" : host;
-    name.append(":").append(std::to_string(port));
+    const std::string name = format_host_port(host, port);
     auto listener = std::unique_ptr<Listener>(new Listener(address.family()));
     if (listener->fd_ < 0) return listener->failure(name);
     const int on = 1;
