@@ -59,8 +59,8 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 # --- Product -------------------------------------------------------------------------------------
 
 .PHONY: all man completions run \
-        install uninstall check-install image test smoke unit e2e run-tests test-program crash-matrix asan \
-        tsan fuzz bench-build bench-index bench-engine bench-http lint headers format clean help FORCE
+        install uninstall check-install image test smoke unit e2e run-tests test-program crash-matrix damage \
+        asan tsan fuzz bench-build bench-index bench-engine bench-http lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
 
@@ -210,6 +210,10 @@ tsan:
 crash-matrix: $(BUILD)/test/kyro_tests
 	KYRO_CRASH_SECS=$(SECS) $< '[crash-matrix]' $(ARGS)
 
+# Every truncation and every flipped bit of a small store, of which `make test` takes a part.
+damage: $(BUILD)/test/kyro_tests
+	KYRO_DAMAGE=full $< '[damage]' $(ARGS)
+
 # Each fuzz target for SECS seconds; what it found interesting stays in $(BUILD)/fuzz/corpus.
 fuzz: $(FUZZERS:test/fuzz/%.cpp=fuzz-%)
 
@@ -281,6 +285,7 @@ help:
 	@echo 'make unit | e2e    only those within the process | only those that drive the binary'
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
 	@echo 'make crash-matrix SECS=60  power cuts at every call, workload after workload'
+	@echo 'make damage        every truncation and every flipped bit of a small store'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'
 	@echo 'make bench-engine  the engine beside LMDB, RocksDB and LevelDB'
