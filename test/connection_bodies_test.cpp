@@ -11,7 +11,7 @@ namespace kyro::test {
 namespace {
 
 // Answers when told to, with the length of the body.
-class HoldingHandler final : public Handler {
+class PatientHandler final : public Handler {
  public:
   void on_headers(Exchange&) override {}
   void on_request(Exchange& x) override {
@@ -44,7 +44,7 @@ TEST_CASE("bodies over the in-flight bound are read one by one, each until it is
   HttpServerConfig config;
   config.inflight_bytes_max = 2 * kBodyBytes;
   config.inflight_wait_ms = uint64_t{1} << 40;
-  HoldingHandler handler;
+  PatientHandler handler;
   HandTurned reactor(handler, config);
   struct Upload {
     HandTurned::Wire wire;
@@ -91,7 +91,7 @@ TEST_CASE("when a body that was read beyond the in-flight bound dies, the next o
   HttpServerConfig config;
   config.inflight_bytes_max = 100'000;
   config.inflight_wait_ms = uint64_t{1} << 40;
-  HoldingHandler handler;
+  PatientHandler handler;
   HandTurned reactor(handler, config);
   const auto say = [&](const HandTurned::Wire& wire, const std::string& bytes) {
     REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
