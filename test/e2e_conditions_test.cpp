@@ -108,6 +108,39 @@ TEST_CASE("If-Match and If-None-Match decide what a PUT and a DELETE do", "[e2e]
   CHECK(s.client.next_offset() == 10);
 }
 
+TEST_CASE("If-Match and If-None-Match decide what a read answers", "[e2e]") {
+  Served s;
+  REQUIRE(s.client.call("PUT", "/v1/kv/1", "v").status == 201);
+  for (const char* target : {"/v1/kv/1", "/v1/lookup?key=1"}) {
+    for (const char* method : {"GET", "HEAD"}) {
+      INFO(method << " " << target);
+      const auto status_of = [&](const HeaderList& headers) {
+        return s.client.call(method, target, {}, headers).status;
+      };
+      CHECK(status_of(if_none_match("\"0\"")) == 304);
+      CHECK(status_of(if_none_match("W/\"0\"")) == 304);
+      CHECK(status_of(if_none_match("*")) == 304);
+      CHECK(status_of(if_none_match("\"1\"")) == 200);
+      CHECK(status_of(if_match("\"0\"")) == 200);
+      CHECK(status_of(if_match("\"7\", \"0\"")) == 200);
+      CHECK(status_of(if_match("*")) == 200);
+      CHECK(status_of(if_match("\"1\"")) == 412);
+      CHECK(status_of(if_match("W/\"0\"")) == 412);
+      CHECK(status_of({{"If-Match", "\"1\""}, {"If-None-Match", "\"0\""}}) == 412);
+      CHECK(status_of({{"If-Match", "\"0\""}, {"If-None-Match", "\"0\""}}) == 304);
+      CHECK(status_of(if_match("0")) == 400);
+      CHECK(status_of(if_none_match("0")) == 400);
+    }
+    const HttpResponse unchanged = s.client.get(target, if_none_match("\"0\""));
+    CHECK(unchanged.header("etag") == "\"0\"");
+    CHECK(unchanged.body.empty());
+  }
+  for (const char* target : {"/v1/kv/2", "/v1/lookup?key=2"}) {
+    check_error(s.client.get(target, if_match("*")), 412, "precondition_failed");
+    CHECK(s.client.get(target, if_none_match("*")).status == 404);
+  }
+}
+
 TEST_CASE("Pipelined writes of one key keep their order whatever they ask for", "[e2e]") {
   Served s;
   std::string requests;

@@ -18,7 +18,7 @@ HttpRequest request_with(const std::string& fields) {
 
 // Whether a PUT with these fields goes through where `current` is the version.
 Code judged(const std::string& fields, std::optional<uint64_t> current) {
-  auto tags = read_write_tags(request_with(fields));
+  auto tags = read_key_tags(request_with(fields));
   if (!tags.ok()) return tags.status().code();
   Condition condition;
   tags->apply_to(&condition);

@@ -27,6 +27,7 @@
 #include "kyro/app/api_scan.h"
 #include "kyro/app/api_stream.h"
 #include "kyro/app/api_write.h"
+#include "kyro/app/content.h"
 #include "kyro/app/http_stats.h"
 #include "kyro/app/json.h"
 #include "kyro/app/metrics.h"
@@ -221,6 +222,15 @@ class Api final : public Handler {
       return x.respond_error(411, "length_required",
                              "a body is needed: send Content-Length or chunks");
     }
+    if (has_conflicting_types(request)) {
+      return x.respond_error(400, "bad_request", "Content-Type fields contradict each other");
+    }
+    if (has_content_coding(request)) {
+      return x.respond_error(415, "unsupported_media_type", "send the body without a coding");
+    }
+    if (info.body == Body::kRaw && request.header("content-range")) {
+      return x.respond_error(400, "bad_request", "a value is replaced as a whole, not in parts");
+    }
     const bool takes_lines = info.body == Body::kLines;
     const bool takes_keys = info.body == Body::kKeys;
     const bool is_binary = takes_keys && mget_form(request) == MgetForm::kBinary;
@@ -242,22 +252,15 @@ class Api final : public Handler {
     }
   }
 
-  // The media type of the body without parameters; empty if there is none.
-  static std::string_view type_of(const HttpRequest& request) {
-    const std::string_view type = request.header("content-type").value_or("");
-    std::string_view name = type.substr(0, type.find(';'));
-    while (name.ends_with(' ') || name.ends_with('\t')) name.remove_suffix(1);
-    return name;
-  }
   // application/json, a form's type (what curl -d sends), or none; NDJSON where lines are meant.
   static bool is_json_type(const HttpRequest& request, bool takes_lines) {
-    const std::string_view name = type_of(request);
+    const std::string_view name = media_type(request);
     return name.empty() || iequals(name, kJsonType) ||
            iequals(name, "application/x-www-form-urlencoded") ||
            (takes_lines && iequals(name, "application/x-ndjson"));
   }
   static MgetForm mget_form(const HttpRequest& request) {
-    return iequals(type_of(request), kBytesType) ? MgetForm::kBinary : MgetForm::kJson;
+    return iequals(media_type(request), kBytesType) ? MgetForm::kBinary : MgetForm::kJson;
   }
 
   static void bad_key(Exchange& x) {
@@ -324,13 +327,35 @@ class Api final : public Handler {
 
   // Finds the live value; answers itself if there is none.
   bool find(Exchange& x, uint64_t key, Engine::Lookup* found) {
-    const Status status = engine()->lookup(key, found);
+    return is_found(x, engine()->lookup(key, found), *found);
+  }
+  bool is_found(Exchange& x, const Status& status, const Engine::Lookup& found) {
     if (!status.ok()) {
       respond_status(x, status);
       return false;
     }
-    if (found->expiry_secs != 0) add_expires(x, found->expiry_secs, engine()->now_secs());
+    if (found.expiry_secs != 0) add_expires(x, found.expiry_secs, engine()->now_secs());
     return true;
+  }
+
+  // The same with the version as ETag, if the request's conditions on it let the value through.
+  bool find_tagged(Exchange& x, uint64_t key, Engine::Lookup* found) {
+    const auto tags = read_key_tags(x.request());
+    if (!tags.ok()) {
+      x.respond_error(400, "bad_tag", tags.status().message());
+      return false;
+    }
+    const Status status = engine()->lookup(key, found);
+    const bool is_there = status.ok() && tags->match.names_strongly(found->offset);
+    if (tags->match.is_present && !is_there && (status.ok() || status.code() == Code::kNotFound)) {
+      x.respond_error(412, "precondition_failed", "the version is none that If-Match names");
+      return false;
+    }
+    if (!is_found(x, status, *found)) return false;
+    add_etag(x, found->offset);
+    if (!tags->none_match.names(found->offset)) return true;
+    x.respond(304, {}, {});
+    return false;
   }
 
   static void respond_value(Exchange& x, const Engine::Lookup& found) {
@@ -366,13 +391,8 @@ class Api final : public Handler {
     if (request.method == Method::kDelete) {
       return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvDelete, x.user(), {});
     }
-    const auto tags = read_tags(request, "if-none-match");
-    if (!tags.ok()) return x.respond_error(400, "bad_tag", tags.status().message());
     Engine::Lookup found;
-    if (!find(x, x.user(), &found)) return;
-    add_etag(x, found.offset);
-    if (tags->names(found.offset)) return x.respond(304, {}, {});
-    respond_value(x, found);
+    if (find_tagged(x, x.user(), &found)) respond_value(x, found);
   }
 
   void put(Exchange& x) {
@@ -401,12 +421,12 @@ class Api final : public Handler {
   void lookup(Exchange& x) {
     uint64_t key = 0;
     Engine::Lookup found;
-    if (!key_param(x, &key) || !find(x, key, &found)) return;
+    if (!key_param(x, &key)) return;
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
+    if (!find_tagged(x, key, &found)) return;
     std::string body;
     append_item(body, key, found.value, found.offset, *string_keys);
-    add_etag(x, found.offset);
     x.respond(200, kJsonType, body);
   }
 

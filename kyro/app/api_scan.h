@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "kyro/app/content.h"
 #include "kyro/app/query.h"
 #include "kyro/app/sliced_body.h"
 #include "kyro/storage/engine.h"
@@ -35,21 +36,6 @@ struct ScanQuery {
   bool string_keys = false;
   bool lines = false;
 };
-
-// Whether the client takes lines (RFC 9110 12.5.1, without weighing what else it takes).
-[[nodiscard]] inline bool accepts_ndjson(const HttpRequest& request) {
-  std::string_view field = request.header("accept").value_or("");
-  while (!field.empty()) {
-    const size_t comma = field.find(',');
-    std::string_view type = field.substr(0, comma);
-    type = type.substr(0, type.find(';'));
-    while (type.starts_with(' ') || type.starts_with('\t')) type.remove_prefix(1);
-    while (type.ends_with(' ') || type.ends_with('\t')) type.remove_suffix(1);
-    if (iequals(type, "application/x-ndjson")) return true;
-    field = comma == field.npos ? std::string_view() : field.substr(comma + 1);
-  }
-  return false;
-}
 
 [[nodiscard]] inline Result<ScanQuery> parse_scan(const HttpRequest& request) {
   const std::string_view query = request.query;

@@ -72,7 +72,7 @@ class PendingWrite final : public Task, public WriteRequest {
   // Hands a write over; the exchange answers once its group has an outcome. `ttl_secs` 0: for ever.
   static void start(Engine& engine, Exchange& exchange, Kind kind, uint64_t key,
                     std::string_view value, uint64_t ttl_secs = 0) {
-    auto tags = read_write_tags(exchange.request());
+    auto tags = read_key_tags(exchange.request());
     if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
     const uint64_t expiry_secs = ttl_secs != 0 ? engine.now_secs() + ttl_secs : 0;
     std::unique_ptr<PendingWrite> write(
@@ -114,7 +114,7 @@ class PendingWrite final : public Task, public WriteRequest {
 
  private:
   PendingWrite(Engine& engine, Kind kind, uint64_t key, std::string_view value,
-               uint64_t expiry_secs, WriteTags tags)
+               uint64_t expiry_secs, KeyTags tags)
       : engine_(engine), kind_(kind), value_(value), tags_(std::move(tags)) {
     mutation_ =
         kind == Kind::kKvDelete ? Mutation::remove(key) : Mutation::put(key, value_, expiry_secs);
@@ -141,7 +141,7 @@ class PendingWrite final : public Task, public WriteRequest {
   Engine& engine_;
   const Kind kind_;
   const std::string value_;
-  WriteTags tags_;
+  KeyTags tags_;
   Mutation mutation_;
   Condition condition_;
 };

@@ -55,10 +55,12 @@ struct TagList {
     return has_tags;
   }
 
-  // Whether the list names this version, weakly or not.
+  [[nodiscard]] bool names_strongly(uint64_t version) const {
+    return is_star || std::find(strong.begin(), strong.end(), version) != strong.end();
+  }
+  // Weakly or strongly.
   [[nodiscard]] bool names(uint64_t version) const {
-    return is_star || std::find(strong.begin(), strong.end(), version) != strong.end() ||
-           std::find(weak.begin(), weak.end(), version) != weak.end();
+    return names_strongly(version) || std::find(weak.begin(), weak.end(), version) != weak.end();
   }
 
  private:
@@ -80,8 +82,8 @@ struct TagList {
   return Status(Code::kInvalid, std::string(name) + " is neither a list of quoted tags nor *");
 }
 
-// What If-Match and If-None-Match of a write ask for.
-struct WriteTags {
+// What If-Match and If-None-Match ask for.
+struct KeyTags {
   TagList match;
   TagList none_match;
 
@@ -99,12 +101,12 @@ struct WriteTags {
   }
 };
 
-[[nodiscard]] inline Result<WriteTags> read_write_tags(const HttpRequest& request) {
+[[nodiscard]] inline Result<KeyTags> read_key_tags(const HttpRequest& request) {
   auto match = read_tags(request, "if-match");
   KYRO_TRY(match);
   auto none_match = read_tags(request, "if-none-match");
   KYRO_TRY(none_match);
-  return WriteTags{std::move(*match), std::move(*none_match)};
+  return KeyTags{std::move(*match), std::move(*none_match)};
 }
 
 }  // namespace kyro
