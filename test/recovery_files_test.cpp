@@ -40,6 +40,7 @@ TEST_CASE("a missing or damaged index is rebuilt and answers as before") {
   const auto check = [&] {
     auto engine = must_open(options);
     CHECK(engine->stats().rmi_rebuilds.value() == 1);
+    CHECK(engine->stats().rmi_rebuild_ns.snapshot().count == 1);
     REQUIRE(contents_of(*engine) == expected);
     for (const auto& [key, stored] : expected) {
       std::string value;

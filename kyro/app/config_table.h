@@ -196,7 +196,7 @@ inline constexpr Option kServeOptions[] = {
     {S::kMaintenance, "rmi-rebuild-appends", "N", engine<&O::rmi_rebuild_appends>,
      "merge into one run under one index after so many records", 0, kNoBound, "off"},
     {S::kMaintenance, "rmi-rebuild-ratio", "R", engine<&O::rmi_rebuild_ratio>,
-     "and after so many records for each key there is", 0, 1000000, "off"},
+     "and after so many records for each key there is (1,000 at least count)", 0, 1000000, "off"},
 
     {S::kMaintenance, "scrub-interval-secs", "S", engine<&O::scrub_interval_secs>,
      "read every run again in the background, to notice what the disk has lost", 0, kYearSecs,

@@ -62,9 +62,9 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
                stats.compaction_written_bytes.value());
   text.histogram("kyrodb_rmi_probe_len", "Slots looked at by a read of a run (one in 256).",
                  stats.probe_length.snapshot(), 1);
-  text.counter("kyrodb_rmi_rebuilds_total", "Indexes made anew from their run.",
+  text.counter("kyrodb_rmi_rebuilds_total", "Indexes made because asked for, due, or damaged.",
                stats.rmi_rebuilds.value());
-  text.histogram("kyrodb_rmi_rebuild_duration_seconds", "One such rebuild.",
+  text.histogram("kyrodb_rmi_rebuild_duration_seconds", "One such rebuild, with its merge.",
                  stats.rmi_rebuild_ns.snapshot(), kNanosPerSecond);
   text.counter("kyrodb_corruptions_total", "Damaged records or index entries met.",
                stats.corruptions.value());

@@ -34,10 +34,15 @@ struct EngineStats {
   Histogram compaction_ns{kLatencyBoundsNanos};
   Counter run_written_bytes;  // by flushes
   Counter compaction_written_bytes;
-  Counter rmi_rebuilds;
+  Counter rmi_rebuilds;  // asked for, due, or in place of a damaged index
   Histogram rmi_rebuild_ns{kLatencyBoundsNanos};
   Counter corruptions;
   Counter scrubbed_bytes;
+
+  void count_rebuild(uint64_t duration_ns) {
+    rmi_rebuilds.add();
+    rmi_rebuild_ns.observe(duration_ns);
+  }
 };
 
 }  // namespace kyro

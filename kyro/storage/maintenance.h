@@ -3,8 +3,7 @@
 //
 // Invariants:
 //   - deltas are flushed in order, oldest first, and only when synced in the log (the committer
-//   sees
-//     to that when it freezes);
+//     sees to that when it freezes);
 //   - the merger holds no lock that others wait for while it works: it prepares an Install, the
 //     flusher carries it out at normal priority;
 //   - files go only after the manifest that no longer names them is durable.
@@ -48,6 +47,7 @@ class Maintenance final : public FlushScheduler {
 
   void start(Committer& committer) {
     committer_ = &committer;
+    note_runs();
     flusher_ = std::thread([this] { run_flusher(); });
     merger_ = std::thread([this] { run_merger(); });
   }
@@ -150,7 +150,7 @@ class Maintenance final : public FlushScheduler {
       return frozen_ < frozen_max || !stuck_.ok() || stopping_.load(std::memory_order_relaxed);
     });
     if (frozen_ < frozen_max) return Status();
-    return !stuck_.ok() ? stuck_ : Status(Code::kBusy, "the engine is shutting down");
+    return !stuck_.ok() ? stuck_ : shutting_down();
   }
   void on_disk_full() override {
     const std::lock_guard lock(mutex_);
@@ -176,6 +176,8 @@ class Maintenance final : public FlushScheduler {
   // Work for the merger; called with a failure when it will not be done.
   using Job = std::function<void(const Status&)>;
 
+  static Status shutting_down() { return Status(Code::kBusy, "the engine is shutting down"); }
+
   void add_job(Job job) {
     {
       const std::lock_guard lock(mutex_);
@@ -185,7 +187,7 @@ class Maintenance final : public FlushScheduler {
         return;
       }
     }
-    job(Status(Code::kBusy, "the engine is shutting down"));
+    job(shutting_down());
   }
 
   void on_freeze_done(FreezeRequest* request) {
@@ -200,7 +202,7 @@ class Maintenance final : public FlushScheduler {
         return;
       }
     }
-    request->callback_done(Status(Code::kBusy, "the engine is shutting down"));
+    request->callback_done(shutting_down());
     delete request;
   }
 
@@ -208,7 +210,6 @@ class Maintenance final : public FlushScheduler {
 
   void run_flusher() {
     name_this_thread("kyro-flush");
-    note_runs();
     std::unique_lock lock(mutex_);
     for (;;) {
       if (install_ != nullptr && !install_->done) {
@@ -218,6 +219,7 @@ class Maintenance final : public FlushScheduler {
         lock.lock();
         install_->status = status;
         install_->done = true;
+        triggers_due_ = true;  // perhaps: fewer keys, so a smaller limit
         changed_.notify_all();
         next_turn();
       } else if (stopping_.load(std::memory_order_relaxed)) {
@@ -228,22 +230,20 @@ class Maintenance final : public FlushScheduler {
         flush_one(lock);
       } else if (triggers_due_) {
         triggers_due_ = false;
+        const Triggers::Action action = triggers_.take(jobs_.empty());  // so they do not pile up
         lock.unlock();
-        fire(triggers_.take());
+        fire(action);
         lock.lock();
       } else {
         sleep(lock);
       }
     }
     flusher_is_gone_ = true;
-    std::deque<std::unique_ptr<FreezeRequest>> waiting;
-    waiting.swap(snapshots_);
+    const auto waiting = std::exchange(snapshots_, {});
     changed_.notify_all();
     room_.notify_all();
     lock.unlock();
-    for (auto& request : waiting) {
-      request->callback_done(Status(Code::kBusy, "the engine is shutting down"));
-    }
+    for (const auto& request : waiting) request->callback_done(shutting_down());
   }
 
   void sleep(std::unique_lock<std::mutex>& lock) {
@@ -315,8 +315,10 @@ class Maintenance final : public FlushScheduler {
   }
 
   void fire(Triggers::Action action) {
-    if (action == Triggers::Action::kCompact) compact(false, [](const Status&, const auto&) {});
-    if (action == Triggers::Action::kSnapshot) snapshot([](const Status&) {});
+    using enum Triggers::Action;
+    const auto ignore = [](const auto&...) {};
+    if (action == kSnapshot) snapshot(ignore);
+    if (action == kCompact || action == kRebuild) compact(action == kRebuild, ignore);
   }
 
   void note_runs() {
@@ -339,6 +341,8 @@ class Maintenance final : public FlushScheduler {
       if (!jobs_.empty()) {
         const Job job = std::move(jobs_.front());
         jobs_.erase(jobs_.begin());
+        triggers_due_ = true;  // what had to wait for this one
+        changed_.notify_all();
         lock.unlock();
         run_yielding(kMergeThread, [&] { job(Status()); });
         lock.lock();
@@ -356,15 +360,11 @@ class Maintenance final : public FlushScheduler {
       lock.unlock();
       const bool merged = merge_some();
       lock.lock();
-      if (!merged && !runs_changed_ && jobs_.empty() && rebuilds_.empty() &&
-          !stopping_.load(std::memory_order_relaxed)) {
-        idle(lock);
-      }
+      if (!merged && !runs_changed_ && jobs_.empty() && rebuilds_.empty() && !stopping_) idle(lock);
     }
-    std::vector<Job> waiting;
-    waiting.swap(jobs_);
+    const std::vector<Job> waiting = std::exchange(jobs_, {});
     lock.unlock();
-    for (const Job& job : waiting) job(Status(Code::kBusy, "the engine is shutting down"));
+    for (const Job& job : waiting) job(shutting_down());
   }
 
   // Nothing to merge: a piece of scrubbing, if it is time, or sleep.
@@ -397,9 +397,9 @@ class Maintenance final : public FlushScheduler {
     return choose_merge(view.runs, state_.options.merge_fan_in) != choice;
   }
 
-  Status merge_range(const View& view, MergeChoice choice) {
+  Status merge_range(const View& view, MergeChoice choice, bool is_rebuild = false) {
     RunChange change;
-    Status status = prepare_merge(state_, view, choice, stopping_, &change);
+    Status status = prepare_merge(state_, view, choice, is_rebuild, stopping_, &change);
     if (status.ok()) status = install(change);
     state_.reserve.end_loan();
     if (state_.reserve.is_released()) on_disk_full();  // somebody has to take it back
@@ -412,7 +412,7 @@ class Maintenance final : public FlushScheduler {
     install_ = &change;
     changed_.notify_all();
     changed_.wait(lock, [&] { return change.done || flusher_is_gone_; });
-    if (!change.done) change.status = Status(Code::kBusy, "the engine is shutting down");
+    if (!change.done) change.status = shutting_down();
     install_ = nullptr;
     return change.status;
   }
@@ -447,8 +447,8 @@ class Maintenance final : public FlushScheduler {
     const View view = state_.copy_view();
     const bool is_one_clean_run = view.runs.size() == 1 && view.runs[0]->meta().tombstones == 0 &&
                                   view.runs[0]->meta().expiring == 0;
-    if (view.runs.size() > 1 || (view.runs.size() == 1 && !is_one_clean_run)) {
-      KYRO_TRY(merge_range(view, {0, view.runs.size()}));
+    if (!view.runs.empty() && !is_one_clean_run) {
+      KYRO_TRY(merge_range(view, {0, view.runs.size()}, rebuild_index));
     } else if (rebuild_index && is_one_clean_run) {
       RunChange change;
       KYRO_TRY(prepare_index_rebuild(state_, view, 0, &change));

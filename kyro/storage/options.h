@@ -31,7 +31,7 @@ struct Options {
   uint64_t compact_interval_secs = 0;   // full compaction every so often (0: never)
   uint64_t compact_when_wal_bytes = 0;  // and after so many bytes of log (0: never)
   uint64_t rmi_rebuild_appends = 0;     // and after so many records (0: never)
-  double rmi_rebuild_ratio = 0;         // and when records since the last exceed this share of keys
+  double rmi_rebuild_ratio = 0;         // and after so many records per key (of 1000 at least)
 
   // Every run is read again so often, in the background, to see that the disk still has it (0: no).
   uint64_t scrub_interval_secs = 7 * 86400;

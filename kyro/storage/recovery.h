@@ -145,12 +145,13 @@ class Recovery {
     std::vector<std::shared_ptr<Run>> runs;
     for (const RunMeta& meta : state_.manifest.runs) {
       KYRO_TRY(check_cancelled());
+      const uint64_t began_ns = monotonic_ns();
       bool rebuilt = false;
       auto run = Run::open(state_.fs, state_.dir, meta,
                            {state_.options.rmi, state_.options.huge_index}, &rebuilt);
       if (!run.ok()) return refuse(run.status());
       if (rebuilt) {
-        state_.stats.rmi_rebuilds.add();
+        state_.stats.count_rebuild(monotonic_ns() - began_ns);
         log_event(LogLevel::kWarn, "index_rebuilt", {{"run", meta.id}, {"outcome", "ok"}});
       }
       runs.push_back(std::move(*run));

@@ -148,9 +148,12 @@ inline Status flush_oldest(EngineState& state, const std::atomic<bool>& cancelle
   return Status();
 }
 
-// Merges the runs [choice.begin, choice.end) of `view` into one file.
+// Merges the runs [choice.begin, choice.end) of `view` into one file; one that `is_rebuild`,
+// made for the sake of its index, counts as such.
 inline Status prepare_merge(EngineState& state, const View& view, MergeChoice choice,
-                            const std::atomic<bool>& cancelled, RunChange* change) {
+                            bool is_rebuild, const std::atomic<bool>& cancelled,
+                            RunChange* change) {
+  const uint64_t began_ns = monotonic_ns();
   MergeInput input;
   uint64_t needed_bytes = 0;
   for (size_t i = choice.begin; i < choice.end; ++i) {
@@ -174,6 +177,7 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
   if (change->result != nullptr) {
     state.stats.compaction_written_bytes.add(change->result->data_bytes() +
                                              change->result->index_bytes());
+    if (is_rebuild) state.stats.count_rebuild(monotonic_ns() - began_ns);
   }
   return Status();
 }
@@ -192,8 +196,7 @@ inline Status prepare_index_rebuild(EngineState& state, const View& view, size_t
   if (run.is_quarantined()) (*fresh)->quarantine();
   change->replaced.push_back(run.meta().id);
   change->result = std::move(*fresh);
-  state.stats.rmi_rebuilds.add();
-  state.stats.rmi_rebuild_ns.observe(monotonic_ns() - began_ns);
+  state.stats.count_rebuild(monotonic_ns() - began_ns);
   return Status();
 }
 
