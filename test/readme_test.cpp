@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kyro/app/config_help.h"
+#include "kyro/app/http_stats.h"
 #include "test/e2e_util.h"
 #include "test/test_util.h"
 
@@ -144,6 +145,19 @@ TEST_CASE("The README's table of flags says what the option table says") {
   }
   for (const std::string& missing : wanted) FAIL_CHECK("README.md, Flags, needs: " << missing);
   CHECK(rows == flags);
+}
+
+TEST_CASE("The README's list of statuses names every error that the server counts") {
+  const std::string readme = read_file("README.md");
+  const size_t begin = readme.find("Errors are `{\"error\"");
+  REQUIRE(begin != readme.npos);
+  const std::string list = readme.substr(begin, readme.find("\n\n", begin) - begin);
+  for (const int code : kStatusCodes) {
+    // No route has ranges; 599 stands for what is not in the table.
+    if (code < 400 || code == 416 || code == 599) continue;
+    INFO(code);
+    CHECK(contains(list, std::to_string(code)));
+  }
 }
 
 TEST_CASE("The README's other commands are run by CI", "[e2e]") {
