@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -10,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "kyro/base/limits.h"
 #include "test/e2e_util.h"
 
 using namespace kyro;
@@ -50,6 +52,38 @@ TEST_CASE("Requests over the rate of their address are 429 and say when to try a
   CHECK(local.metric("kyrodb_http_rejected_total{reason=\"rate_data\"}") != "0");
   CHECK(local.metric("kyrodb_http_rejected_total{reason=\"rate_admin\"}") != "0");
   CHECK(local.metric("kyrodb_http_requests_total{route=\"kv\",code=\"429\"}") != "0");
+}
+
+TEST_CASE("Bodies that are more together than --max-inflight-bytes are 503", "[e2e]") {
+  Served s({"--max-value-bytes", "100K", "--max-inflight-bytes", "100K"});
+  const std::string body(100'000, 'v');
+  Client slow(s.server);
+  slow.must_send("PUT /v1/kv/1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n" +
+                 body.substr(0, 60'000));
+  // The first ones may come before the server has read the slow one's bytes.
+  HttpResponse refused;
+  for (int i = 0; i < 20 && refused.status != 503; ++i) {
+    refused = Client(s.server).call("PUT", "/v1/kv/2", body);
+  }
+  check_error(refused, 503, "overloaded");
+  CHECK(s.client.metric("kyrodb_http_rejected_total{reason=\"inflight_bytes\"}") == "1");
+  slow.must_send(body.substr(60'000));
+  CHECK(slow.next().status == 201);
+}
+
+TEST_CASE("A client that does not take its answers is dropped after --write-timeout-ms", "[e2e]") {
+  Served s({"--write-timeout-ms", "50"});
+  REQUIRE(s.client.call("PUT", "/v1/kv/1", std::string(8 * kMiB, 'v')).status == 201);
+  Client deaf(s.server);
+  std::string requests;
+  for (int i = 0; i < 8; ++i) requests += "GET /v1/kv/1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  deaf.must_send(requests);
+  // Less than the default, which is 30 seconds.
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const std::string series = "kyrodb_http_rejected_total{reason=\"write_timeout\"}";
+  while (s.client.metric(series) == "0" && std::chrono::steady_clock::now() < give_up) {
+  }
+  CHECK(s.client.metric(series) == "1");
 }
 
 TEST_CASE("Without rates nothing is refused for its number", "[e2e]") {
