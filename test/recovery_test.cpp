@@ -2,8 +2,13 @@
 #include "kyro/storage/recovery.h"
 
 #include <catch2/catch.hpp>
+#include <string>
+#include <thread>
 
+#include "kyro/app/api.h"
+#include "test/connection_harness.h"
 #include "test/engine_harness.h"
+#include "test/gate_fs.h"
 
 namespace kyro::test {
 namespace {
@@ -395,6 +400,44 @@ TEST_CASE("an opening that is given up at any point leaves the store as it was")
     CHECK(contents_of(*must_open(reopened)).size() == 60);
   }
   CHECK(given_up > 5);
+}
+
+TEST_CASE("while the log is replayed, /ready says how far that has come") {
+  const QuietLog quiet;
+  FaultFs fs;
+  Options options = small_options(fs);
+  options.delta_max_bytes = 64 * kMiB;
+  constexpr uint64_t kRecords = 300;
+  const auto image = killed_store(options, fs, [](Engine& engine) {
+    for (uint64_t key = 0; key < kRecords; ++key) must_put(engine, key, std::string(1000, 'v'));
+  });
+  GateFs gate(*image);
+  options.fs = &gate;
+  options.delta_max_bytes = 64 * kKiB;  // a part of the log: opening begins a run
+  AccessControl access({});
+  Api api(access, options, {}, 1);
+  HandTurned reactor(api);
+  const HandTurned::Wire wire = reactor.connect();
+  gate.close_gate();
+  Result<std::unique_ptr<Engine>> engine = Status(Code::kBusy, "not yet");
+  std::thread opening([&] { engine = Engine::open(options, &api.recovery_progress()); });
+  gate.wait_for_visitor();
+  const uint64_t replayed = api.recovery_progress().records;
+  const std::string request = "GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  CHECK(send(wire.client, request.data(), request.size(), 0) ==
+        static_cast<ssize_t>(request.size()));
+  reactor.round();
+  const std::string answer = take_arrived(wire.client);
+  gate.open_gate();
+  opening.join();
+  REQUIRE(engine.ok());
+  INFO(answer);
+  CHECK(answer.starts_with("HTTP/1.1 503 "));
+  CHECK(answer.ends_with("{\"status\":\"recovering\",\"replayed\":" + std::to_string(replayed) +
+                         "}"));
+  CHECK(replayed > 0);
+  CHECK(replayed < kRecords);
+  CHECK(api.recovery_progress().records == kRecords);
 }
 
 TEST_CASE("warming ends when it is given up") {
