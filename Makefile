@@ -214,6 +214,8 @@ crash-matrix: $(BUILD)/test/kyro_tests
 damage: $(BUILD)/test/kyro_tests
 	KYRO_DAMAGE=full $< '[damage]' $(ARGS)
 
+FUZZING ?= -O1 -g1 -fsanitize=fuzzer,address,undefined
+
 # Each fuzz target for SECS seconds; what it found interesting stays in $(BUILD)/fuzz/corpus.
 fuzz: $(FUZZERS:test/fuzz/%.cpp=fuzz-%)
 
@@ -224,7 +226,7 @@ fuzz-%: $(BUILD)/fuzz/%
 
 $(BUILD)/fuzz/%: test/fuzz/%.cpp
 	@mkdir -p $(@D)
-	clang++ $(COMMON) -O1 -g1 -fsanitize=fuzzer,address,undefined -MMD -MP $< -o $@
+	clang++ $(COMMON) $(FUZZING) -MMD -MP $< -o $@
 
 # --- Benchmarks ----------------------------------------------------------------------------------
 
