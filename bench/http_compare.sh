@@ -8,7 +8,7 @@
 #
 # Environment:
 #   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000)
-#   KYRO_BENCH_SECS    seconds of one measurement (0.7: about five minutes in all)
+#   KYRO_BENCH_SECS    seconds of one measurement (0.7: about six minutes in all)
 #   KYRO_BENCH_ROUNDS  rounds (3)
 #   KYRO_BENCH_SIZES   data sizes of the part "sizes" ("1000000"; for the plot of the issue
 #                      "1000000 10000000 50000000")

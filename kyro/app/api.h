@@ -31,6 +31,7 @@
 #include "kyro/app/http_stats.h"
 #include "kyro/app/json.h"
 #include "kyro/app/metrics.h"
+#include "kyro/app/passed_note.h"
 #include "kyro/app/query.h"
 #include "kyro/app/reply.h"
 #include "kyro/app/request_log.h"
@@ -137,22 +138,6 @@ class Api final : public Handler {
   // What a request may carry that needs no body at all.
   static constexpr uint64_t kSmallBodyBytes = 64 * 1024;
   static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
-
-  // That a request has passed on_headers, and its route, for those that repeat it with another key:
-  // they pass as well, while what did not stand in their bytes is the same. None under a rate.
-  class PassedNote {
-   public:
-    PassedNote(const HttpRequest& request, uint32_t generation)
-        : about_(kIsSet | uint64_t{generation} << 1 | (request.is_unix ? 1 : 0)) {}
-    [[nodiscard]] bool holds(uint64_t note) const { return note >> kRouteBits == about_; }
-    [[nodiscard]] uint64_t for_route(uint16_t route) const { return about_ << kRouteBits | route; }
-    [[nodiscard]] static uint16_t route_of(uint64_t note) { return static_cast<uint16_t>(note); }
-
-   private:
-    static constexpr int kRouteBits = 16;
-    static constexpr uint64_t kIsSet = uint64_t{1} << 40;
-    uint64_t about_;
-  };
 
   [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
 

@@ -4,42 +4,17 @@
 // Thread rule: pure functions over views.
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
 #include "kyro/net/http_request.h"
 
 namespace kyro {
 
-namespace content_detail {
-
-[[nodiscard]] inline std::string_view trimmed(std::string_view text) {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  return text;
-}
-// Takes what stands before the next `separator` off the front of `rest`.
-[[nodiscard]] inline std::string_view take_part(std::string_view* rest, char separator) {
-  const size_t end = rest->find(separator);
-  const std::string_view part = trimmed(rest->substr(0, end));
-  *rest = end == rest->npos ? std::string_view() : rest->substr(end + 1);
-  return part;
-}
-// Whether the parameters of an entry of Accept say q=0: "not acceptable".
-[[nodiscard]] inline bool has_zero_weight(std::string_view parameters) {
-  while (!parameters.empty()) {
-    const std::string_view one = take_part(&parameters, ';');
-    if (one.size() < 3 || !iequals(one.substr(0, 2), "q=") || one[2] != '0') continue;
-    return one.find_first_not_of("0.", 2) == one.npos;
-  }
-  return false;
-}
-
-}  // namespace content_detail
-
 // The media type of the body without parameters; empty if there is none.
 [[nodiscard]] inline std::string_view media_type(const HttpRequest& request) {
-  std::string_view field = request.header("content-type").value_or("");
-  return content_detail::take_part(&field, ';');
+  const std::string_view field = request.header("content-type").value_or("");
+  return trim_blanks(field.substr(0, field.find(';')));
 }
 
 // Content-Type stands several times and not always says the same: nobody knows which is meant.
@@ -60,24 +35,40 @@ namespace content_detail {
   bool is_coded = false;
   request.for_each_header([&](std::string_view field, std::string_view value) {
     if (!iequals(field, "content-encoding")) return true;
-    while (!value.empty() && !is_coded) {
-      const std::string_view coding = content_detail::take_part(&value, ',');
-      is_coded = !coding.empty() && !iequals(coding, "identity");
-    }
+    for_each_element(value, [&](std::string_view coding) {
+      if (!coding.empty() && !iequals(coding, "identity")) is_coded = true;
+    });
     return !is_coded;
   });
   return is_coded;
 }
 
-// Whether the client takes lines, without weighing what else it takes.
+// Whether the parameters of an entry of Accept say q=0: "not acceptable".
+[[nodiscard]] inline bool has_zero_weight(std::string_view parameters) {
+  bool is_weighed = false;
+  bool is_zero = false;
+  const auto look = [&](std::string_view one) {
+    if (is_weighed || !iequals(one.substr(0, 3), "q=0")) return;
+    is_weighed = true;
+    is_zero = one.find_first_not_of("0.", 2) == one.npos;
+  };
+  for_each_element(parameters, look, ';');
+  return is_zero;
+}
+
+// Whether the client takes lines, without weighing what else it takes; the first entry that names
+// them counts.
 [[nodiscard]] inline bool accepts_ndjson(const HttpRequest& request) {
-  std::string_view field = request.header("accept").value_or("");
-  while (!field.empty()) {
-    std::string_view parameters = content_detail::take_part(&field, ',');
-    if (!iequals(content_detail::take_part(&parameters, ';'), "application/x-ndjson")) continue;
-    return !content_detail::has_zero_weight(parameters);
-  }
-  return false;
+  bool is_named = false;
+  bool accepts = false;
+  for_each_element(request.header("accept").value_or(""), [&](std::string_view entry) {
+    const size_t type_end = std::min(entry.find(';'), entry.size());
+    const std::string_view type = trim_blanks(entry.substr(0, type_end));
+    if (is_named || !iequals(type, "application/x-ndjson")) return;
+    is_named = true;
+    accepts = !has_zero_weight(entry.substr(type_end));
+  });
+  return accepts;
 }
 
 }  // namespace kyro

@@ -2,7 +2,7 @@
 // it.
 //
 // Who waits reads ticket(), looks whether what he waits for is true by now, and if not calls
-// wait(ticket); who makes it true does so before wake_one() or wake_all(). No wake-up between
+// wait(ticket); who makes it true does so before wake_all(). No wake-up between
 // ticket and sleep is missed: the number is another one then, and wait() returns. It may also
 // return for no reason, so look again.
 //
@@ -14,7 +14,6 @@
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -27,24 +26,16 @@ class EventCount {
  public:
   [[nodiscard]] uint32_t ticket() const { return changes_.load(std::memory_order_seq_cst); }
 
-  // Sleeps unless something has changed since ticket(); no longer than `timeout_ns` (0: no limit).
-  void wait(uint32_t ticket, uint64_t timeout_ns = 0) {
-    constexpr uint64_t kNsPerSec = 1'000'000'000;
-    const timespec limit{static_cast<time_t>(timeout_ns / kNsPerSec),
-                         static_cast<long>(timeout_ns % kNsPerSec)};
-    futex(FUTEX_WAIT_PRIVATE, ticket, timeout_ns > 0 ? &limit : nullptr);
+  // Sleeps unless something has changed since ticket().
+  void wait(uint32_t ticket) { futex(FUTEX_WAIT_PRIVATE, ticket); }
+  void wake_all() {
+    changes_.fetch_add(1, std::memory_order_seq_cst);
+    futex(FUTEX_WAKE_PRIVATE, INT_MAX);
   }
-
-  void wake_one() { wake(1); }
-  void wake_all() { wake(INT_MAX); }
 
  private:
-  void wake(uint32_t count) {
-    changes_.fetch_add(1, std::memory_order_seq_cst);
-    futex(FUTEX_WAKE_PRIVATE, count, nullptr);
-  }
-  void futex(int operation, uint32_t value, const timespec* limit) {
-    syscall(SYS_futex, &changes_, operation, value, limit, nullptr, 0);
+  void futex(int operation, uint32_t value) {
+    syscall(SYS_futex, &changes_, operation, value, nullptr, nullptr, 0);
   }
 
   static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));

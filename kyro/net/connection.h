@@ -135,6 +135,9 @@ class Connection final : public EventTarget, public TimerNode {
 
   [[nodiscard]] bool may_resume() const { return reader_.stalled() && reader_.may_dispatch(); }
   [[nodiscard]] bool may_read() const { return readable_ && !starved_ && reader_.may_dispatch(); }
+  [[nodiscard]] uint64_t blocked_until_ms() const {
+    return std::min(write_deadline_ms_, drain_deadline_ms_);
+  }
   [[nodiscard]] bool stream_wants_room() const {
     return line_.stream() != nullptr && !parked_ && !line_.blocked();
   }
@@ -342,7 +345,7 @@ inline void Connection::settle() {
   const HttpServerConfig& config = context_.config;
   const uint64_t now = context_.loop.now_ms();
   if (line_.blocked()) {
-    const uint64_t latest = std::min(write_deadline_ms_, drain_deadline_ms_);
+    const uint64_t latest = blocked_until_ms();
     return arm(Deadline::kWrite, paced_ ? std::min(latest, now + kLookMs) : latest);
   }
   if (line_.stream() != nullptr) {
@@ -395,8 +398,7 @@ inline void Connection::on_write_deadline() {
   if (line_.stream() != nullptr && line_.stream()->is_revoked()) return close_now();
   if (paced_) {  // the kernel reports room late: some may have been taken without
     drive();
-    const uint64_t latest = std::min(write_deadline_ms_, drain_deadline_ms_);
-    if (closed() || !line_.blocked() || context_.loop.now_ms() < latest) return;
+    if (closed() || !line_.blocked() || context_.loop.now_ms() < blocked_until_ms()) return;
   }
   context_.handler.on_rejected(RejectReason::kWriteTimeout);
   close_now();

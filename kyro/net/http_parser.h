@@ -101,24 +101,6 @@ inline constexpr HttpError kOk{};
   }
 }
 
-// Calls visit with every element of a comma-separated list, blanks around it removed.
-template <class Visit>
-inline void for_each_element(std::string_view list, Visit visit) {
-  while (true) {
-    const size_t comma = std::min(list.find(','), list.size());
-    std::string_view element = list.substr(0, comma);
-    while (!element.empty() && (element.front() == ' ' || element.front() == '\t')) {
-      element.remove_prefix(1);
-    }
-    while (!element.empty() && (element.back() == ' ' || element.back() == '\t')) {
-      element.remove_suffix(1);
-    }
-    visit(element);
-    if (comma == list.size()) return;
-    list.remove_prefix(comma + 1);
-  }
-}
-
 }  // namespace http_detail
 
 class HttpParser {
@@ -305,10 +287,7 @@ class HttpParser {
       return bad("A header field name is malformed.");
     }
     const std::string_view name(line.data(), static_cast<size_t>(colon - line.data()));
-    std::string_view value(colon + 1, static_cast<size_t>(end - colon - 1));
-    while (!value.empty() && (value.front() == ' ' || value.front() == '\t'))
-      value.remove_prefix(1);
-    while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
+    const std::string_view value = trim_blanks({colon + 1, static_cast<size_t>(end - colon - 1)});
     head_.name_mask |= header_name_bit(name);
     switch (name.size()) {
       case 4:
@@ -345,7 +324,7 @@ class HttpParser {
   }
 
   HttpError on_connection(std::string_view value) {
-    http_detail::for_each_element(value, [this](std::string_view element) {
+    for_each_element(value, [this](std::string_view element) {
       if (iequals(element, "close")) head_.close = true;
       if (iequals(element, "keep-alive")) head_.keep_alive = true;
     });
@@ -374,7 +353,7 @@ class HttpParser {
     if (iequals(value, "chunked")) return http_detail::kOk;
     uint32_t chunked = 0;
     bool last_is_chunked = false;
-    http_detail::for_each_element(value, [&](std::string_view element) {
+    for_each_element(value, [&](std::string_view element) {
       last_is_chunked = iequals(element, "chunked");
       if (last_is_chunked) ++chunked;
     });

@@ -9,6 +9,7 @@
 // Thread rule: values, not shared. Ownership: nothing is owned.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -64,6 +65,24 @@ struct PeerAddress {
     if ((x ^ y) != kCase || (x | kCase) < 'a' || (x | kCase) > 'z') return false;
   }
   return true;
+}
+
+// Without the blanks (space, tab) around it.
+[[nodiscard]] inline std::string_view trim_blanks(std::string_view text) {
+  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
+  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+  return text;
+}
+
+// Calls visit with every element of a list, without the blanks around it.
+template <class Visit>
+inline void for_each_element(std::string_view list, Visit visit, char separator = ',') {
+  while (true) {
+    const size_t end = std::min(list.find(separator), list.size());
+    visit(trim_blanks(list.substr(0, end)));
+    if (end == list.size()) return;
+    list.remove_prefix(end + 1);
+  }
 }
 
 // The bit of name_mask that stands for a field name (not empty).
