@@ -29,7 +29,8 @@ struct HandServed {
   // The statuses of the answers to what comes in one piece on a connection of its own.
   std::vector<int> statuses_of(const std::string& bytes, bool is_unix) {
     const HandTurned::Wire wire = reactor.connect(is_unix);
-    REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+    REQUIRE(::send(wire.client, bytes.data(), bytes.size(), 0) ==
+            static_cast<ssize_t>(bytes.size()));
     reactor.round();
     const std::string answers = take_arrived(wire.client);
     std::vector<int> statuses;

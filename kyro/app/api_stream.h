@@ -32,7 +32,7 @@ class ReplayStream final : public BodyStream {
         reader_->read(end_, budget_bytes, &caught_up, [&](const RecordView& record) {
           if (left_ == 0) return;
           --left_;
-          append_log_record(out, record);
+          append_log_record(out, record.header.offset, record.header.key, record.stored_value());
           out += '\n';
         });
     if (!status.ok()) {
@@ -78,7 +78,7 @@ class SubscribeStream final : public BodyStream {
           out += "id: ";
           append_decimal(out, record.header.offset);
           out += "\ndata: ";
-          append_log_record(out, record);
+          append_log_record(out, record.header.offset, record.header.key, record.stored_value());
           out += "\n\n";
         });
     const uint64_t now = monotonic_ns();

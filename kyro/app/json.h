@@ -229,4 +229,30 @@ enum class JsonOp : uint8_t { kIgnored, kRead };
   return {};
 }
 
+// {"key":…,"value":…,"offset":…}
+inline void append_item(std::string& out, uint64_t key, std::string_view value, uint64_t offset,
+                        bool string_keys) {
+  out += "{\"key\":";
+  append_json_u64(out, key, string_keys);
+  out += ',';
+  append_json_value_field(out, value);
+  out += ",\"offset\":";
+  append_decimal(out, offset);
+  out += '}';
+}
+
+// A record of the log: {"offset","op","key","value"|"value_base64"}, without a value for a delete.
+inline void append_log_record(std::string& out, uint64_t offset, uint64_t key,
+                              std::optional<std::string_view> value) {
+  out += "{\"offset\":";
+  append_decimal(out, offset);
+  out += value ? ",\"op\":\"put\",\"key\":" : ",\"op\":\"delete\",\"key\":";
+  append_decimal(out, key);
+  if (value) {
+    out += ',';
+    append_json_value_field(out, *value);
+  }
+  out += '}';
+}
+
 }  // namespace kyro

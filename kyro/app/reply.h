@@ -1,4 +1,4 @@
-// What routes answer: errors of the engine as statuses, records as JSON, tags.
+// What routes answer: errors of the engine as statuses, tags, offsets.
 //
 // Thread rule: on the exchange's reactor.
 #pragma once
@@ -7,11 +7,10 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/json_writer.h"
+#include "kyro/app/json.h"
 #include "kyro/base/status.h"
 #include "kyro/net/http_handler.h"
 #include "kyro/storage/log_reader.h"
-#include "kyro/storage/record.h"
 
 namespace kyro {
 
@@ -80,31 +79,6 @@ inline void respond_offset(Exchange& exchange, uint64_t offset) {
   append_decimal(body, offset);
   body += '}';
   exchange.respond(200, kJsonType, body);
-}
-
-// {"key":…,"value":…,"offset":…}
-inline void append_item(std::string& out, uint64_t key, std::string_view value, uint64_t offset,
-                        bool string_keys) {
-  out += "{\"key\":";
-  append_json_u64(out, key, string_keys);
-  out += ',';
-  append_json_value_field(out, value);
-  out += ",\"offset\":";
-  append_decimal(out, offset);
-  out += '}';
-}
-
-// A record of the log: {"offset","op","key","value"|"value_base64"}
-inline void append_log_record(std::string& out, const RecordView& record) {
-  out += "{\"offset\":";
-  append_decimal(out, record.header.offset);
-  out += record.is_tombstone() ? ",\"op\":\"delete\",\"key\":" : ",\"op\":\"put\",\"key\":";
-  append_decimal(out, record.header.key);
-  if (!record.is_tombstone()) {
-    out += ',';
-    append_json_value_field(out, record.value);
-  }
-  out += '}';
 }
 
 // 410 with the range of the log that is there.

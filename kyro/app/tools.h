@@ -14,7 +14,7 @@
 
 #include "kyro/app/cli.h"
 #include "kyro/app/exit_codes.h"
-#include "kyro/app/reply.h"
+#include "kyro/app/json.h"
 #include "kyro/base/decimal.h"
 #include "kyro/base/json_writer.h"
 #include "kyro/storage/backup.h"
@@ -171,7 +171,9 @@ inline int dump(const CliCall& call) {
     printer.print([&](std::string& out) { append_dump_line(out, record); });
   };
   const auto print_log = [&](const RecordView& record) {
-    printer.print([&](std::string& out) { append_log_record(out, record); });
+    printer.print([&](std::string& out) {
+      append_log_record(out, record.header.offset, record.header.key, record.stored_value());
+    });
   };
   const Status status =
       call.has("wal")

@@ -13,8 +13,9 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/ascii.h"
 #include "kyro/base/status.h"
-#include "kyro/net/http_request.h"
+#include "kyro/net/peer.h"
 
 namespace kyro {
 

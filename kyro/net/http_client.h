@@ -22,6 +22,7 @@
 #include "kyro/base/status.h"
 #include "kyro/net/address.h"
 #include "kyro/net/chunked.h"
+#include "kyro/net/http_request.h"
 
 namespace kyro {
 

@@ -9,13 +9,14 @@
 // Thread rule: values, not shared. Ownership: nothing is owned.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "kyro/base/ascii.h"
+#include "kyro/net/peer.h"
 
 namespace kyro {
 
@@ -36,53 +37,6 @@ enum class Method : uint8_t {
   constexpr const char* kNames[] = {"GET",     "HEAD",  "POST",  "PUT",     "DELETE",
                                     "OPTIONS", "PATCH", "TRACE", "CONNECT", "other"};
   return kNames[static_cast<size_t>(method)];
-}
-
-// An address of a peer: IPv6, or IPv4 mapped into it (::ffff:a.b.c.d); all zero for a Unix socket.
-struct PeerAddress {
-  std::array<uint8_t, 16> bytes{};
-  uint16_t port = 0;
-
-  [[nodiscard]] bool is_v4() const {
-    static constexpr uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF};
-    return std::memcmp(bytes.data(), kMapped, sizeof kMapped) == 0;
-  }
-  [[nodiscard]] bool is_loopback() const {
-    if (is_v4()) return bytes[12] == 127;
-    static constexpr uint8_t kLoopback[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-    return std::memcmp(bytes.data(), kLoopback, sizeof kLoopback) == 0;
-  }
-};
-
-// ASCII case-insensitive equality, as field names and most tokens compare.
-[[nodiscard]] inline bool iequals(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (size_t i = 0; i < a.size(); ++i) {
-    // Letters differ from their other case in this bit, and so do a few pairs of other characters.
-    constexpr unsigned kCase = 0x20;
-    const unsigned x = static_cast<unsigned char>(a[i]), y = static_cast<unsigned char>(b[i]);
-    if (x == y) continue;
-    if ((x ^ y) != kCase || (x | kCase) < 'a' || (x | kCase) > 'z') return false;
-  }
-  return true;
-}
-
-// Without the blanks (space, tab) around it.
-[[nodiscard]] inline std::string_view trim_blanks(std::string_view text) {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  return text;
-}
-
-// Calls visit with every element of a list, without the blanks around it.
-template <class Visit>
-inline void for_each_element(std::string_view list, Visit visit, char separator = ',') {
-  while (true) {
-    const size_t end = std::min(list.find(separator), list.size());
-    visit(trim_blanks(list.substr(0, end)));
-    if (end == list.size()) return;
-    list.remove_prefix(end + 1);
-  }
 }
 
 // The bit of name_mask that stands for a field name (not empty).

@@ -27,7 +27,7 @@
 #include <memory>
 
 #include "kyro/base/random.h"
-#include "kyro/net/http_request.h"
+#include "kyro/net/peer.h"
 
 namespace kyro {
 

@@ -27,7 +27,7 @@
 #include "kyro/base/json_reader.h"
 #include "kyro/base/status.h"
 #include "kyro/storage/run_format.h"
-#include "kyro/storage/wal_writer.h"
+#include "kyro/storage/segment_ref.h"
 
 namespace kyro {
 

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string_view>
 
 #include "kyro/base/coding.h"
@@ -66,6 +67,11 @@ struct RecordView {
   std::string_view value;
 
   [[nodiscard]] bool is_tombstone() const { return header.type() == RecordType::kTombstone; }
+  // The value; nothing for a tombstone.
+  [[nodiscard]] std::optional<std::string_view> stored_value() const {
+    if (is_tombstone()) return std::nullopt;
+    return value;
+  }
   // Whether a reader at `now_secs` sees a value.
   [[nodiscard]] bool is_live(uint64_t now_secs) const {
     return meta_is_live(header.meta, [now_secs] { return now_secs; });

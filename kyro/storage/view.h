@@ -19,7 +19,7 @@
 
 #include "kyro/storage/delta.h"
 #include "kyro/storage/run.h"
-#include "kyro/storage/wal_writer.h"
+#include "kyro/storage/segment_ref.h"
 
 namespace kyro {
 
