@@ -52,8 +52,8 @@ endif
 # Only the product sees these, so a new commit compiles one file.
 IDENTITY := -DKYRO_VERSION='"$(VERSION)"' -DKYRO_COMMIT='"$(COMMIT)"'
 
-HEADERS      := $(sort $(wildcard kyro/*.h kyro/*/*.h))
-TESTS        := $(sort $(wildcard test/*_test.cpp))
+HEADERS      := $(sort $(shell find kyro -name '*.h'))
+TESTS        := $(sort $(shell find test -name '*_test.cpp'))
 FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
@@ -145,8 +145,9 @@ BIN := $(BUILD)$(if $(EMULATOR),/emulated)
 
 # What depends on the machine: checksums, formats, the index, memory order, the golden store, the
 # binary. For an emulated one, where everything takes ten times as long.
-SMOKE := crc32c record wal run manifest rmi_file delta epoch engine recovery recovery_files \
-         e2e_serve e2e_routes
+SMOKE := base/crc32c base/epoch index/rmi_file storage/delta/delta storage/engine \
+         storage/log/wal storage/manifest storage/record storage/recovery \
+         storage/recovery_files storage/run/run e2e/serve e2e/routes
 smoke:
 	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' FILTER='"~[.]"' run-tests
 
@@ -162,19 +163,21 @@ $(BUILD)/emulated/%: Makefile
 
 test-program: $(BUILD)/test/kyro_tests
 
-# Four files of tests are one translation unit, those that contain the engine side by side: to
-# compile four such takes 1.2 times as long as one. So a name outside of all scopes, also in an
-# unnamed namespace, may stand in one of the four only.
-FIRST_TESTS  := $(shell grep -l '"test/engine_harness.h"' $(TESTS))
+# UNIT_TESTS files of tests are one translation unit, those that contain the engine side by side:
+# most of the time goes into the headers, which eight share. So a name outside of all scopes, also
+# in an unnamed namespace, may stand in one of them only.
+UNIT_TESTS   ?= 8
+FIRST_TESTS  := $(shell grep -l '"test/support/engine_harness.h"' $(TESTS))
 TEST_ORDER   := $(FIRST_TESTS) $(filter-out $(FIRST_TESTS),$(TESTS))
-UNIT_STARTS  := $(shell seq 1 4 $(words $(TESTS)))
+UNIT_STARTS  := $(shell seq 1 $(UNIT_TESTS) $(words $(TESTS)))
 TEST_UNITS   := $(UNIT_STARTS:%=$(BUILD)/test/unit_%.o)
 TEST_OBJECTS := $(TEST_UNITS) $(BUILD)/test/main.o
 
-# Files START to START + 3.
+# The files from START on.
 $(TEST_UNITS:.o=.cpp): $(BUILD)/test/unit_%.cpp: FORCE
 	@mkdir -p $(@D)
-	@printf '#include "%s"\n' $(wordlist $*,$(shell expr $* + 3),$(TEST_ORDER)) >$@.new
+	@printf '#include "%s"\n' \
+	  $(wordlist $*,$(shell expr $* + $(UNIT_TESTS) - 1),$(TEST_ORDER)) >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 $(BUILD)/test/kyro_tests: $(TEST_OBJECTS) $(BUILD)/test/objects
@@ -270,8 +273,7 @@ $(BUILD)/headers/%.o: %.h $(BUILD)/flags
 
 format:
 	clang-format -i $(HEADERS) \
-	  $(wildcard *.cpp test/*.h test/*.cpp test/fuzz/*.cpp bench/*.h bench/*.cpp \
-	    scripts/examples/*/*.cpp)
+	  $(shell find *.cpp test bench scripts/examples -name '*.h' -o -name '*.cpp')
 
 clean:
 	rm -rf $(BUILD)

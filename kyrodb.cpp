@@ -8,14 +8,14 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/app/build_info.h"
-#include "kyro/app/cli_docs.h"
-#include "kyro/app/config.h"
-#include "kyro/app/config_help.h"
-#include "kyro/app/ctl.h"
-#include "kyro/app/exit_codes.h"
-#include "kyro/app/serve.h"
-#include "kyro/app/tools.h"
+#include "kyro/cli/build_info.h"
+#include "kyro/cli/docs.h"
+#include "kyro/cli/exit_codes.h"
+#include "kyro/client/commands.h"
+#include "kyro/server/config.h"
+#include "kyro/server/config_help.h"
+#include "kyro/server/serve.h"
+#include "kyro/tools/commands.h"
 
 namespace {
 

@@ -16,7 +16,7 @@
 #include "bench/http_bench_options.h"
 #include "bench/load_run.h"
 #include "bench/page_cache.h"
-#include "kyro/net/http_client.h"
+#include "kyro/net/client/http_client.h"
 
 namespace kyro::bench {
 namespace {

@@ -20,7 +20,7 @@
 
 #include "bench/protocol.h"
 #include "kyro/base/status.h"
-#include "kyro/net/address.h"
+#include "kyro/net/io/address.h"
 
 namespace kyro::bench {
 

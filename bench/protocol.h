@@ -16,7 +16,7 @@
 #include "bench/workload.h"
 #include "kyro/base/coding.h"
 #include "kyro/base/decimal.h"
-#include "kyro/net/http_request.h"
+#include "kyro/net/http/request.h"
 
 namespace kyro::bench {
 

@@ -65,7 +65,9 @@ install_all() {
 
   # What the embedding face may include; the server's own headers are not an interface.
   put 644 kyro/kyro.h include/kyro/kyro.h
-  for layer in kyro/base kyro/index kyro/storage; do put_all "include/$layer" "$layer"/*.h; done
+  while IFS= read -r layer; do
+    put_all "include/$layer" "$layer"/*.h
+  done < <(find kyro/base kyro/json kyro/index kyro/storage -type d | sort)
   sed "s|@PREFIX@|$prefix|; s|@VERSION@|$VERSION|" scripts/deploy/kyrodb.pc.in >"$scratch/pc"
   put 644 "$scratch/pc" lib/pkgconfig/kyrodb.pc
 

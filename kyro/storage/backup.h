@@ -12,9 +12,9 @@
 #include <utility>
 
 #include "kyro/storage/engine_state.h"
-#include "kyro/storage/offline.h"
+#include "kyro/storage/offline/offline.h"
+#include "kyro/storage/offline/verify.h"
 #include "kyro/storage/store_copy.h"
-#include "kyro/storage/verify.h"
 
 namespace kyro {
 

@@ -23,15 +23,15 @@
 #include <vector>
 
 #include "kyro/base/epoch.h"
-#include "kyro/storage/committer.h"
+#include "kyro/storage/background/maintenance.h"
 #include "kyro/storage/engine_state.h"
-#include "kyro/storage/log_reader.h"
-#include "kyro/storage/maintenance.h"
-#include "kyro/storage/multi_get.h"
+#include "kyro/storage/fs/posix_fs.h"
 #include "kyro/storage/outcome.h"
-#include "kyro/storage/posix_fs.h"
+#include "kyro/storage/read/log_reader.h"
+#include "kyro/storage/read/multi_get.h"
+#include "kyro/storage/read/scan.h"
 #include "kyro/storage/recovery.h"
-#include "kyro/storage/scan.h"
+#include "kyro/storage/write/committer.h"
 
 namespace kyro {
 

@@ -25,7 +25,7 @@
 #include "kyro/base/epoch.h"
 #include "kyro/base/log.h"
 #include "kyro/storage/engine_stats.h"
-#include "kyro/storage/fs.h"
+#include "kyro/storage/fs/fs.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/options.h"
 #include "kyro/storage/view.h"

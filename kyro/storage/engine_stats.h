@@ -1,4 +1,4 @@
-// What the engine counts. Rendered for people and scrapers by kyro/app/metrics.h.
+// What the engine counts. Rendered for people and scrapers by kyro/server/observe/metrics.h.
 //
 // Thread rule: any thread counts; counting writes no shared cache line (kyro/base/counters.h).
 #pragma once

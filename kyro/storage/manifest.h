@@ -24,10 +24,10 @@
 
 #include "kyro/base/crc32c.h"
 #include "kyro/base/decimal.h"
-#include "kyro/base/json_reader.h"
 #include "kyro/base/status.h"
-#include "kyro/storage/run_format.h"
-#include "kyro/storage/segment_ref.h"
+#include "kyro/json/json_reader.h"
+#include "kyro/storage/log/segment_ref.h"
+#include "kyro/storage/run/run_format.h"
 
 namespace kyro {
 

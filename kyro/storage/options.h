@@ -6,8 +6,8 @@
 
 #include "kyro/base/limits.h"
 #include "kyro/index/rmi_builder.h"
-#include "kyro/storage/fs.h"
-#include "kyro/storage/wal_format.h"
+#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/log/wal_format.h"
 
 namespace kyro {
 

@@ -24,11 +24,11 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/storage/background/run_change.h"
 #include "kyro/storage/engine_state.h"
-#include "kyro/storage/run_change.h"
+#include "kyro/storage/log/wal_reader.h"
+#include "kyro/storage/log/wal_writer.h"
 #include "kyro/storage/store_copy.h"
-#include "kyro/storage/wal_reader.h"
-#include "kyro/storage/wal_writer.h"
 
 namespace kyro {
 

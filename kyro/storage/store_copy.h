@@ -30,9 +30,9 @@
 #include <vector>
 
 #include "kyro/base/random.h"
-#include "kyro/storage/fs.h"
+#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/manifest.h"
-#include "kyro/storage/wal_reader.h"
 
 namespace kyro {
 

@@ -17,9 +17,9 @@
 #include <memory>
 #include <vector>
 
-#include "kyro/storage/delta.h"
-#include "kyro/storage/run.h"
-#include "kyro/storage/segment_ref.h"
+#include "kyro/storage/delta/delta.h"
+#include "kyro/storage/log/segment_ref.h"
+#include "kyro/storage/run/run.h"
 
 namespace kyro {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/app/csv.h"
 #include "kyro/base/status.h"
+#include "kyro/client/csv.h"
 
 namespace {
 

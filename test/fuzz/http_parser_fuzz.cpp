@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/net/http_parser.h"
-#include "test/connection_harness.h"
+#include "kyro/net/http1/parser.h"
+#include "test/support/connection_harness.h"
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/app/json.h"
-#include "kyro/app/json_batch.h"
+#include "kyro/json/record_json.h"
+#include "kyro/server/routes/batch_lines.h"
 
 namespace {
 

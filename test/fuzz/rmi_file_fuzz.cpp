@@ -18,7 +18,7 @@
 #include "kyro/base/byte_sink.h"
 #include "kyro/index/rmi.h"
 #include "kyro/index/rmi_builder.h"
-#include "test/rmi_reseal.h"
+#include "test/support/rmi_reseal.h"
 
 namespace {
 

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kyro/storage/cursor.h"
-#include "test/fault_fs.h"
+#include "kyro/storage/read/cursor.h"
+#include "test/support/fault_fs.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace kyro;

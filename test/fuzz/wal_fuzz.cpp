@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kyro/storage/wal_reader.h"
-#include "test/fault_fs.h"
+#include "kyro/storage/log/wal_reader.h"
+#include "test/support/fault_fs.h"
 
 namespace {
 

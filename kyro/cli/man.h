@@ -1,0 +1,98 @@
+// Man pages from the tables of cli.h, in the man(7) macros that every formatter knows.
+//
+// Thread rule: pure functions.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kyro/cli/build_info.h"
+#include "kyro/cli/command_line.h"
+#include "kyro/cli/help.h"
+
+namespace kyro {
+namespace man_detail {
+
+// Text with what roff would read as a command taken from it: backslashes, hyphens that are to stay
+// hyphens, and a dot or quote that begins a line.
+[[nodiscard]] inline std::string escape(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if ((i == 0 || text[i - 1] == '\n') && (c == '.' || c == '\'')) out += "\\&";
+    if (c == '\\') {
+      out += "\\e";
+    } else if (c == '-') {
+      out += "\\-";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+// A paragraph, wrapped as the source of a page should be.
+inline void append_paragraph(std::string& out, std::string_view text) {
+  std::string wrapped;
+  append_wrapped(wrapped, text, 0);
+  out += escape(wrapped);
+}
+
+inline void append_section(std::string& out, std::string_view title, std::string_view text = {}) {
+  out.append(".SH ").append(title).append("\n");
+  if (!text.empty()) append_paragraph(out, text);
+}
+
+inline void append_flags(std::string& out, std::span<const CliFlag> flags, bool are_variables) {
+  for (const CliFlag& flag : flags) {
+    out.append(".TP\n.B ");
+    out.append(escape(are_variables ? std::string(flag.name) : flag_spelling(flag))).append("\n");
+    append_paragraph(out, std::string(flag.help) + ".");
+  }
+}
+
+inline void append_command(std::string& out, const CliCommand& command) {
+  out.append(".SS ").append(escape(command.name));
+  if (!command.arguments.empty()) out.append(" ").append(escape(command.arguments));
+  out += "\n";
+  append_paragraph(out, std::string(command.help) + ".");
+  if (!command.more.empty()) {
+    out += ".PP\n";
+    append_paragraph(out, command.more);
+  }
+  append_flags(out, command.flags, false);
+}
+
+}  // namespace man_detail
+
+// The page PROGRAM(1); `see_also` names the other one.
+[[nodiscard]] inline std::string man_page(const CliProgram& program, std::string_view see_also) {
+  using namespace man_detail;
+  std::string title;
+  for (const char c : program.name) {
+    title += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  std::string out = ".TH " + title + " 1 \"\" \"KyroDB " + std::string(kProductVersion) + "\"\n";
+  append_section(out, "NAME");
+  out.append(program.name).append(" \\- ").append(escape(program.purpose)).append("\n");
+  append_section(out, "SYNOPSIS");
+  out.append(".B ").append(escape(program.usage)).append("\n");
+  append_section(out, "DESCRIPTION", program.description);
+  append_section(out, "COMMANDS");
+  for (const CliCommand& command : program.commands) append_command(out, command);
+  if (!program.flags.empty()) {
+    append_section(out, "OPTIONS", "Before or behind the command:");
+    append_flags(out, program.flags, false);
+  }
+  if (!program.environment.empty()) {
+    append_section(out, "ENVIRONMENT", program.environment_rule);
+    append_flags(out, program.environment, true);
+  }
+  append_section(out, "EXIT STATUS",
+                 "0 ok, 1 error, 2 usage, 3 not found, 4 precondition failed, 5 unreachable.");
+  append_section(out, "SEE ALSO");
+  return out.append(".BR ").append(see_also).append(" (1)\n");
+}
+
+}  // namespace kyro

@@ -1,0 +1,153 @@
+// `kyrodbctl`: the command line client. One table of commands; parsing, help, man page and
+// completions read it. What the commands do is in ctl_requests.h, ctl_streams.h, ctl_transfer.h.
+//
+// Thread rule: one thread.
+#pragma once
+
+#include <cstdio>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/cli/command_line.h"
+#include "kyro/cli/docs.h"
+#include "kyro/client/requests.h"
+#include "kyro/client/session.h"
+#include "kyro/client/streams.h"
+#include "kyro/client/transfer.h"
+
+namespace kyro {
+namespace ctl_detail {
+
+inline int run_help(const CliCall& call);
+inline int run_completion(const CliCall& call);
+
+// clang-format off
+inline constexpr CliFlag kGlobalFlags[] = {
+    {"engine", "URL", "where the server is: http://HOST:PORT or unix:/PATH (default "
+     "http://127.0.0.1:3030)", 'e'},
+    {"token-file", "FILE", "a file with the bearer token"},
+    {"json", "", "print answers as JSON: one document, or a line per record"},
+};
+inline constexpr CliFlag kPutFlags[] = {
+    {"ttl", "SECS", "the value expires after so many seconds"},
+    {"if-match", "OFFSET", "only if the key's version is this offset; * if the key is there"},
+    {"if-none-match", "", "only if the key is not there"},
+};
+inline constexpr CliFlag kDeleteFlags[] = {
+    {"if-match", "OFFSET", "only if the key's version is this offset"},
+};
+inline constexpr CliFlag kScanFlags[] = {
+    {"start", "KEY", "the first key (default 0)"},
+    {"end", "KEY", "the key to stop before (default: none)"},
+    {"limit", "N", "at most so many (default: all)"},
+    {"reverse", "", "from the largest key down"},
+    {"keys-only", "", "keys and offsets without values"},
+};
+inline constexpr CliFlag kImportFlags[] = {
+    {"format", "ndjson|csv", "what the input is (default: by the file's name or first byte)"},
+    {"skip", "N", "pass over the first N records, which are stored already"},
+};
+inline constexpr CliFlag kExportFlags[] = {
+    {"format", "ndjson|csv", "what to write (default: by the file's name, else ndjson)"},
+    {"base64", "", "CSV with the header key,value_base64 instead of key,value"},
+    {"start", "KEY", "the first key (default 0)"},
+    {"end", "KEY", "the key to stop before (default: none)"},
+};
+inline constexpr CliFlag kReplayFlags[] = {
+    {"start", "OFFSET", "the first record (default: the oldest kept)"},
+    {"end", "OFFSET", "the record to stop before (default: none)"},
+    {"limit", "N", "at most so many (default: all)"},
+};
+inline constexpr CliFlag kSubscribeFlags[] = {
+    {"from", "OFFSET", "begin with this record (default: the next one written)"},
+    {"limit", "N", "end after so many"},
+};
+
+using Call = const CliCall&;
+
+inline constexpr CliCommand kCommands[] = {
+    {"health", "", "say whether the process lives", 0, 0,
+     [](Call c) { return send_request(c, {"GET", "/health"}); }},
+    {"ready", "", "say whether it serves reads and writes (exit 1 if not)", 0, 0,
+     [](Call c) { return send_request(c, {"GET", "/ready", Reply::kProbe}); }},
+    {"offset", "", "the offset the next write gets, and the database's id", 0, 0,
+     [](Call c) { return send_request(c, {"GET", "/v1/offset"}); }},
+    {"metrics", "", "the metrics page", 0, 0,
+     [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kBytes}); }},
+    {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,
+     kPutFlags, "Prints the offset of the write. Exit 4 if a condition does not hold."},
+    {"get", "KEY", "the raw value", 1, 1,
+     [](Call c) { return send_keyed(c, {"GET", "/v1/kv/", Reply::kBytes}); }},
+    {"delete", "KEY", "remove a key (exit 3 if it is not there)", 1, 1, run_delete, kDeleteFlags},
+    {"lookup", "KEY", "key, value and offset", 1, 1,
+     [](Call c) { return send_keyed(c, {"GET", "/v1/lookup?key="}); }},
+    {"floor", "KEY", "the same of the nearest key at or below KEY", 1, 1,
+     [](Call c) { return send_keyed(c, {"GET", "/v1/floor/"}); }},
+    {"ceil", "KEY", "the same of the nearest key at or above KEY", 1, 1,
+     [](Call c) { return send_keyed(c, {"GET", "/v1/ceil/"}); }},
+    {"mget", "KEY...|-", "the values of many keys, a JSON line each", 1, kAnyWords, run_mget, {},
+     "With - the keys come from standard input, one a line. The value of an absent key is null, "
+     "and the exit code is 3 if there is one."},
+    {"scan", "", "the records of a range in key order, a JSON line each", 0, 0, run_scan,
+     kScanFlags},
+    {"batch", "FILE|-", "lines of puts and deletes, stored all or not at all", 1, 1, run_batch, {},
+     "A line is {\"op\":\"put\",\"key\":K,\"value\":\"V\"} or {\"op\":\"delete\",\"key\":K}. "
+     "For more than one batch can hold there is import."},
+    {"import", "FILE|-", "store records of NDJSON or CSV", 1, 1, run_import, kImportFlags,
+     "An NDJSON line is {\"key\":K,\"value\":\"V\"}, or value_base64 for bytes that are not text; "
+     "CSV has the header key,value or key,value_base64. Records are stored in batches of up to "
+     "1000, each of them all or not at all. If the import stops, the message names the line and "
+     "the record to go on from with --skip: what stands before it is stored; what stands behind "
+     "it may be, and storing it again changes nothing. A server that is busy is tried again."},
+    {"export", "[FILE|-]", "write the records of a range as NDJSON or CSV", 0, 1, run_export,
+     kExportFlags,
+     "What it writes, import reads. Times to live are not exported. A file appears under its name "
+     "only when it is whole."},
+    {"snapshot", "", "flush what is in memory into a run", 0, 0,
+     [](Call c) { return send_maintenance(c, "/v1/snapshot"); }},
+    {"compact", "", "merge everything into one run", 0, 0,
+     [](Call c) { return send_maintenance(c, "/v1/compact"); }},
+    {"rmi-build", "", "the same, and build its index anew", 0, 0,
+     [](Call c) { return send_maintenance(c, "/v1/rmi/build"); }},
+    {"warmup", "", "bring the data into memory", 0, 0,
+     [](Call c) { return send_maintenance(c, "/v1/warmup"); }},
+    {"backup", "NAME", "make a backup in the server's --backup-dir", 1, 1, run_backup},
+    {"replay", "", "records of the log, a JSON line each", 0, 0, run_replay, kReplayFlags},
+    {"subscribe", "", "the same, past and live, until it is interrupted", 0, 0, run_subscribe,
+     kSubscribeFlags},
+    {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
+    {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,
+     kManFlags},
+};
+// clang-format on
+
+inline constexpr CliProgram kProgram{
+    "kyrodbctl",
+    "client of the KyroDB key-value store",
+    "kyrodbctl [FLAGS] COMMAND",
+    "Speaks to a KyroDB server. Data goes to standard output, messages to standard error.",
+    kCommands,
+    kGlobalFlags,
+};
+
+inline int run_help(const CliCall& call) {
+  return print_help(kProgram, call, "kyrodb");
+}
+inline int run_completion(const CliCall& call) {
+  return print_completion(kProgram, call);
+}
+
+}  // namespace ctl_detail
+
+[[nodiscard]] inline const CliProgram& ctl_program() {
+  return ctl_detail::kProgram;
+}
+
+// Runs the client with the words behind the program's name; the exit code.
+[[nodiscard]] inline int run_ctl(std::span<const std::string_view> words) {
+  return run_program(ctl_detail::kProgram, words);
+}
+
+}  // namespace kyro

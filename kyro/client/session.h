@@ -1,0 +1,191 @@
+// What the commands of kyrodbctl share: where the server is, how a request is made, how an answer
+// is printed, how the program ends.
+//
+// Data goes to stdout, messages to stderr; the exit codes are those of exit_codes.h. Without --json
+// an answer's fields are printed one per line ("offset: 12"), with it the server's JSON as it came.
+//
+// Thread rule: one thread. Ownership: a client owns its connection.
+#pragma once
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/base/limits.h"
+#include "kyro/cli/command_line.h"
+#include "kyro/cli/exit_codes.h"
+#include "kyro/json/json_reader.h"
+#include "kyro/net/client/http_client.h"
+#include "kyro/storage/fs/posix_fs.h"
+
+namespace kyro {
+
+inline constexpr std::string_view kDefaultEngineUrl = "http://127.0.0.1:3030";
+
+// How long an answer, or the next piece of a stream, may take.
+inline constexpr int kQuickTimeoutMs = 60 * 1000;          // streams have a heartbeat every 15 s
+inline constexpr int kMaintenanceTimeoutMs = 3600 * 1000;  // compactions of large stores
+
+struct CtlClient {
+  CtlClient(HttpEndpoint endpoint, int timeout_ms)
+      : host(endpoint.host), http(std::move(endpoint), timeout_ms) {}
+  std::string host;
+  HttpClient http;
+  HeaderList headers;  // the token, if there is one
+  bool as_json = false;
+};
+
+inline int ctl_usage_error(std::string_view message) {
+  std::fprintf(stderr, "kyrodbctl: %.*s (see: kyrodbctl --help)\n",
+               static_cast<int>(message.size()), message.data());
+  return kExitUsage;
+}
+
+inline int ctl_fail(const std::string& message, int exit_code = kExitError) {
+  std::fprintf(stderr, "kyrodbctl: %s\n", message.c_str());
+  return exit_code;
+}
+
+// A request that got no answer.
+inline int ctl_no_answer(const CtlClient& client, const Status& status) {
+  return ctl_fail(std::string(status.message()),
+                  client.http.unreachable() ? kExitUnreachable : kExitError);
+}
+
+// Says so when what was printed did not arrive, such as on a full disk.
+inline int ctl_finish_output(int exit_code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+  return ctl_fail(std::string("cannot write to standard output: ") + strerrordesc_np(errno));
+}
+
+inline void ctl_print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+[[nodiscard]] inline Result<std::string> read_token_file(const std::string& path) {
+  PosixFileSystem fs;
+  auto text = read_small_file(fs, path, 64 * kKiB);
+  KYRO_TRY(text);
+  text->erase(text->find_last_not_of(" \t\r\n") + 1);
+  if (text->empty()) return Status(Code::kInvalid, path + " is empty");
+  return text;
+}
+
+// Runs `body(client)` with a client for the server that the flags name.
+template <class Body>
+int with_ctl_client(const CliCall& call, int timeout_ms, const Body& body) {
+  auto endpoint = parse_endpoint(call.flag("engine").value_or(std::string(kDefaultEngineUrl)));
+  if (!endpoint.ok()) return ctl_usage_error(endpoint.status().message());
+  CtlClient client(std::move(*endpoint), timeout_ms);
+  client.as_json = call.has("json");
+  if (const auto path = call.flag("token-file")) {
+    auto token = read_token_file(*path);
+    if (!token.ok()) return ctl_usage_error(token.status().message());
+    client.headers.emplace_back("Authorization", "Bearer " + *token);
+  }
+  return body(client);
+}
+
+// The key that a word names, or a sentence.
+[[nodiscard]] inline Result<uint64_t> parse_key_word(std::string_view word) {
+  if (const auto key = parse_u64(word)) return *key;
+  return Status(Code::kInvalid,
+                "KEY must be a decimal number from 0 to 2^64-1, not \"" + std::string(word) + "\"");
+}
+
+[[nodiscard]] inline int exit_code_of(int http_status) {
+  if (http_status >= 200 && http_status < 300) return kExitOk;
+  if (http_status == 404) return kExitNotFound;
+  if (http_status == 412) return kExitPrecondition;
+  return kExitError;
+}
+
+// A string field of a JSON object, unescaped; empty if there is none.
+[[nodiscard]] inline std::string json_string_field(std::string_view text, std::string_view field) {
+  JsonReader json(text);
+  std::string_view name;
+  std::string_view value;
+  std::string unescaped;
+  if (!json.enter_object()) return {};
+  while (json.next_field(&name)) {
+    if (name == field && json.peek() == JsonType::kString && json.read_string(&value, &unescaped)) {
+      return std::string(value);
+    }
+    json.skip_value();
+  }
+  return {};
+}
+
+// The "message" of an error answer, or the answer itself.
+[[nodiscard]] inline std::string error_message(const HttpResponse& response) {
+  std::string message = json_string_field(response.body, "message");
+  if (!message.empty()) return message;
+  return "status " + std::to_string(response.status) + " " + response.body;
+}
+
+// Prints the fields of a flat or nested object, one per line.
+inline void print_json_fields(JsonReader& json, const std::string& prefix) {
+  if (!json.enter_object()) return;
+  std::string_view field;
+  while (json.next_field(&field)) {
+    const std::string name = prefix + std::string(field);
+    std::string_view text;
+    std::string unescaped;
+    bool flag = false;
+    switch (json.peek()) {
+      case JsonType::kObject:
+        print_json_fields(json, name + ".");
+        continue;
+      case JsonType::kString:
+        json.read_string(&text, &unescaped);
+        break;
+      case JsonType::kNumber:
+        json.read_number(&text);
+        break;
+      case JsonType::kBool:
+        json.read_bool(&flag);
+        text = flag ? "true" : "false";
+        break;
+      default:
+        json.skip_value();
+        continue;
+    }
+    ctl_print(name + ": ");
+    ctl_print(text);
+    ctl_print("\n");
+  }
+}
+
+inline bool read_all(int fd, size_t bytes_max, std::string* out) {
+  char buffer[64 * 1024];
+  for (;;) {
+    const ssize_t got = read(fd, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return got == 0;
+    if (out->size() > bytes_max) return false;
+    out->append(buffer, static_cast<size_t>(got));
+  }
+}
+
+// A file opened for reading; "-" is standard input. Ownership: closes what it opened.
+class InputFile {
+ public:
+  explicit InputFile(const std::string& path)
+      : fd_(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {}
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+  ~InputFile() {
+    if (fd_ > STDIN_FILENO) ::close(fd_);
+  }
+  [[nodiscard]] int fd() const { return fd_; }  // negative: see errno
+
+ private:
+  const int fd_;
+};
+
+}  // namespace kyro

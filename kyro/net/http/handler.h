@@ -1,0 +1,230 @@
+// The face of the HTTP server towards the application: what a handler is told and what it may do.
+//
+// Life of a request, everything on one reactor thread:
+//
+//   on_headers(x)   the head is complete and valid, the body is not read. The handler may answer at
+//                   once (401, 404, 405, …) and may set the largest body it wants. If it answers
+//                   while a body is outstanding, a short body is skipped, else the answer says
+//                   "Connection: close" and the connection closes so that the client can read it.
+//   on_request(x)   the whole body is there. Exactly one of: respond…(), defer(task),
+//                   wait_for_earlier() (after which on_request is called again).
+//   on_response(…)  the answer has been handed to the socket (or failed to be).
+//
+// Answers always leave in the order of the requests. Pipelined requests that were deferred are all
+// in flight at once. The views of request() are valid only inside on_headers and on_request; a
+// handler that defers copies what it needs.
+//
+// Thread rule: Handler and Exchange calls happen on the reactor thread of the connection; several
+// reactors call one Handler at the same time. Task::post() is called from any thread.
+// Ownership: the server owns an Exchange. A Task belongs to whoever made it until post(); its run()
+// is the last thing the server does with it, and the task then disposes of itself.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kyro/net/http/request.h"
+#include "kyro/net/io/task_queue.h"
+
+namespace kyro {
+
+class Exchange;
+
+// An answer that comes later. Exchange::defer(&task) binds it; then post() exactly once, from any
+// thread, brings run() to the reactor of that exchange. `exchange` is null when the connection has
+// died meanwhile; otherwise run() must respond, or defer again (to this task or another).
+class Task : public QueueNode {
+ public:
+  virtual void run(Exchange* exchange) = 0;
+  inline void post();
+
+ private:
+  friend class Exchange;
+  inline void run_queued() final;
+  Exchange* bound_ = nullptr;
+};
+
+// A body of unknown length, produced piece by piece on the reactor thread whenever the socket has
+// room. One call is bounded work; other connections get their turn between two calls.
+class BodyStream {
+ public:
+  enum class Next : uint8_t {
+    kMore,   // call again when there is room (what was appended goes out)
+    kWait,   // nothing now: call again after wake_streams() or after heartbeat_ms()
+    kEnd,    // what was appended is the end of the body
+    kAbort,  // the body cannot be completed: the connection breaks off, so the client can tell
+  };
+  virtual ~BodyStream() = default;
+  // Appends up to about `budget_bytes` to `out`.
+  [[nodiscard]] virtual Next produce(std::string& out, size_t budget_bytes) = 0;
+  // A parked stream's produce() is called at least this often.
+  [[nodiscard]] virtual uint64_t heartbeat_ms() const { return 15000; }
+  // While the client does not take what is there, this is asked once a second: true breaks the body
+  // off like kAbort, for a body that holds what others need.
+  [[nodiscard]] virtual bool is_revoked() const { return false; }
+  // The server is draining. An endless body appends its last bytes and says true; one that ends by
+  // itself says false and is asked on. Called at most once, instead of produce().
+  [[nodiscard]] virtual bool on_drain(std::string& out) {
+    static_cast<void>(out);
+    return false;
+  }
+};
+
+inline constexpr uint16_t kNoRoute = 0;
+
+// Why the server itself turned a request or a connection away.
+enum class RejectReason : uint8_t {
+  kBadRequest,       // 400: grammar
+  kHeaderTimeout,    // 408
+  kBodyTimeout,      // 408
+  kBodyTooLarge,     // 413
+  kUriTooLong,       // 414
+  kExpectation,      // 417
+  kHeadersTooLarge,  // 431
+  kNotImplemented,   // 501: a transfer coding or CONNECT
+  kVersion,          // 505
+  kInflightBytes,    // 503, or closed: all bodies, or answers, together are over their bound
+  kConnectionCap,    // 503
+  kPerIpCap,         // 429
+  kFileDescriptors,  // closed without an answer
+  kWriteTimeout,     // the client did not read
+  kCount
+};
+
+[[nodiscard]] constexpr const char* reject_reason_name(RejectReason reason) {
+  constexpr const char* kNames[] = {
+      "bad_request", "header_timeout",     "body_timeout",     "body_too_large", "uri_too_long",
+      "expectation", "headers_too_large",  "not_implemented",  "version",        "inflight_bytes",
+      "connections", "connections_per_ip", "file_descriptors", "write_timeout"};
+  static_assert(sizeof kNames / sizeof kNames[0] == static_cast<size_t>(RejectReason::kCount));
+  return kNames[static_cast<size_t>(reason)];
+}
+
+// One request and the one answer to it.
+class Exchange {
+ public:
+  [[nodiscard]] const HttpRequest& request() const { return request_; }
+
+  // What on_response() is told; kNoRoute until set.
+  void set_route(uint16_t route) { route_ = route; }
+  [[nodiscard]] uint16_t route() const { return route_; }
+  // Eight bytes for the handler, kept from on_headers to on_request (0 at first).
+  void set_user(uint64_t user) { user_ = user; }
+  [[nodiscard]] uint64_t user() const { return user_; }
+  // An answer has been given (or begun).
+  [[nodiscard]] bool responded() const { return responded_; }
+
+  // In on_headers: a longer body is answered with 413 by the server.
+  void set_max_body_bytes(uint64_t bytes) { max_body_bytes_ = bytes; }
+
+  // Adds a field to the answer that follows. Name and value must be valid (no CR, LF, NUL). Date,
+  // Content-Type, Content-Length, Transfer-Encoding and Connection are the server's.
+  virtual void add_header(std::string_view name, std::string_view value) = 0;
+
+  // Answers with a body that is copied. An empty content_type sends none. Under HEAD only the head
+  // goes out, with the length the body has; 204 and 304 never have a body.
+  virtual void respond(int status, std::string_view content_type, std::string_view body) = 0;
+  // The same without a copy for large bodies: `body` stays valid as long as `owner` is held.
+  virtual void respond_shared(int status, std::string_view content_type, std::string_view body,
+                              std::shared_ptr<const void> owner) = 0;
+  // Answers with a stream: chunked, or delimited by the close under HTTP/1.0.
+  virtual void respond_stream(int status, std::string_view content_type,
+                              std::unique_ptr<BodyStream> stream) = 0;
+  // Answers {"error":"<code>","message":"<message>"} as application/json.
+  inline void respond_error(int status, std::string_view code, std::string_view message);
+
+  // The connection closes behind this answer. Call before respond…().
+  virtual void close_after() = 0;
+
+  // An earlier request of this connection still waits for its answer.
+  [[nodiscard]] virtual bool has_pending_before() const = 0;
+  // In on_request: asks for on_request() again, once every earlier request of the connection has
+  // been answered. False if there is none: then answer now. Later requests wait behind this one.
+  [[nodiscard]] virtual bool wait_for_earlier() = 0;
+  // The answer comes from task->run(). Call before the task can be posted.
+  void defer(Task* task) {
+    task->bound_ = this;
+    on_defer();
+  }
+
+ protected:
+  Exchange() = default;
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  virtual ~Exchange() = default;
+  virtual void on_defer() = 0;
+  virtual void post_task(Task* task) = 0;  // any thread
+  virtual void run_task(Task* task) = 0;   // reactor: calls task->run(this or nullptr)
+
+  HttpRequest request_;
+  uint64_t max_body_bytes_ = 0;
+  uint64_t user_ = 0;
+  uint16_t route_ = kNoRoute;
+  bool responded_ = false;
+
+ private:
+  friend class Task;
+};
+
+inline void Task::post() {
+  bound_->post_task(this);
+}
+inline void Task::run_queued() {
+  bound_->run_task(this);
+}
+
+// An answer that has been handed to the socket, or failed to be; `count` of them, one behind the
+// other, where they are alike. duration_ns runs from the read that completed the request to the
+// write of the answer (of a stream: of its head).
+struct Answered {
+  uint64_t count = 1;
+  uint64_t duration_ns = 0;
+  uint64_t body_bytes = 0;  // 0 for a stream: nobody knows yet
+  const PeerAddress* peer = nullptr;
+  uint16_t route = kNoRoute;
+  uint16_t status = 0;
+  Method method = Method::kOther;  // kOther too where the request line was not understood
+  bool is_unix = false;
+};
+
+// The application. No call may block.
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  virtual void on_headers(Exchange& exchange) = 0;
+  virtual void on_request(Exchange& exchange) = 0;
+  // Behind a request that on_request was just called for, others have come that repeat it but for
+  // their numbers: a chance to fetch ahead what they ask for. Only where the note is not 0.
+  virtual void on_repeated(std::span<const uint64_t> numbers) { static_cast<void>(numbers); }
+  // Every answer, those the server made itself too (with the route if one was set).
+  virtual void on_response(const Answered& answered) { static_cast<void>(answered); }
+  virtual void on_rejected(RejectReason reason) { static_cast<void>(reason); }
+  // Around everything a reactor does between two waits. Reactors are numbered from 0.
+  virtual void on_round_begin(unsigned reactor) { static_cast<void>(reactor); }
+  virtual void on_round_end(unsigned reactor) { static_cast<void>(reactor); }
+};
+
+// Appends {"error":"<code>","message":"<message>"}; control characters, quotes and backslashes of
+// the message are escaped, bytes above 0x7E become "?" (a message may quote a peer's bytes).
+inline void append_error_json(std::string& out, std::string_view code, std::string_view message) {
+  out.append("{\"error\":\"").append(code).append("\",\"message\":\"");
+  for (const char c : message) {
+    if (c == '"' || c == '\\') {
+      out.append(1, '\\').append(1, c);
+    } else {
+      out.append(1, c < 0x20 || c > 0x7E ? '?' : c);
+    }
+  }
+  out.append("\"}");
+}
+
+inline void Exchange::respond_error(int status, std::string_view code, std::string_view message) {
+  std::string body;
+  append_error_json(body, code, message);
+  respond(status, "application/json", body);
+}
+
+}  // namespace kyro

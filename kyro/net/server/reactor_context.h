@@ -1,0 +1,163 @@
+// What the connections of one reactor share, and what all reactors share.
+//
+// ReactorContext holds the scratch buffers of the hot path: input is read into `in`, answers are
+// formatted into `out`; both are empty between two connections, so a connection that waits owns no
+// buffer at all.
+//
+// Thread rule: ReactorContext by its reactor only; ServerShared by all.
+// Ownership: the context owns buffers and pooled exchanges; the lists of connections borrow them.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kyro/net/http/handler.h"
+#include "kyro/net/http1/parser.h"
+#include "kyro/net/http1/response.h"
+#include "kyro/net/io/event_loop.h"
+
+namespace kyro {
+
+// Where to listen and every bound. Times are absolute deadlines.
+struct HttpServerConfig {
+  bool listen_tcp = true;
+  std::string host = "127.0.0.1";  // an IP literal or "localhost"
+  uint16_t port = 0;               // 0: the kernel chooses, see HttpServer::bound_port()
+  std::string unix_path;           // empty: none
+  uint32_t unix_mode = 0600;
+  unsigned threads = 1;
+
+  HttpLimits limits;
+  uint32_t connections_max = 10000;
+  uint32_t connections_per_ip_max = 0;         // 0: no such bound
+  uint64_t inflight_bytes_max = 256ull << 20;  // all buffered requests, and all answers that wait
+  uint64_t body_bytes_max = 16ull << 20;       // unless the handler says otherwise
+
+  uint64_t header_timeout_ms = 10000;  // first byte of a request to the end of its head
+  uint64_t body_timeout_ms = 30000;    // end of the head to the end of the body
+  uint64_t idle_timeout_ms = 60000;    // last answer to the first byte of the next request
+  uint64_t write_timeout_ms = 30000;   // one answer blocked; of a stream: below the least rate
+  uint64_t stream_bytes_per_ms_min = 1;
+  uint64_t linger_timeout_ms = 3000;  // for the client to read the answer before the close
+  uint64_t inflight_wait_ms = 1000;   // paused reading before 503
+  uint64_t drain_grace_ms = 500;      // for the end of an endless stream to be taken
+};
+
+class Connection;
+class ServerExchange;
+
+// Counts of connections and bytes over all reactors.
+class ServerShared {
+ public:
+  ServerShared(const HttpServerConfig& server_config, Handler& server_handler)
+      : config(server_config), handler(server_handler) {}
+
+  enum class Admission : uint8_t { kAdmitted, kTooMany, kTooManyOfIp };
+
+  // Counts a connection in, if the bounds allow it.
+  [[nodiscard]] Admission admit(const PeerAddress& peer, bool is_unix) {
+    if (connections.fetch_add(1, std::memory_order_relaxed) >= config.connections_max) {
+      connections.fetch_sub(1, std::memory_order_relaxed);
+      return Admission::kTooMany;
+    }
+    if (config.connections_per_ip_max == 0 || is_unix) return Admission::kAdmitted;
+    const std::lock_guard lock(mutex_);
+    uint32_t& count = per_ip_[peer.bytes];
+    if (count < config.connections_per_ip_max) {
+      ++count;
+      return Admission::kAdmitted;
+    }
+    connections.fetch_sub(1, std::memory_order_relaxed);
+    return Admission::kTooManyOfIp;
+  }
+
+  void leave(const PeerAddress& peer, bool is_unix) {
+    connections.fetch_sub(1, std::memory_order_relaxed);
+    if (config.connections_per_ip_max == 0 || is_unix) return;
+    const std::lock_guard lock(mutex_);
+    const auto found = per_ip_.find(peer.bytes);
+    if (found != per_ip_.end() && --found->second == 0) per_ip_.erase(found);
+  }
+
+  const HttpServerConfig config;
+  Handler& handler;
+  alignas(64) std::atomic<uint64_t> inflight_bytes{0};  // of requests
+  alignas(64) std::atomic<uint64_t> output_bytes{0};    // of answers that wait for their readers
+  alignas(64) std::atomic<uint32_t> connections{0};
+
+ private:
+  std::mutex mutex_;
+  std::map<std::array<uint8_t, 16>, uint32_t> per_ip_;  // bounded by connections_max
+};
+
+// Requests behind the one at work that repeat the known one, in order: they need not be parsed.
+struct RequestsAhead {
+  static constexpr size_t kMax = 64;
+
+  void clear() { next = count = 0; }
+  [[nodiscard]] bool empty() const { return next == count; }
+
+  std::array<KnownRequest::Repeat, kMax> repeats;
+  size_t next = 0;
+  size_t count = 0;
+};
+
+struct ReactorContext {
+  static constexpr size_t kInputBytes = 64 * 1024;
+
+  explicit ReactorContext(ServerShared& server_shared)
+      : shared(server_shared),
+        config(server_shared.config),
+        handler(server_shared.handler),
+        in(new char[kInputBytes]) {}
+  ReactorContext(const ReactorContext&) = delete;
+  ReactorContext& operator=(const ReactorContext&) = delete;
+  inline ~ReactorContext();
+
+  // An answer for on_response().
+  struct Finished {
+    uint64_t start_ns;
+    uint64_t body_bytes;
+    uint16_t route;
+    uint16_t status;
+    Method method;
+    bool operator==(const Finished&) const = default;
+  };
+  struct FinishedAlike {
+    Finished answer;
+    uint64_t count;
+  };
+
+  ServerShared& shared;
+  const HttpServerConfig& config;
+  Handler& handler;
+  EventLoop loop;
+  ResponseHeads heads;
+  KnownRequest known_request;
+  RequestsAhead ahead;
+  bool draining = false;
+
+  std::unique_ptr<char[]> in;           // kInputBytes
+  std::string out;                      // answers of the connection at work, in order
+  std::vector<FinishedAlike> finished;  // those answers, for on_response()
+
+  ServerExchange* current = nullptr;  // for the next request
+  std::vector<ServerExchange*> free_exchanges;
+  std::vector<Connection*> ready;     // have work left for the next round
+  std::vector<Connection*> answered;  // have deferred answers to send
+  std::vector<Connection*> starved;   // wait for inflight bytes, in this order
+  std::vector<Connection*> streaming;
+  std::vector<Connection*> closed;  // die at the end of the round
+  // Whose body is read on although inflight bytes are short: until it has given its bytes back.
+  const ServerExchange* favoured = nullptr;
+  uint64_t tasks_outstanding = 0;    // deferred and not run yet
+  std::atomic<uint32_t> streams{0};  // streaming.size(), for other threads
+};
+
+}  // namespace kyro

@@ -1,0 +1,431 @@
+// The requesting side of a connection: from received bytes to calls of the handler.
+//
+// Bytes are worked through in the reactor's scratch buffer; only what is left of an incomplete (or
+// not yet allowed) request is kept in a buffer of its own, so an idle connection owns none. A
+// request goes through the phases head → body → (waiting) → answered or deferred. An answer that
+// was given before its body arrived turns into the phase "skip".
+//
+// Whatever is refused ends the connection: an error answer is put in line, nothing behind it is
+// looked at.
+//
+// Thread rule: its reactor's thread. Ownership: owns the kept bytes, a chunked body, and the
+// exchange of a request that is not complete.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/net/server/exchange.h"
+
+namespace kyro {
+
+class RequestReader {
+ public:
+  static constexpr uint32_t kPendingMax = 128;            // deferred requests of a connection
+  static constexpr size_t kOutputStep = 256 * 1024;       // answers are sent at least this often
+  static constexpr uint64_t kSkippedBodyMax = 64 * 1024;  // of a request that was answered early
+  static constexpr size_t kUnchargedBytes = 4096;
+
+  RequestReader(ReactorContext& context, AnswerLine& line, const PeerAddress& peer, bool is_unix)
+      : context_(context),
+        line_(line),
+        parser_(context.config.limits, &context.known_request),
+        peer_(peer),
+        is_unix_(is_unix) {}
+  RequestReader(const RequestReader&) = delete;
+  RequestReader& operator=(const RequestReader&) = delete;
+
+  // A request may be handed to the handler (or more of one be read).
+  [[nodiscard]] bool may_dispatch() const {
+    return !line_.closing() && !line_.blocked() && line_.stream() == nullptr &&
+           line_.pending_count() < kPendingMax && (phase_ != Phase::kWaiting || !line_.pending());
+  }
+  // There are kept bytes that could not be looked at because may_dispatch() was false.
+  [[nodiscard]] bool stalled() const { return stalled_; }
+  // Part of a request has arrived.
+  [[nodiscard]] bool in_request() const { return phase_ != Phase::kHead || parser_.begun(input_); }
+  [[nodiscard]] bool in_body() const { return phase_ == Phase::kBody; }
+  // More of the body under way may be kept: the bodies of all are within their bound, or this is
+  // the one of its reactor that is read to its end beyond it, so that bytes are given back at last.
+  [[nodiscard]] bool may_keep_body() const {
+    if (context_.shared.inflight_bytes.load(std::memory_order_relaxed) <=
+        context_.config.inflight_bytes_max) {
+      return true;
+    }
+    if (context_.favoured == nullptr) context_.favoured = reading_;
+    return context_.favoured == reading_;
+  }
+  [[nodiscard]] bool skips() const { return phase_ == Phase::kSkip; }
+  // When the request under way has to be there; 0 if none is being received.
+  [[nodiscard]] uint64_t deadline_ms() const {
+    return phase_ == Phase::kWaiting || stalled_ ? 0 : deadline_ms_;
+  }
+
+  // Works through what has just been received (it lies in context.in).
+  void receive(std::string_view bytes) {
+    if (input_.empty()) return consume(bytes, false);
+    if (input_.capacity() - input_.size() < bytes.size()) {
+      // Grow by what has come, not by what was promised.
+      input_.reserve(std::max(input_.size() * 2, input_.size() + bytes.size()));
+    }
+    input_.append(bytes);
+    consume(input_, true);
+  }
+  // Goes on with the kept bytes.
+  void resume() { consume(input_, true); }
+
+  // Refuses the request under way in the server's own name.
+  inline void reject(uint16_t status, const char* code, const char* message, RejectReason reason);
+  // Gives everything back; the connection is done.
+  inline void close();
+
+ private:
+  enum class Phase : uint8_t { kHead, kBody, kWaiting, kSkip };
+  struct ChunkedBody {
+    ChunkedDecoder decoder;
+    std::string bytes;
+  };
+
+  inline void consume(std::string_view bytes, bool from_input);
+  inline void look_ahead(std::string_view bytes);
+  inline void keep(std::string_view rest, bool from_input);
+  inline void charge();
+
+  // Each takes the bytes from the beginning of the request and returns how many of them are
+  // finished with: 0 when more are needed, or when the request waits for earlier answers.
+  inline size_t step(std::string_view bytes);
+  inline size_t on_head(std::string_view bytes);
+  inline size_t on_early_answer(std::string_view bytes, bool complete);
+  inline size_t on_body(std::string_view bytes);
+  inline size_t dispatch(ServerExchange* exchange, size_t request_bytes);
+  inline void finish_request(ServerExchange* exchange);
+  inline void refuse(const HttpError& error);
+  inline void reject(ServerExchange* exchange, uint16_t status, const char* code,
+                     const char* message, RejectReason reason);
+  inline void hold(ServerExchange* exchange);
+
+  void start_body_deadline() {
+    deadline_ms_ = context_.loop.now_ms() + context_.config.body_timeout_ms;
+  }
+  void address(ServerExchange* exchange) const {
+    exchange->mutable_request().peer = peer_;
+    exchange->mutable_request().is_unix = is_unix_;
+  }
+
+  ReactorContext& context_;
+  AnswerLine& line_;
+  HttpParser parser_;
+  std::string input_;  // the request being received, from its beginning
+  std::unique_ptr<ChunkedBody> chunked_;
+  ServerExchange* reading_ = nullptr;  // of the request whose body is being received, or waits
+  size_t waiting_bytes_ = 0;           // phase kWaiting: the length of the request
+  uint64_t skip_bytes_ = 0;            // phase kSkip
+  uint64_t charged_bytes_ = 0;
+  uint64_t deadline_ms_ = 0;
+  PeerAddress peer_;
+  Phase phase_ = Phase::kHead;
+  bool is_unix_;
+  bool stalled_ = false;
+  bool was_noted_ = false;  // the last step handed a request with a note to on_request()
+};
+
+// Works through the bytes; what is left over goes to (or stays in) input_.
+inline void RequestReader::consume(std::string_view bytes, bool from_input) {
+  size_t done = 0;
+  RequestsAhead& ahead = context_.ahead;
+  ahead.clear();
+  stalled_ = false;
+  while (done < bytes.size()) {
+    if (line_.closing()) {
+      line_.set_lingers();
+      done = bytes.size();
+      break;
+    }
+    if (phase_ == Phase::kSkip) {
+      const auto n = static_cast<size_t>(std::min<uint64_t>(skip_bytes_, bytes.size() - done));
+      done += n;
+      skip_bytes_ -= n;
+      if (skip_bytes_ != 0) break;
+      phase_ = Phase::kHead;
+      deadline_ms_ = 0;
+      continue;
+    }
+    if (!may_dispatch() || context_.out.size() >= kOutputStep) {
+      stalled_ = true;
+      break;
+    }
+    was_noted_ = false;
+    const size_t n = step({bytes.data() + done, bytes.size() - done});
+    if (n == 0) break;
+    done += n;
+    if (was_noted_ && ahead.empty() && !line_.closing()) look_ahead(bytes.substr(done));
+  }
+  context_.known_request.forget_token();
+  keep(bytes.substr(done), from_input);
+}
+
+// Finds the requests that `bytes` begin with and that repeat the one before them, so that what they
+// ask for is fetched while they wait.
+inline void RequestReader::look_ahead(std::string_view bytes) {
+  RequestsAhead& ahead = context_.ahead;
+  std::array<uint64_t, RequestsAhead::kMax> numbers;
+  ahead.clear();
+  while (ahead.count < RequestsAhead::kMax) {
+    KnownRequest::Repeat& repeat = ahead.repeats[ahead.count];
+    if (!context_.known_request.is_repeated(bytes, &repeat)) break;
+    numbers[ahead.count++] = repeat.number;
+    bytes.remove_prefix(context_.known_request.bytes_of(repeat));
+  }
+  if (!ahead.empty()) context_.handler.on_repeated({numbers.data(), ahead.count});
+}
+
+inline void RequestReader::keep(std::string_view rest, bool from_input) {
+  // The raw bytes of a chunked body have been decoded: only the head is needed again.
+  if (phase_ == Phase::kBody && chunked_ != nullptr) rest = rest.substr(0, parser_.head_bytes());
+  constexpr size_t kInlineCapacity = 15;
+  if (rest.empty()) {
+    if (input_.capacity() > kInlineCapacity) std::string().swap(input_);
+    input_.clear();
+  } else if (!from_input) {
+    input_.assign(rest);
+  } else if (rest.size() != input_.size()) {
+    const auto from = static_cast<size_t>(rest.data() - input_.data());
+    input_.resize(from + rest.size());
+    input_.erase(0, from);
+  }
+  if (deadline_ms_ == 0 && phase_ == Phase::kHead && parser_.begun(input_)) {
+    deadline_ms_ = context_.loop.now_ms() + context_.config.header_timeout_ms;
+  }
+  charge();
+}
+
+// Keeps the count of what this connection buffers, and refuses a head that does not fit. (For a
+// body the connection stops reading first.)
+inline void RequestReader::charge() {
+  uint64_t bytes = input_.size() + (chunked_ != nullptr ? chunked_->bytes.size() : 0);
+  if (bytes < kUnchargedBytes) bytes = 0;
+  if (bytes == charged_bytes_) return;
+  const uint64_t grown = bytes - charged_bytes_;  // modulo 2^64 when it shrank
+  const uint64_t total =
+      context_.shared.inflight_bytes.fetch_add(grown, std::memory_order_relaxed) + grown;
+  const bool grew = bytes > charged_bytes_;
+  charged_bytes_ = bytes;
+  if (grew && phase_ == Phase::kHead && !stalled_ && !line_.closing() &&
+      total > context_.config.inflight_bytes_max) {
+    reject(503, "overloaded", "Too many bytes of requests are in flight.",
+           RejectReason::kInflightBytes);
+  }
+}
+
+inline size_t RequestReader::step(std::string_view bytes) {
+  if (phase_ == Phase::kBody) return on_body(bytes);
+  if (phase_ == Phase::kWaiting) {
+    parser_.rebuild(bytes, &reading_->mutable_request());
+    return dispatch(reading_, waiting_bytes_);
+  }
+  HttpRequest* const request = &context_.current->mutable_request();
+  if (RequestsAhead& ahead = context_.ahead; !ahead.empty()) {
+    parser_.take(ahead.repeats[ahead.next++], bytes, request);
+    return on_head(bytes);
+  }
+  switch (parser_.parse(bytes, request)) {
+    case HttpParser::Outcome::kNeedMore:
+      return 0;
+    case HttpParser::Outcome::kError:
+      refuse(parser_.error());
+      return bytes.size();
+    case HttpParser::Outcome::kComplete:
+      break;
+  }
+  return on_head(bytes);
+}
+
+inline size_t RequestReader::on_head(std::string_view bytes) {
+  ServerExchange* const exchange = context_.current;
+  exchange->begin(&line_);
+  address(exchange);
+  const HttpRequest& request = exchange->request();
+  const size_t head_bytes = parser_.head_bytes();
+  const uint64_t length = request.content_length;
+  const bool complete = !request.chunked && bytes.size() - head_bytes >= length;
+  exchange->set_early_close(request.chunked ||
+                            (!complete && (request.expect_continue || length > kSkippedBodyMax)));
+  context_.handler.on_headers(*exchange);
+  if (exchange->responded()) return on_early_answer(bytes, complete);
+  exchange->set_early_close(false);
+  if (length > exchange->max_body_bytes()) {
+    reject(exchange, 413, "too_large", "The body is larger than allowed here.",
+           RejectReason::kBodyTooLarge);
+    return bytes.size();
+  }
+  if (complete) return dispatch(exchange, head_bytes + static_cast<size_t>(length));
+  if (request.expect_continue && bytes.size() == head_bytes) line_.send_continue();
+  if (request.chunked) chunked_ = std::make_unique<ChunkedBody>();
+  phase_ = Phase::kBody;
+  start_body_deadline();
+  hold(exchange);
+  return on_body(bytes);
+}
+
+// Answered by on_headers(): the body, if any, is of no interest.
+inline size_t RequestReader::on_early_answer(std::string_view bytes, bool complete) {
+  ServerExchange* const exchange = context_.current;
+  const uint64_t total = parser_.head_bytes() + exchange->request().content_length;
+  finish_request(exchange);
+  if (complete) return static_cast<size_t>(total);
+  if (line_.closing()) {
+    line_.set_lingers();
+  } else {
+    phase_ = Phase::kSkip;
+    skip_bytes_ = total - bytes.size();
+    start_body_deadline();
+  }
+  return bytes.size();
+}
+
+inline size_t RequestReader::on_body(std::string_view bytes) {
+  const size_t head_bytes = parser_.head_bytes();
+  size_t request_bytes = 0;
+  if (chunked_ != nullptr) {
+    std::string_view rest = bytes.substr(head_bytes);
+    std::string_view data;
+    ChunkedDecoder::Outcome outcome;
+    while ((outcome = chunked_->decoder.next(rest, data)) == ChunkedDecoder::Outcome::kData) {
+      if (data.size() > reading_->max_body_bytes() - chunked_->bytes.size()) {
+        reject(413, "too_large", "The body is larger than allowed here.",
+               RejectReason::kBodyTooLarge);
+        return bytes.size();
+      }
+      chunked_->bytes.append(data);
+    }
+    if (outcome == ChunkedDecoder::Outcome::kError) {
+      refuse(HttpError(chunked_->decoder.error()));
+      return bytes.size();
+    }
+    if (chunked_->decoder.chunk_bytes_left() >
+        reading_->max_body_bytes() - chunked_->bytes.size()) {
+      reject(413, "too_large", "The body is larger than allowed here.",
+             RejectReason::kBodyTooLarge);
+      return bytes.size();
+    }
+    if (outcome == ChunkedDecoder::Outcome::kNeedMore) return 0;
+    request_bytes = bytes.size() - rest.size();
+  } else {
+    const uint64_t length = reading_->request().content_length;
+    if (bytes.size() - head_bytes < length) return 0;
+    request_bytes = head_bytes + static_cast<size_t>(length);
+  }
+  parser_.rebuild(bytes, &reading_->mutable_request());
+  reading_->set_start_ns(context_.loop.now_ns());
+  return dispatch(reading_, request_bytes);
+}
+
+// The request is complete: its body, if any, lies behind the head or has been decoded.
+inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_bytes) {
+  HttpRequest& request = exchange->mutable_request();
+  address(exchange);
+  if (chunked_ != nullptr) {
+    request.body = chunked_->bytes;
+  } else if (request.content_length != 0) {
+    const char* const body = request.header_block.data() + request.header_block.size() + 2;
+    request.body = std::string_view(body, static_cast<size_t>(request.content_length));
+  }
+  was_noted_ = request.note != nullptr && *request.note != 0;
+  context_.handler.on_request(*exchange);
+  if (exchange->take_waiting()) {
+    hold(exchange);
+    phase_ = Phase::kWaiting;
+    waiting_bytes_ = request_bytes;
+    stalled_ = true;
+    return 0;
+  }
+  if (!exchange->responded() && !exchange->deferred()) {
+    exchange->respond_error(500, "internal", "The request was not answered.");
+  }
+  finish_request(exchange);
+  return request_bytes;
+}
+
+// The request has been answered or deferred: makes ready for the next one.
+inline void RequestReader::finish_request(ServerExchange* exchange) {
+  if (!exchange->request().keep_alive) line_.stop_requests();
+  const bool in_line = exchange->queued();
+  if (exchange == reading_) {
+    reading_ = nullptr;
+    if (!in_line) exchange->release();
+  } else if (in_line) {
+    context_.current = ServerExchange::acquire(context_);
+  }
+  chunked_.reset();
+  parser_.reset();
+  phase_ = Phase::kHead;
+  deadline_ms_ = 0;
+}
+
+// Takes the exchange out of the reactor's hands until its request is complete.
+inline void RequestReader::hold(ServerExchange* exchange) {
+  if (exchange == reading_) return;
+  reading_ = exchange;
+  context_.current = ServerExchange::acquire(context_);
+}
+
+inline void RequestReader::reject(uint16_t status, const char* code, const char* message,
+                                  RejectReason reason) {
+  if (reading_ == nullptr) {
+    context_.current->mutable_request() = HttpRequest{};
+    context_.current->mutable_request().method = parser_.method();  // HEAD gets no body here either
+    context_.current->begin(&line_);
+  }
+  reject(reading_ != nullptr ? reading_ : context_.current, status, code, message, reason);
+}
+
+inline void RequestReader::reject(ServerExchange* exchange, uint16_t status, const char* code,
+                                  const char* message, RejectReason reason) {
+  context_.handler.on_rejected(reason);
+  exchange->close_after();
+  exchange->respond_error(status, code, message);
+  line_.set_lingers();
+  finish_request(exchange);
+  stalled_ = false;
+}
+
+inline void RequestReader::refuse(const HttpError& error) {
+  const char* code = "bad_request";
+  RejectReason reason = RejectReason::kBadRequest;
+  switch (error.status) {
+    case 414:
+      code = "uri_too_long", reason = RejectReason::kUriTooLong;
+      break;
+    case 417:
+      code = "expectation_failed", reason = RejectReason::kExpectation;
+      break;
+    case 431:
+      code = "headers_too_large", reason = RejectReason::kHeadersTooLarge;
+      break;
+    case 501:
+      code = "not_implemented", reason = RejectReason::kNotImplemented;
+      break;
+    case 505:
+      code = "version_not_supported", reason = RejectReason::kVersion;
+      break;
+    default:
+      break;
+  }
+  reject(error.status, code, error.message, reason);
+}
+
+inline void RequestReader::close() {
+  if (reading_ != nullptr) reading_->release();
+  reading_ = nullptr;
+  chunked_.reset();
+  std::string().swap(input_);
+  phase_ = Phase::kHead;
+  stalled_ = false;
+  charge();
+}
+
+}  // namespace kyro

@@ -1,0 +1,126 @@
+// Who may speak to the server: a bearer token, or, without one, only programs on this machine.
+//
+// With a token, every route but the probes needs "Authorization: Bearer <token>". A second token
+// may only read. What is given is always compared with both, and in a time that does not depend on
+// where it differs. Without a token on loopback, a request that a web page could have caused (an
+// Origin field, or a Host that is not this machine: DNS rebinding) is refused. Connections over the
+// Unix socket are not reachable for web pages.
+//
+// Thread rule: set_tokens() from the main thread at any time (SIGHUP); check() from any thread.
+// Ownership: retired tokens are freed when no reader can see them (epoch.h).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/base/epoch.h"
+#include "kyro/net/http/request.h"
+#include "kyro/net/io/address.h"
+
+namespace kyro {
+
+// Empty: there is none. Without a full token there is no read token either.
+struct Tokens {
+  std::string full;
+  std::string read;
+};
+
+class AccessControl {
+ public:
+  enum class Verdict : uint8_t { kAllowed, kNeedsToken, kMayOnlyRead, kForbidden };
+
+  struct Rules {
+    bool guard_against_pages = false;  // tokenless on loopback
+    bool protect_metrics = false;
+  };
+  // What a request asks for.
+  struct Need {
+    bool is_probe = false;  // needs no token
+    bool is_metrics = false;
+    bool is_read = false;  // the read token will do
+  };
+
+  explicit AccessControl(Rules rules) : rules_(rules) {}
+  AccessControl(const AccessControl&) = delete;
+  AccessControl& operator=(const AccessControl&) = delete;
+  ~AccessControl() { delete tokens_.load(); }
+
+  // Replaces the tokens.
+  void set_tokens(const Tokens& tokens) {
+    KYRO_CHECK(tokens.read.empty() || !tokens.full.empty());
+    const auto* fresh = tokens.full.empty() ? nullptr : new Tokens(tokens);
+    const Tokens* old = tokens_.exchange(fresh);
+    if (old != nullptr) epoch_retire(std::unique_ptr<const Tokens>(old));
+    generation_.fetch_add(1, std::memory_order_release);
+  }
+  // Verdicts do not change as long as this stays what it was before check().
+  [[nodiscard]] uint32_t generation() const { return generation_.load(std::memory_order_acquire); }
+  // Whether a probe is answered without a token.
+  [[nodiscard]] bool is_open(bool is_metrics) const {
+    return !(is_metrics && rules_.protect_metrics);
+  }
+  [[nodiscard]] bool has_token() const {
+    return tokens_.load(std::memory_order_acquire) != nullptr;
+  }
+
+  // REQUIRES: the calling thread holds an EpochPin.
+  [[nodiscard]] Verdict check(const HttpRequest& request, Need need) const {
+    const Tokens* tokens = tokens_.load(std::memory_order_acquire);
+    if (tokens == nullptr) {
+      if (!rules_.guard_against_pages || request.is_unix) return Verdict::kAllowed;
+      const bool is_from_page = request.header("origin").has_value();
+      const bool is_rebound = !request.host.empty() && !is_loopback_authority(request.host);
+      return is_from_page || is_rebound ? Verdict::kForbidden : Verdict::kAllowed;
+    }
+    if (need.is_probe && is_open(need.is_metrics)) return Verdict::kAllowed;
+    const std::string_view given = given_token(request);
+    const bool is_full = equals_in_constant_time(given, tokens->full);
+    const bool is_read = equals_in_constant_time(given, tokens->read);
+    if (is_full) return Verdict::kAllowed;
+    if (!is_read) return Verdict::kNeedsToken;
+    return need.is_read || need.is_metrics ? Verdict::kAllowed : Verdict::kMayOnlyRead;
+  }
+
+ private:
+  // What stands behind "Bearer"; empty if nothing does, or if the field is there twice: whoever
+  // stands between may have looked at the other one.
+  static std::string_view given_token(const HttpRequest& request) {
+    constexpr std::string_view kName = "authorization";
+    constexpr std::string_view kScheme = "Bearer ";
+    std::string_view field;
+    int count = 0;
+    request.for_each_header([&](std::string_view name, std::string_view value) {
+      if (!iequals(name, kName)) return true;
+      field = value;
+      return ++count == 1;
+    });
+    if (count != 1 || field.size() < kScheme.size() ||
+        !iequals(field.substr(0, kScheme.size()), kScheme)) {
+      return {};
+    }
+    std::string_view given = field.substr(kScheme.size());
+    while (given.starts_with(' ')) given.remove_prefix(1);
+    return given;
+  }
+
+  // Looks at every byte of `token` whatever `given` is; only the length given shows in the time.
+  // Nothing equals an empty token.
+  static bool equals_in_constant_time(std::string_view given, std::string_view token) {
+    unsigned difference = given.size() == token.size() && !token.empty() ? 0 : 1;
+    for (size_t i = 0; i < token.size(); ++i) {
+      const char c = given.empty() ? '\0' : given[i % given.size()];
+      difference |= static_cast<unsigned>(static_cast<unsigned char>(c ^ token[i]));
+    }
+    return difference == 0;
+  }
+
+  const Rules rules_;
+  std::atomic<const Tokens*> tokens_{nullptr};
+  std::atomic<uint32_t> generation_{0};
+};
+
+}  // namespace kyro

@@ -1,0 +1,480 @@
+// The routes over the engine: what API.md says of HTTP happens here, and only here do engine and
+// server meet.
+//
+// on_headers decides everything that needs no body (token, route, method, key, type), on_request
+// does the work. A read behind a write of the same connection waits for it. The engine appears when
+// recovery is done; until then routes that need it answer 503.
+//
+// Thread rule: reactors call the Handler functions concurrently; what they share is atomic or
+// immutable. Reads run under the epoch pin of their reactor's round. Ownership: borrows the engine,
+// which outlives the server's threads.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/clock.h"
+#include "kyro/base/epoch.h"
+#include "kyro/json/record_json.h"
+#include "kyro/net/http/handler.h"
+#include "kyro/net/io/rate_limiter.h"
+#include "kyro/net/server/http_server.h"
+#include "kyro/server/access.h"
+#include "kyro/server/observe/http_stats.h"
+#include "kyro/server/observe/metrics.h"
+#include "kyro/server/observe/request_log.h"
+#include "kyro/server/passed_note.h"
+#include "kyro/server/route_table.h"
+#include "kyro/server/routes/admin.h"
+#include "kyro/server/routes/batch.h"
+#include "kyro/server/routes/content.h"
+#include "kyro/server/routes/mget.h"
+#include "kyro/server/routes/query.h"
+#include "kyro/server/routes/reply.h"
+#include "kyro/server/routes/scan.h"
+#include "kyro/server/routes/stream.h"
+#include "kyro/server/routes/tags.h"
+#include "kyro/server/routes/write.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+class Api final : public Handler {
+ public:
+  // Values from here on go out from where they lie, not through the output buffer.
+  static constexpr size_t kSharedValueBytes = 32 * 1024;
+
+  struct Rates {
+    RateLimit data;
+    RateLimit admin;
+  };
+
+  Api(AccessControl& access, const Options& limits, Rates rates, unsigned reactors)
+      : access_(access),
+        max_value_bytes_(limits.max_value_bytes),
+        max_batch_bytes_(limits.max_batch_bytes),
+        rate_data_(rates.data),
+        rate_admin_(rates.admin),
+        pins_(reactors) {}
+
+  // Before the server starts; null for none.
+  void set_request_log(RequestLog* log) { request_log_ = log; }
+  // Recovery is done.
+  void set_engine(Engine* engine) { engine_.store(engine, std::memory_order_release); }
+  // Before the server serves.
+  void set_mget_limits(uint64_t keys_max, uint64_t held_bytes_max) {
+    mget_limits_.keys_max = keys_max;
+    mget_limits_.held_bytes_max = held_bytes_max;
+  }
+  // Where backups go; none are made without. Before the server serves.
+  void set_backup_dir(std::string dir) { backup_dir_ = std::move(dir); }
+  // For the number of connections in the metrics.
+  void set_server(const HttpServer* server) { server_.store(server, std::memory_order_release); }
+  void set_draining() { draining_.store(true, std::memory_order_release); }
+  [[nodiscard]] RecoveryProgress& recovery_progress() { return progress_; }
+  [[nodiscard]] HttpStats& http_stats() { return http_stats_; }
+
+  void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
+  void on_round_end(unsigned reactor) override {
+    pins_[reactor].pin.reset();
+    if (request_log_ != nullptr) request_log_->end_round();
+  }
+  void on_repeated(std::span<const uint64_t> keys) override {
+    if (keys.size() > 1) engine()->prefetch(keys);
+  }
+  void on_response(const Answered& answered) override {
+    http_stats_.count(answered);
+    if (request_log_ != nullptr) request_log_->add(answered);
+  }
+  void on_rejected(RejectReason reason) override { http_stats_.count_rejected(reason); }
+
+  void on_headers(Exchange& x) override {
+    const HttpRequest& request = x.request();
+    x.set_max_body_bytes(kSmallBodyBytes);
+    const PassedNote pass(request, access_.generation());
+    if (request.note != nullptr && pass.holds(*request.note)) {
+      x.set_route(PassedNote::route_of(*request.note));
+      return x.set_user(request.number);
+    }
+    std::string_view key_text;
+    const RouteInfo& info = match_route(request.path, &key_text);
+    x.set_route(static_cast<uint16_t>(info.route));
+    if (!check_rate(x, info) || !check_access(x, info) || !check_method(x, info)) return;
+    if (info.takes_key) {
+      const auto key = parse_u64(key_text);
+      if (!key) return bad_key(x);
+      x.set_user(*key);
+    }
+    if (info.needs_engine && engine() == nullptr) {
+      x.add_header("Retry-After", "1");
+      return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
+    }
+    const bool has_body = request.method == Method::kPost || request.method == Method::kPut;
+    if (has_body && info.body != Body::kIgnored) check_body(x, info);
+    const bool ends_with_key = info.takes_key && !request.has_query;
+    if (request.note == nullptr || !ends_with_key || x.responded() || rate_data_.is_on()) return;
+    *request.note = pass.for_route(x.route());
+  }
+
+  void on_request(Exchange& x) override {
+    const HttpRequest& request = x.request();
+    const auto route = static_cast<Route>(x.route());
+    if (request.method == Method::kOptions) {
+      x.add_header("Allow", request.path == "*" ? kAllMethods : route_info(route).allow);
+      return x.respond(204, {}, {});
+    }
+    if (is_read(route, request.method) && x.has_pending_before() && x.wait_for_earlier()) return;
+    dispatch(x, route);
+  }
+
+ private:
+  // What a request may carry that needs no body at all.
+  static constexpr uint64_t kSmallBodyBytes = 64 * 1024;
+  static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+
+  [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
+
+  // ---- what is decided before the body ----
+
+  // Before the token is looked at, so that guessing it is limited too.
+  bool check_rate(Exchange& x, const RouteInfo& info) {
+    const bool is_free = info.is_probe && access_.is_open(info.route == Route::kMetrics);
+    if (is_free || x.request().is_unix) return true;
+    const bool is_admin = is_admin_route(info.route);
+    RateLimiter& limiter = is_admin ? rate_admin_ : rate_data_;
+    if (!limiter.is_on()) return true;
+    const uint64_t wait_secs = limiter.take(x.request().peer, monotonic_ns());
+    if (wait_secs == 0) return true;
+    (is_admin ? http_stats_.over_rate_admin : http_stats_.over_rate_data).add();
+    x.add_header("Retry-After", std::to_string(wait_secs));
+    x.respond_error(429, "too_many_requests",
+                    is_admin ? "this address asks for too much maintenance"
+                             : "this address makes too many requests");
+    return false;
+  }
+
+  bool check_access(Exchange& x, const RouteInfo& info) {
+    const AccessControl::Need need{.is_probe = info.is_probe,
+                                   .is_metrics = info.route == Route::kMetrics,
+                                   .is_read = is_read(info.route, x.request().method)};
+    switch (access_.check(x.request(), need)) {
+      case AccessControl::Verdict::kAllowed:
+        return true;
+      case AccessControl::Verdict::kForbidden:
+        http_stats_.count_forbidden();
+        x.respond_error(403, "forbidden",
+                        "without a token only programs on this machine may ask, not web pages "
+                        "(see --auth-token-file and --no-auth)");
+        return false;
+      case AccessControl::Verdict::kMayOnlyRead:
+        http_stats_.count_forbidden();
+        x.respond_error(403, "forbidden", "this token may only read");
+        return false;
+      case AccessControl::Verdict::kNeedsToken:
+        http_stats_.count_unauthorized();
+        x.add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
+        x.respond_error(401, "unauthorized", "a valid bearer token is needed");
+        return false;
+    }
+    return false;
+  }
+
+  static bool check_method(Exchange& x, const RouteInfo& info) {
+    const HttpRequest& request = x.request();
+    if (request.method == Method::kOptions && (request.path == "*" || info.route != Route::kNone)) {
+      return true;
+    }
+    if (info.route == Route::kNone) {
+      x.respond_error(404, "not_found", "no such route");
+      return false;
+    }
+    if (allows(info, request.method)) return true;
+    x.add_header("Allow", info.allow);
+    x.respond_error(405, "method_not_allowed", "this route does not answer that method");
+    return false;
+  }
+
+  void check_body(Exchange& x, const RouteInfo& info) {
+    const HttpRequest& request = x.request();
+    if (!request.has_content_length && !request.chunked) {
+      return x.respond_error(411, "length_required",
+                             "a body is needed: send Content-Length or chunks");
+    }
+    if (has_conflicting_types(request)) {
+      return x.respond_error(400, "bad_request", "Content-Type fields contradict each other");
+    }
+    if (has_content_coding(request)) {
+      return x.respond_error(415, "unsupported_media_type", "send the body without a coding");
+    }
+    if (info.body == Body::kRaw && request.header("content-range")) {
+      return x.respond_error(400, "bad_request", "a value is replaced as a whole, not in parts");
+    }
+    const bool takes_lines = info.body == Body::kLines;
+    const bool takes_keys = info.body == Body::kKeys;
+    const bool is_binary = takes_keys && mget_form(request) == MgetForm::kBinary;
+    if (info.body != Body::kRaw && !is_binary && !is_json_type(request, takes_lines)) {
+      return x.respond_error(415, "unsupported_media_type",
+                             takes_lines  ? "send application/x-ndjson"
+                             : takes_keys ? "send application/json or application/octet-stream"
+                                          : "send application/json");
+    }
+    if (takes_keys) {
+      x.set_max_body_bytes(mget_body_bytes_max(mget_form(request), mget_limits_.keys_max));
+    } else if (info.body == Body::kRaw) {
+      x.set_max_body_bytes(max_value_bytes_);
+    } else if (takes_lines) {
+      x.set_max_body_bytes(max_batch_bytes_);
+    } else {
+      // JSON may spell one byte of a value with six; what decodes to too much is refused later.
+      x.set_max_body_bytes(max_value_bytes_ * 6 + kSmallBodyBytes);
+    }
+  }
+
+  // application/json, a form's type (what curl -d sends), or none; NDJSON where lines are meant.
+  static bool is_json_type(const HttpRequest& request, bool takes_lines) {
+    const std::string_view name = media_type(request);
+    return name.empty() || iequals(name, kJsonType) ||
+           iequals(name, "application/x-www-form-urlencoded") ||
+           (takes_lines && iequals(name, "application/x-ndjson"));
+  }
+  static MgetForm mget_form(const HttpRequest& request) {
+    return iequals(media_type(request), kBytesType) ? MgetForm::kBinary : MgetForm::kJson;
+  }
+
+  static void bad_key(Exchange& x) {
+    x.respond_error(400, "bad_key", "a key is a plain decimal number from 0 to 2^64-1");
+  }
+
+  // ---- the routes ----
+
+  void dispatch(Exchange& x, Route route) {
+    switch (route) {
+      case Route::kGetFast:
+        return get_fast(x);
+      case Route::kLookupFast:
+        return lookup_fast(x);
+      case Route::kKv:
+        return kv(x);
+      case Route::kPut:
+        return put(x);
+      case Route::kBatch:
+        return BatchWrite::start(*engine(), x);
+      case Route::kMget:
+        return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_,
+                            http_stats_.held_moments);
+      case Route::kScan:
+        return respond_scan(*engine(), x, http_stats_.held_moments);
+      case Route::kFloor:
+        return NearestTask::start(*engine(), x, x.user(), Direction::kDown);
+      case Route::kCeil:
+        return NearestTask::start(*engine(), x, x.user(), Direction::kUp);
+      case Route::kLookup:
+        return lookup(x);
+      case Route::kLookupRaw:
+        return lookup_raw(x);
+      case Route::kOffset:
+        return offset(x);
+      case Route::kReplay:
+        return respond_replay(*engine(), x);
+      case Route::kSubscribe:
+        return respond_subscribe(*engine(), x, http_stats_.subscribe);
+      case Route::kSnapshot:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kSnapshot);
+      case Route::kCompact:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kCompact);
+      case Route::kRmiBuild:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kRmiBuild);
+      case Route::kWarmup:
+        return AdminTask::start(*engine(), x, AdminTask::Kind::kWarmup);
+      case Route::kBackup:
+        return AdminTask::start_backup(*engine(), x, backup_dir_);
+      case Route::kHealth:
+        return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
+      case Route::kReady:
+        return ready(x);
+      case Route::kMetrics:
+        return metrics(x);
+      case Route::kBuildInfo:
+        return x.respond(200, kJsonType, build_info_json());
+      case Route::kNone:
+      case Route::kCount:
+        break;
+    }
+    x.respond_error(404, "not_found", "no such route");
+  }
+
+  // Finds the live value; answers itself if there is none.
+  bool find(Exchange& x, uint64_t key, Engine::Lookup* found) {
+    return is_found(x, engine()->lookup(key, found), *found);
+  }
+  bool is_found(Exchange& x, const Status& status, const Engine::Lookup& found) {
+    if (!status.ok()) {
+      respond_status(x, status);
+      return false;
+    }
+    if (found.expiry_secs != 0) add_expires(x, found.expiry_secs, engine()->now_secs());
+    return true;
+  }
+
+  // The same with the version as ETag, if the request's conditions on it let the value through.
+  bool find_tagged(Exchange& x, uint64_t key, Engine::Lookup* found) {
+    const auto tags = read_key_tags(x.request());
+    if (!tags.ok()) {
+      x.respond_error(400, "bad_tag", tags.status().message());
+      return false;
+    }
+    const Status status = engine()->lookup(key, found);
+    const bool is_there = status.ok() && tags->match.names_strongly(found->offset);
+    if (tags->match.is_present && !is_there && (status.ok() || status.code() == Code::kNotFound)) {
+      x.respond_error(412, "precondition_failed", "the version is none that If-Match names");
+      return false;
+    }
+    if (!is_found(x, status, *found)) return false;
+    add_etag(x, found->offset);
+    if (!tags->none_match.names(found->offset)) return true;
+    x.respond(304, {}, {});
+    return false;
+  }
+
+  static void respond_value(Exchange& x, const Engine::Lookup& found) {
+    if (found.run != nullptr && found.value.size() >= kSharedValueBytes) {
+      return x.respond_shared(200, kBytesType, found.value, *found.run);
+    }
+    x.respond(200, kBytesType, found.value);
+  }
+
+  void get_fast(Exchange& x) {
+    Engine::Lookup found;
+    if (find(x, x.user(), &found)) respond_value(x, found);
+  }
+
+  void lookup_fast(Exchange& x) {
+    Engine::Lookup found;
+    if (!find(x, x.user(), &found)) return;
+    char bytes[sizeof(uint64_t)];
+    store_u64(bytes, found.offset);
+    x.respond(200, kBytesType, {bytes, sizeof bytes});
+  }
+
+  void kv(Exchange& x) {
+    const HttpRequest& request = x.request();
+    const bool is_write = request.method == Method::kPut || request.method == Method::kDelete;
+    if (is_write && OpenWrites::must_wait(x, x.user())) return;
+    if (request.method == Method::kPut) {
+      const auto ttl = find_ttl(request.query);
+      if (!ttl.ok()) return respond_status(x, ttl.status());
+      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body,
+                                 ttl->value_or(0));
+    }
+    if (request.method == Method::kDelete) {
+      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvDelete, x.user(), {});
+    }
+    Engine::Lookup found;
+    if (find_tagged(x, x.user(), &found)) respond_value(x, found);
+  }
+
+  void put(Exchange& x) {
+    JsonWrite write;
+    if (const Status decoded = decode_json_put(x.request().body, &write); !decoded.ok()) {
+      return x.respond_error(400, "bad_json", decoded.message());
+    }
+    if (OpenWrites::must_wait(x, *write.key)) return;
+    PendingWrite::start(*engine(), x, PendingWrite::Kind::kPut, *write.key, *write.value,
+                        write.ttl_secs.value_or(0));
+  }
+
+  // The parameter "key"; answers itself if it is missing or wrong.
+  static bool key_param(Exchange& x, uint64_t* key) {
+    const auto text = find_param(x.request().query, "key");
+    if (text.ok() && text->has_value()) {
+      if (const auto number = parse_u64(**text)) {
+        *key = *number;
+        return true;
+      }
+    }
+    bad_key(x);
+    return false;
+  }
+
+  void lookup(Exchange& x) {
+    uint64_t key = 0;
+    Engine::Lookup found;
+    if (!key_param(x, &key)) return;
+    const auto string_keys = find_string_keys(x.request().query);
+    if (!string_keys.ok()) return respond_status(x, string_keys.status());
+    if (!find_tagged(x, key, &found)) return;
+    std::string body;
+    append_item(body, key, found.value, found.offset, *string_keys);
+    x.respond(200, kJsonType, body);
+  }
+
+  void lookup_raw(Exchange& x) {
+    uint64_t key = 0;
+    Engine::Lookup found;
+    if (key_param(x, &key) && find(x, key, &found)) x.respond(204, {}, {});
+  }
+
+  void offset(Exchange& x) {
+    std::string body = "{\"offset\":";
+    append_decimal(body, engine()->next_offset());
+    body.append(",\"database\":\"").append(engine()->database_id()).append("\"}");
+    x.respond(200, kJsonType, body);
+  }
+
+  // Ready, or why not: {"status":"recovering"|"read_only"|"draining", …}.
+  void ready(Exchange& x) {
+    std::string body = "{\"status\":\"";
+    const Engine* db = engine();
+    if (draining_.load(std::memory_order_acquire)) {
+      body += "draining\"}";
+      x.close_after();  // on whichever reactor: not every one may have been told yet
+    } else if (db == nullptr) {
+      body += "recovering\",\"replayed\":";
+      append_decimal(body, progress_.records.load(std::memory_order_relaxed));
+      body += '}';
+    } else if (db->latch().is_set()) {
+      body += "read_only\",\"reason\":";
+      append_json_string(body, db->latch().reason());
+      body += '}';
+    } else {
+      return x.respond(200, kJsonType, "{\"status\":\"ready\"}");
+    }
+    x.respond(503, kJsonType, body);
+  }
+
+  void metrics(Exchange& x) {
+    const bool is_draining = draining_.load(std::memory_order_acquire);
+    const HttpServer* server = server_.load(std::memory_order_acquire);
+    const uint64_t connections = server != nullptr ? server->connections() : 0;
+    x.respond(200, "text/plain; version=0.0.4; charset=utf-8",
+              render_metrics(engine(), http_stats_, connections, is_draining));
+  }
+
+  struct alignas(64) RoundPin {
+    std::optional<EpochPin> pin;
+  };
+
+  AccessControl& access_;
+  const uint64_t max_value_bytes_;
+  const uint64_t max_batch_bytes_;
+  MgetLimits mget_limits_;
+  RequestLog* request_log_ = nullptr;
+  RateLimiter rate_data_;
+  RateLimiter rate_admin_;
+  std::string backup_dir_;
+  std::atomic<Engine*> engine_{nullptr};
+  std::atomic<const HttpServer*> server_{nullptr};
+  std::atomic<bool> draining_{false};
+  RecoveryProgress progress_;
+  HttpStats http_stats_;
+  std::vector<RoundPin> pins_;
+};
+
+}  // namespace kyro

@@ -1,0 +1,88 @@
+// What the HTTP side counts: requests by route and status, latency by route, refusals by reason.
+//
+// Thread rule: any reactor counts; counting writes no shared cache line.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "kyro/base/counters.h"
+#include "kyro/net/http/handler.h"
+#include "kyro/server/route_table.h"
+#include "kyro/server/routes/held_moments.h"
+#include "kyro/server/routes/stream.h"
+
+namespace kyro {
+
+// Every status the server sends; anything else would be counted as the last.
+inline constexpr std::array<int, 27> kStatusCodes = {200, 201, 204, 304, 400, 401, 403, 404, 405,
+                                                     409, 408, 410, 411, 412, 413, 414, 415, 416,
+                                                     417, 429, 431, 500, 501, 503, 505, 507, 599};
+
+// Bounds for request durations in nanoseconds: 10 µs to 10 s.
+inline constexpr auto kRequestBoundsNanos = std::to_array<uint64_t>(
+    {10'000, 25'000, 50'000, 100'000, 250'000, 500'000, 1'000'000, 2'500'000, 5'000'000, 10'000'000,
+     25'000'000, 50'000'000, 100'000'000, 250'000'000, 1'000'000'000, 10'000'000'000});
+
+class HttpStats {
+ public:
+  HttpStats() {
+    for (size_t i = 0; i < kRouteCount; ++i) {
+      durations_ns_.push_back(std::make_unique<HotHistogram>(kRequestBoundsNanos));
+    }
+  }
+
+  void count(const Answered& answered) {
+    const size_t row = answered.route < kRouteCount ? answered.route : 0;
+    requests_[row][code_index(answered.status)].add(answered.count);
+    durations_ns_[row]->observe(answered.duration_ns, answered.count);
+  }
+  void count_rejected(RejectReason reason) { rejected_[static_cast<size_t>(reason)].add(); }
+  void count_unauthorized() { unauthorized_.add(); }
+  void count_forbidden() { forbidden_.add(); }
+
+  [[nodiscard]] uint64_t requests(size_t route, size_t code) const {
+    return requests_[route][code].value();
+  }
+  [[nodiscard]] HistogramSnapshot duration(size_t route) const {
+    return durations_ns_[route]->snapshot();
+  }
+  // Calls visit(reason, count) for every reason there is.
+  template <class Visit>
+  void for_each_rejection(Visit visit) const {
+    for (size_t i = 0; i < rejected_.size(); ++i) {
+      visit(std::string_view(reject_reason_name(static_cast<RejectReason>(i))),
+            rejected_[i].value());
+    }
+    visit(std::string_view("unauthorized"), unauthorized_.value());
+    visit(std::string_view("forbidden"), forbidden_.value());
+    visit(std::string_view("rate_data"), over_rate_data.value());
+    visit(std::string_view("rate_admin"), over_rate_admin.value());
+    visit(std::string_view("stale_reader"), held_moments.revoked.value());
+  }
+
+  SubscribeStats subscribe;
+  HeldMoments held_moments;
+  Counter over_rate_data;
+  Counter over_rate_admin;
+
+ private:
+  static size_t code_index(int status) {
+    for (size_t i = 0; i + 1 < kStatusCodes.size(); ++i) {
+      if (kStatusCodes[i] == status) return i;
+    }
+    return kStatusCodes.size() - 1;
+  }
+
+  std::array<std::array<HotCounter, kStatusCodes.size()>, kRouteCount> requests_;
+  std::vector<std::unique_ptr<HotHistogram>> durations_ns_;
+  std::array<Counter, static_cast<size_t>(RejectReason::kCount)> rejected_;
+  Counter unauthorized_;
+  Counter forbidden_;
+};
+
+}  // namespace kyro

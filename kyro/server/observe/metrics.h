@@ -1,0 +1,185 @@
+// GET /metrics: every series exists from the start, no key ever appears in a label.
+//
+// Thread rule: any thread; it sums what others count. While the store recovers (engine null) its
+// gauges read 0.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include "kyro/cli/build_info.h"
+#include "kyro/server/observe/exposition.h"
+#include "kyro/server/observe/http_stats.h"
+#include "kyro/server/observe/process_stats.h"
+#include "kyro/storage/engine.h"
+#include "kyro/storage/run/dead_bytes.h"
+
+namespace kyro {
+namespace metrics_detail {
+
+inline constexpr double kNanosPerSecond = 1e9;
+
+inline void render_counters(MetricsText& text, const EngineStats& stats) {
+  text.counter("kyrodb_appends_total", "Puts acknowledged.", stats.appends.value());
+  text.counter("kyrodb_deletes_total", "Deletes acknowledged.", stats.deletes.value());
+  const uint64_t from_delta = stats.reads_from_delta.value();
+  const uint64_t from_runs = stats.reads_from_runs.value();
+  text.family("kyrodb_reads_total", "counter", "Keys read, by where the answer came from.");
+  text.sample("kyrodb_reads_total", "source=\"delta\"", from_delta);
+  text.sample("kyrodb_reads_total", "source=\"run\"", from_runs);
+  text.sample("kyrodb_reads_total", "source=\"none\"", stats.read_misses.value());
+  text.counter("kyrodb_rmi_reads_total", "Keys answered by a run through its learned index.",
+               from_runs);
+  text.counter("kyrodb_btree_reads_total", "Keys answered by the delta.", from_delta);
+  text.counter("kyrodb_read_misses_total", "Keys asked for that were not there.",
+               stats.read_misses.value());
+  text.histogram("kyrodb_append_latency_seconds", "Commit of a group: log write to visible.",
+                 stats.append_latency_ns.snapshot(), kNanosPerSecond);
+  text.histogram("kyrodb_wal_fsync_duration_seconds", "One sync of the log.",
+                 stats.fsync_ns.snapshot(), kNanosPerSecond);
+  text.family("kyrodb_write_slowdown_seconds_total", "counter",
+              "Time that groups of writes waited for flushes or merges to keep up.");
+  text.sample_seconds("kyrodb_write_slowdown_seconds_total", {},
+                      static_cast<double>(stats.write_slowdown_ns.value()) / kNanosPerSecond);
+  text.counter("kyrodb_wal_written_bytes_total", "Bytes appended to the log.",
+               stats.wal_written_bytes.value());
+  text.counter("kyrodb_wal_crc_errors_total", "Damaged places met in the log.",
+               stats.wal_crc_errors.value());
+  text.counter("kyrodb_recovery_truncated_bytes_total", "Bytes of torn log tails cut at start-up.",
+               stats.recovery_truncated_bytes.value());
+  text.counter("kyrodb_snapshots_total", "Snapshots taken on request or by trigger.",
+               stats.snapshots.value());
+  text.histogram("kyrodb_snapshot_latency_seconds", "A snapshot, from request to commit.",
+                 stats.snapshot_ns.snapshot(), kNanosPerSecond);
+  text.counter("kyrodb_compactions_total", "Full compactions finished.", stats.compactions.value());
+  text.histogram("kyrodb_compaction_duration_seconds", "A full compaction.",
+                 stats.compaction_ns.snapshot(), kNanosPerSecond);
+  text.counter("kyrodb_flush_written_bytes_total", "Bytes of runs and indexes written by flushes.",
+               stats.run_written_bytes.value());
+  text.counter("kyrodb_compaction_written_bytes_total",
+               "Bytes of runs and indexes written by merges.",
+               stats.compaction_written_bytes.value());
+  text.histogram("kyrodb_rmi_probe_len", "Slots looked at by a read of a run (one in 256).",
+                 stats.probe_length.snapshot(), 1);
+  text.counter("kyrodb_rmi_rebuilds_total", "Indexes made because asked for, due, or damaged.",
+               stats.rmi_rebuilds.value());
+  text.histogram("kyrodb_rmi_rebuild_duration_seconds", "One such rebuild, with its merge.",
+                 stats.rmi_rebuild_ns.snapshot(), kNanosPerSecond);
+  text.counter("kyrodb_corruptions_total", "Damaged records or index entries met.",
+               stats.corruptions.value());
+  text.counter("kyrodb_scrubbed_bytes_total", "Bytes of runs read again in the background.",
+               stats.scrubbed_bytes.value());
+}
+
+inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
+  View view;
+  uint64_t wal_bytes = 0;
+  if (engine != nullptr) {
+    view = engine->view();
+    wal_bytes = engine->wal_position();
+  }
+  uint64_t keys = 0, leaves = 0, index_bytes = 0, epsilon = 0, delta_bytes = 0, delta_keys = 0;
+  for (const SegmentRef& segment : view.segments) wal_bytes += segment.bytes;
+  for (const auto& run : view.runs) {
+    keys += run->meta().records - run->meta().tombstones;
+    leaves += run->index().leaves();
+    index_bytes += run->index_bytes();
+    epsilon = std::max<uint64_t>(epsilon, run->index().epsilon_max());
+  }
+  const auto add_delta = [&](const Delta& delta) {
+    delta_bytes += delta.bytes();
+    delta_keys += delta.keys();
+  };
+  if (view.active != nullptr) add_delta(*view.active);
+  for (const auto& delta : view.frozen) add_delta(*delta);
+  const bool is_read_only = engine != nullptr && engine->latch().is_set();
+
+  text.gauge("kyrodb_wal_bytes", "Bytes of log segments on disk.", wal_bytes);
+  text.gauge("kyrodb_wal_segments", "Log segments on disk.", view.segments.size());
+  text.gauge("kyrodb_runs", "Runs on disk.", view.runs.size());
+  text.gauge("kyrodb_keys", "Keys; an estimate until compacted.", keys + delta_keys);
+  text.gauge("kyrodb_dead_bytes",
+             "Bytes of runs that newer records may have replaced, and of tombstones: an estimate "
+             "on the high side, 0 after a compaction.",
+             estimate_dead_bytes(view.runs));
+  text.gauge("kyrodb_delta_bytes", "Memory of writes not yet in runs.", delta_bytes);
+  text.gauge("kyrodb_delta_keys", "Keys written and not yet in runs.", delta_keys);
+  text.gauge("kyrodb_next_offset", "The offset the next write gets.",
+             engine != nullptr ? engine->next_offset() : 0);
+  text.gauge("kyrodb_rmi_index_leaves", "Leaves of the learned indexes.", leaves);
+  text.gauge("kyrodb_rmi_index_size_bytes", "Bytes of the learned indexes.", index_bytes);
+  text.gauge("kyrodb_rmi_epsilon_max", "Slots a key lies behind its prediction at most.", epsilon);
+  text.gauge("kyrodb_read_only", "1 after a failure that stopped writes.", is_read_only ? 1 : 0);
+  text.gauge("kyrodb_ready", "1 while reads and writes are served.",
+             engine != nullptr && !is_read_only && !is_draining ? 1 : 0);
+  text.gauge("kyrodb_disk_free_bytes", "Free bytes on the disk of the data directory.",
+             engine != nullptr ? engine->disk_free_bytes() : 0);
+}
+
+inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t connections) {
+  text.family("kyrodb_http_requests_total", "counter", "Requests answered.");
+  for (size_t route = 0; route < kRouteCount; ++route) {
+    for (size_t code = 0; code < kStatusCodes.size(); ++code) {
+      const uint64_t count = stats.requests(route, code);
+      // A series per route from the start; the codes that never occur are left out.
+      if (count == 0 && kStatusCodes[code] != 200) continue;
+      text.sample("kyrodb_http_requests_total",
+                  std::string("route=\"").append(kRoutes[route].name) + "\",code=\"" +
+                      std::to_string(kStatusCodes[code]) + "\"",
+                  count);
+    }
+  }
+  text.family("kyrodb_http_request_duration_seconds", "histogram",
+              "From the whole request read to the answer written.");
+  for (size_t route = 0; route < kRouteCount; ++route) {
+    text.histogram_samples("kyrodb_http_request_duration_seconds",
+                           std::string("route=\"").append(kRoutes[route].name) + "\"",
+                           stats.duration(route), kNanosPerSecond);
+  }
+  text.gauge("kyrodb_http_connections", "Open connections.", connections);
+  text.family("kyrodb_http_rejected_total", "counter", "Requests and connections turned away.");
+  stats.for_each_rejection([&](std::string_view reason, uint64_t count) {
+    text.sample("kyrodb_http_rejected_total", std::string("reason=\"").append(reason) + "\"",
+                count);
+  });
+  text.gauge("kyrodb_sse_subscribers", "Open subscriptions.", stats.subscribe.subscribers.value());
+  text.counter("kyrodb_sse_lagged_total", "Subscribers that fell behind the log and were closed.",
+               stats.subscribe.lagged.value());
+}
+
+inline void render_process(MetricsText& text) {
+  text.family("kyrodb_build_info", "gauge", "What this binary is.");
+  text.sample("kyrodb_build_info",
+              std::string("version=\"")
+                      .append(kProductVersion)
+                      .append("\",commit=\"")
+                      .append(kProductCommit) +
+                  "\"",
+              1);
+  const ProcessStats process = read_process_stats();
+  text.family("process_cpu_seconds_total", "counter", "User and system time used.");
+  text.sample_seconds("process_cpu_seconds_total", {}, process.cpu_seconds);
+  text.family("process_start_time_seconds", "gauge", "When the process began, in Unix time.");
+  text.sample_seconds("process_start_time_seconds", {}, process.start_time_seconds);
+  text.gauge("process_resident_memory_bytes", "Resident memory.", process.resident_bytes);
+  text.gauge("process_virtual_memory_bytes", "Virtual memory.", process.virtual_bytes);
+  text.gauge("process_open_fds", "Open file descriptors.", process.open_fds);
+  text.gauge("process_max_fds", "Largest number of open file descriptors.", process.max_fds);
+}
+
+}  // namespace metrics_detail
+
+// The whole page. The counters of an engine that is not there yet (null) read 0.
+[[nodiscard]] inline std::string render_metrics(Engine* engine, const HttpStats& http,
+                                                uint64_t connections, bool is_draining) {
+  static const EngineStats kNothingYet;
+  MetricsText text;
+  metrics_detail::render_counters(text, engine != nullptr ? engine->stats() : kNothingYet);
+  metrics_detail::render_gauges(text, engine, is_draining);
+  metrics_detail::render_http(text, http, connections);
+  metrics_detail::render_process(text);
+  return text.take();
+}
+
+}  // namespace kyro

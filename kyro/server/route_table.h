@@ -1,0 +1,159 @@
+// The routes: one table of paths, methods and kinds, which dispatch, 405, OPTIONS and metrics read.
+//
+// A path is matched byte for byte, percent-encoding untouched. A route that takes a key owns what
+// follows its last slash.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "kyro/net/http/request.h"
+
+namespace kyro {
+
+enum class Route : uint16_t {
+  kNone,  // nothing that exists
+  kGetFast,
+  kLookupFast,
+  kKv,
+  kPut,
+  kBatch,
+  kMget,
+  kScan,
+  kFloor,
+  kCeil,
+  kLookup,
+  kLookupRaw,
+  kOffset,
+  kReplay,
+  kSubscribe,
+  kSnapshot,
+  kCompact,
+  kRmiBuild,
+  kWarmup,
+  kBackup,
+  kHealth,
+  kReady,
+  kMetrics,
+  kBuildInfo,
+  kCount,
+};
+inline constexpr size_t kRouteCount = static_cast<size_t>(Route::kCount);
+
+enum class Body : uint8_t {
+  kIgnored,  // none is needed; a short one is read and dropped
+  kJson,
+  kLines,  // NDJSON
+  kKeys,   // JSON or binary, by its type
+  kRaw,
+};
+
+struct RouteInfo {
+  Route route = Route::kNone;
+  std::string_view path;   // with a final slash where a key follows
+  std::string_view name;   // the metrics label
+  std::string_view allow;  // the Allow field
+  bool takes_key = false;
+  bool is_probe = false;       // answered without a token
+  bool needs_engine = true;    // 503 while recovering
+  Body body = Body::kIgnored;  // of the method that has one (POST or PUT)
+};
+
+inline constexpr std::string_view kReadMethods = "GET, HEAD, OPTIONS";
+inline constexpr std::string_view kPostMethods = "POST, OPTIONS";
+inline constexpr std::string_view kKvMethods = "GET, HEAD, PUT, DELETE, OPTIONS";
+
+// Indexed by Route; dispatch tries them in this order, the hottest first.
+inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
+    {Route::kNone, "", "none", ""},
+    {Route::kGetFast, "/v1/get_fast/", "get_fast", kReadMethods, true},
+    {Route::kLookupFast, "/v1/lookup_fast/", "lookup_fast", kReadMethods, true},
+    {Route::kKv, "/v1/kv/", "kv", kKvMethods, true, false, true, Body::kRaw},
+    {Route::kPut, "/v1/put", "put", kPostMethods, false, false, true, Body::kJson},
+    {Route::kBatch, "/v1/batch", "batch", kPostMethods, false, false, true, Body::kLines},
+    {Route::kMget, "/v1/mget", "mget", kPostMethods, false, false, true, Body::kKeys},
+    {Route::kScan, "/v1/scan", "scan", kReadMethods},
+    {Route::kFloor, "/v1/floor/", "floor", kReadMethods, true},
+    {Route::kCeil, "/v1/ceil/", "ceil", kReadMethods, true},
+    {Route::kLookup, "/v1/lookup", "lookup", kReadMethods},
+    {Route::kLookupRaw, "/v1/lookup_raw", "lookup_raw", kReadMethods},
+    {Route::kOffset, "/v1/offset", "offset", kReadMethods},
+    {Route::kReplay, "/v1/replay", "replay", kReadMethods},
+    {Route::kSubscribe, "/v1/subscribe", "subscribe", kReadMethods},
+    {Route::kSnapshot, "/v1/snapshot", "snapshot", kPostMethods},
+    {Route::kCompact, "/v1/compact", "compact", kPostMethods},
+    {Route::kRmiBuild, "/v1/rmi/build", "rmi_build", kPostMethods},
+    {Route::kWarmup, "/v1/warmup", "warmup", kPostMethods},
+    {Route::kBackup, "/v1/backup", "backup", kPostMethods},
+    {Route::kHealth, "/health", "health", kReadMethods, false, true, false},
+    {Route::kReady, "/ready", "ready", kReadMethods, false, true, false},
+    {Route::kMetrics, "/metrics", "metrics", kReadMethods, false, true, false},
+    {Route::kBuildInfo, "/build_info", "build_info", kReadMethods, false, false, false},
+}};
+
+[[nodiscard]] constexpr const RouteInfo& route_info(Route route) {
+  return kRoutes[static_cast<size_t>(route)];
+}
+
+static_assert([] {
+  for (size_t i = 0; i < kRouteCount; ++i) {
+    if (static_cast<size_t>(kRoutes[i].route) != i) return false;
+  }
+  return true;
+}());
+
+// The route of `path`; *key_text receives what follows it where it takes a key.
+[[nodiscard]] inline const RouteInfo& match_route(std::string_view path,
+                                                  std::string_view* key_text) {
+  for (const RouteInfo& info : kRoutes) {
+    if (info.route == Route::kNone) continue;
+    if (info.takes_key) {
+      if (!path.starts_with(info.path)) continue;
+      *key_text = path.substr(info.path.size());
+      return info;
+    }
+    if (path == info.path) return info;
+  }
+  return kRoutes[0];
+}
+
+// Work on the whole store, on request: limited by --rate-admin, and not for the read token.
+[[nodiscard]] constexpr bool is_admin_route(Route route) {
+  switch (route) {
+    case Route::kSnapshot:
+    case Route::kCompact:
+    case Route::kRmiBuild:
+    case Route::kBackup:
+    case Route::kWarmup:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether the request changes nothing and costs no more than its answer: the read token will do.
+[[nodiscard]] inline bool is_read(Route route, Method method) {
+  if (is_admin_route(route)) return false;
+  if (route == Route::kMget && method == Method::kPost) return true;
+  return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
+}
+
+// Whether the route answers this method (OPTIONS apart, which every route answers).
+[[nodiscard]] inline bool allows(const RouteInfo& info, Method method) {
+  switch (method) {
+    case Method::kGet:
+    case Method::kHead:
+      return info.allow.starts_with('G');
+    case Method::kPost:
+      return info.allow.starts_with('P');
+    case Method::kPut:
+    case Method::kDelete:
+      return info.route == Route::kKv;
+    default:
+      return false;
+  }
+}
+
+}  // namespace kyro

@@ -1,0 +1,167 @@
+// POST /v1/mget: many point reads in one request, all as of one moment.
+//
+//   JSON     {"keys":[1,"2",…]}   → {"values":["text",{"value_base64":"…"},null,…]}
+//   binary   u64 LE per key       → per key u32 LE length (kAbsent if none), then the bytes
+//
+// Thread rule: on the exchange's reactor. Ownership: a body that outlives the request holds its
+// keys, counted together over all of them, and references to what it reads.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/coding.h"
+#include "kyro/json/record_json.h"
+#include "kyro/server/routes/sliced_body.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+enum class MgetForm : uint8_t { kJson, kBinary };
+
+struct MgetLimits {
+  uint64_t keys_max = 100'000;
+  uint64_t held_bytes_max = 256 * kMiB;  // keys of all answers that are being streamed
+  std::atomic<uint64_t> held_bytes{0};
+};
+
+// The largest body with `keys_max` keys: JSON may surround each with quotes and white space.
+[[nodiscard]] constexpr uint64_t mget_body_bytes_max(MgetForm form, uint64_t keys_max) {
+  return form == MgetForm::kBinary ? keys_max * sizeof(uint64_t) : keys_max * 32 + 64 * 1024;
+}
+
+// kInvalid, or kTooLarge for too many keys.
+[[nodiscard]] inline Status decode_mget(std::string_view body, MgetForm form, uint64_t keys_max,
+                                        std::vector<uint64_t>* keys) {
+  const auto too_many = [&] {
+    return Status(Code::kTooLarge, "at most " + std::to_string(keys_max) + " keys at once");
+  };
+  if (form == MgetForm::kBinary) {
+    if (body.size() % sizeof(uint64_t) != 0) {
+      return Status(Code::kInvalid, "the body must be keys of 8 bytes each");
+    }
+    if (body.size() / sizeof(uint64_t) > keys_max) return too_many();
+    keys->resize(body.size() / sizeof(uint64_t));
+    if (!body.empty()) std::memcpy(keys->data(), body.data(), body.size());
+    return Status();
+  }
+  JsonReader json(body);
+  bool has_keys = false;
+  walk_json_object(json, std::array<std::string_view, 1>{"keys"}, [&](size_t) {
+    has_keys = true;
+    if (json.peek() != JsonType::kArray) return json.fail("\"keys\" must be an array");
+    if (!json.enter_array()) return false;
+    while (json.next_element()) {
+      uint64_t key = 0;
+      if (!read_json_key(json, &key, "a key")) return false;
+      if (keys->size() <= keys_max) keys->push_back(key);
+    }
+    return json.ok();
+  });
+  KYRO_TRY(json.finish());
+  if (!has_keys) return Status(Code::kInvalid, "field \"keys\" is missing");
+  return keys->size() > keys_max ? too_many() : Status();
+}
+
+class MgetBody final : public SlicedBody {
+ public:
+  static constexpr uint32_t kAbsent = 0xFFFFFFFFu;
+  static constexpr size_t kAtOnceMax = 4096;
+
+  // REQUIRES: a pin until hold().
+  MgetBody(Engine& engine, std::vector<uint64_t> keys, MgetForm form)
+      : engine_(engine), keys_(std::move(keys)), form_(form), moment_(engine.moment()) {}
+  ~MgetBody() override {
+    if (charged_ != nullptr) charged_->fetch_sub(key_bytes(), std::memory_order_relaxed);
+  }
+
+  [[nodiscard]] uint64_t key_bytes() const { return keys_.size() * sizeof(uint64_t); }
+  // Takes the keys' bytes off `held` when it goes.
+  void set_charged(std::atomic<uint64_t>* held) { charged_ = held; }
+
+  const View& hold() override {
+    moment_.hold();
+    return *moment_.view;
+  }
+
+  Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
+    const size_t begin = out.size();
+    if (next_ == 0 && form_ == MgetForm::kJson) out += "{\"values\":[";
+    for (bool is_full = false; next_ < keys_.size() && !is_full;) {
+      const size_t from = next_;
+      const size_t count = std::min(at_once_, keys_.size() - from);
+      const auto some = std::span<const uint64_t>(keys_).subspan(from, count);
+      KYRO_TRY(engine_.multi_get(moment_, some, [&](size_t, const Engine::Lookup* found) {
+        form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found);
+        ++next_;
+        is_full = out.size() - begin >= budget_bytes;
+        return !is_full;
+      }));
+      const size_t answered = is_full ? next_ - from : count;
+      at_once_ = std::clamp<size_t>(2 * answered, 1, kAtOnceMax);
+    }
+    if (next_ < keys_.size()) return false;
+    if (form_ == MgetForm::kJson) out += "]}";
+    return true;
+  }
+
+ private:
+  void append_json(std::string& out, const Engine::Lookup* found) const {
+    if (next_ != 0) out += ',';
+    if (found == nullptr) {
+      out += "null";
+    } else if (is_valid_utf8(found->value)) {
+      append_json_string(out, found->value);
+    } else {
+      out += '{';
+      append_json_value_field(out, found->value);
+      out += '}';
+    }
+  }
+  static void append_binary(std::string& out, const Engine::Lookup* found) {
+    if (found == nullptr) return append_u32(out, kAbsent);
+    append_u32(out, static_cast<uint32_t>(found->value.size()));
+    out.append(found->value);
+  }
+
+  Engine& engine_;
+  const std::vector<uint64_t> keys_;
+  const MgetForm form_;
+  Moment moment_;
+  size_t next_ = 0;  // the first key not answered yet
+  // Keys that are looked up together. What does not fit a slice is looked up again in the next, so
+  // it follows the number that fits: with large values it is small.
+  size_t at_once_ = kAtOnceMax;
+  std::atomic<uint64_t>* charged_ = nullptr;
+};
+
+inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits& limits,
+                         HeldMoments& moments) {
+  std::vector<uint64_t> keys;
+  const Status decoded = decode_mget(x.request().body, form, limits.keys_max, &keys);
+  if (!decoded.ok()) {
+    if (decoded.code() == Code::kTooLarge) return respond_status(x, decoded);
+    return x.respond_error(400, form == MgetForm::kJson ? "bad_json" : "invalid",
+                           decoded.message());
+  }
+  auto body = std::make_unique<MgetBody>(engine, std::move(keys), form);
+  const uint64_t bytes = body->key_bytes();
+  const uint64_t before = limits.held_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  body->set_charged(&limits.held_bytes);
+  if (before + bytes > limits.held_bytes_max) {
+    x.add_header("Retry-After", "1");
+    return x.respond_error(503, "overloaded", "too many large answers are under way");
+  }
+  respond_sliced(x, form == MgetForm::kJson ? kJsonType : kBytesType, std::move(body), moments);
+}
+
+}  // namespace kyro

@@ -1,0 +1,211 @@
+// GET /v1/scan, /v1/floor/K and /v1/ceil/K: the ordered reads.
+//
+// A scan is a page {"items":[…],"complete":…,"next":…} or, where the client accepts
+// application/x-ndjson, a line for each item and a trailer line without a key. A page ends at its
+// limit or at kPageBytesMax; lines without a limit are the whole range. Everything in one answer is
+// as of one moment; "complete" looks one live key further, so a page that ends the range says so.
+//
+// Thread rule: on the exchange's reactor; every step is a bounded slice. Ownership: the answers own
+// their scans, a NearestTask disposes of itself.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/server/routes/content.h"
+#include "kyro/server/routes/query.h"
+#include "kyro/server/routes/sliced_body.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+// Bytes of records looked at before other connections get their turn.
+inline constexpr uint64_t kScanSliceBytes = 256 * 1024;
+
+struct ScanQuery {
+  static constexpr uint64_t kLimitDefault = 100;
+  static constexpr uint64_t kLimitMax = 10'000;
+
+  ScanRange range;
+  std::optional<uint64_t> limit;  // none: the whole range
+  bool keys_only = false;
+  bool string_keys = false;
+  bool lines = false;
+};
+
+[[nodiscard]] inline Result<ScanQuery> parse_scan(const HttpRequest& request) {
+  const std::string_view query = request.query;
+  const auto start = find_number(query, "start");
+  KYRO_TRY(start);
+  const auto end = find_number(query, "end");
+  KYRO_TRY(end);
+  const auto limit = find_number(query, "limit");
+  KYRO_TRY(limit);
+  const auto reverse = find_switch(query, "reverse");
+  KYRO_TRY(reverse);
+  const auto keys_only = find_switch(query, "keys_only");
+  KYRO_TRY(keys_only);
+  const auto string_keys = find_string_keys(query);
+  KYRO_TRY(string_keys);
+  if (limit->has_value() && **limit == 0) {
+    return Status(Code::kInvalid, "parameter \"limit\" must be at least 1");
+  }
+  ScanQuery out;
+  out.lines = accepts_ndjson(request);
+  out.limit = *limit;
+  if (!out.limit && !out.lines) out.limit = ScanQuery::kLimitDefault;
+  if (out.limit) out.limit = std::min(*out.limit, ScanQuery::kLimitMax);
+  out.range.first = start->value_or(0);
+  if (end->has_value()) {
+    out.range.last = **end - 1;
+    if (**end == 0) out.range = {1, 0};  // nothing lies below 0
+  }
+  if (*reverse) out.range.direction = Direction::kDown;
+  out.keys_only = *keys_only;
+  out.string_keys = *string_keys;
+  return out;
+}
+
+class ScanBody final : public SlicedBody {
+ public:
+  static constexpr uint64_t kPageBytesMax = 8 * kMiB;
+
+  // REQUIRES: a pin until hold().
+  ScanBody(Engine& engine, const ScanQuery& query)
+      : engine_(engine),
+        query_(query),
+        moment_(engine.moment()),
+        scan_(std::make_unique<Scan>(moment_, query.range)) {}
+
+  const View& hold() override { return *moment_.view; }
+
+  Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
+    const size_t begin = out.size();
+    if (!has_begun_ && !query_.lines) out += "{\"items\":[";
+    has_begun_ = true;
+    std::optional<uint64_t> next;  // the key that the page has no room for
+    const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
+      if (page_is_full()) {
+        next = record.header.key;
+        return false;
+      }
+      if (out.size() - begin >= budget_bytes) return false;
+      const size_t before = out.size();
+      append(out, record);
+      page_bytes_ += out.size() - before;
+      ++items_;
+      return true;
+    });
+    KYRO_TRY(state);
+    if (*state != Scan::State::kEnd && !next) return false;
+    append_end(out, next);
+    return true;
+  }
+
+ private:
+  [[nodiscard]] bool page_is_full() const {
+    return query_.limit && (items_ >= *query_.limit || page_bytes_ >= kPageBytesMax);
+  }
+
+  void append(std::string& out, const RecordView& record) const {
+    const RecordHeader& header = record.header;
+    if (!query_.lines && items_ != 0) out += ',';
+    if (query_.keys_only) {
+      out += "{\"key\":";
+      append_json_u64(out, header.key, query_.string_keys);
+      out += ",\"offset\":";
+      append_decimal(out, header.offset);
+      out += '}';
+    } else {
+      append_item(out, header.key, record.value, header.offset, query_.string_keys);
+    }
+    if (query_.lines) out += '\n';
+  }
+
+  void append_end(std::string& out, std::optional<uint64_t> next) const {
+    out += query_.lines ? "{\"complete\":" : "],\"complete\":";
+    out += next ? "false,\"next\":" : "true";
+    if (next) {
+      // The bound that is given next is inclusive upwards, exclusive downwards. There is a larger
+      // key then, so adding one does not wrap.
+      const bool is_up = query_.range.direction == Direction::kUp;
+      append_json_u64(out, is_up ? *next : *next + 1, query_.string_keys);
+    }
+    out += query_.lines ? "}\n" : "}";
+  }
+
+  Engine& engine_;
+  const ScanQuery query_;
+  const Moment moment_;  // what of it is read, the scan holds
+  const std::unique_ptr<Scan> scan_;
+  uint64_t items_ = 0;
+  uint64_t page_bytes_ = 0;
+  bool has_begun_ = false;
+};
+
+inline void respond_scan(Engine& engine, Exchange& x, HeldMoments& moments) {
+  const auto query = parse_scan(x.request());
+  if (!query.ok()) return respond_status(x, query.status());
+  respond_sliced(x, query->lines ? "application/x-ndjson" : kJsonType,
+                 std::make_unique<ScanBody>(engine, *query), moments);
+}
+
+// Finds the nearest live key in slices: there may be many tombstones before it.
+class NearestTask final : public Task {
+ public:
+  // Downwards: floor; upwards: ceil.
+  static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction) {
+    ScanRange range{key, ~uint64_t{0}, direction};
+    if (direction == Direction::kDown) range = {0, key, direction};
+    const auto string_keys = find_string_keys(x.request().query);
+    if (!string_keys.ok()) return respond_status(x, string_keys.status());
+    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys));
+    if (!task->answer(x)) task.release()->go_on(x);
+  }
+
+  void run(Exchange* x) override {
+    std::unique_ptr<NearestTask> self(this);
+    if (x != nullptr && !answer(*x)) self.release()->go_on(*x);
+  }
+
+ private:
+  NearestTask(Engine& engine, const ScanRange& range, bool string_keys)
+      : engine_(engine), scan_(engine.open_scan(range)), string_keys_(string_keys) {}
+
+  void go_on(Exchange& x) {
+    x.defer(this);
+    post();
+  }
+
+  // One slice; false if there must be another.
+  bool answer(Exchange& x) {
+    std::string body;
+    const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
+      append_item(body, record.header.key, record.value, record.header.offset, string_keys_);
+      add_etag(x, record.header.offset);
+      const uint64_t expiry_secs = record.header.expiry_secs();
+      if (expiry_secs != 0) add_expires(x, expiry_secs, engine_.now_secs());
+      return false;
+    });
+    if (!state.ok()) {
+      respond_status(x, state.status());
+    } else if (*state == Scan::State::kStopped) {
+      x.respond(200, kJsonType, body);
+    } else if (*state == Scan::State::kEnd) {
+      respond_status(x, Status(Code::kNotFound));
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  Engine& engine_;
+  const std::unique_ptr<Scan> scan_;
+  const bool string_keys_;
+};
+
+}  // namespace kyro

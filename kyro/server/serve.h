@@ -1,0 +1,254 @@
+// `kyrodb serve`: from a configuration to a process that serves until a signal ends it.
+//
+// Order: token → listen (so that a port in use is said at once, and /health and /ready answer
+// during recovery) → open the store → serve. On SIGTERM or SIGINT: /ready turns 503, the listeners
+// close, what is under way finishes within --drain-secs, the store is closed, exit 0. A second
+// signal ends the process at once; nothing acknowledged is lost by that. While the store is still
+// being opened, or warmed, that is given up: nobody waits for it. SIGHUP reads the token
+// files again. Each step is told to the service manager, if one started us.
+#pragma once
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "kyro/base/log.h"
+#include "kyro/cli/build_info.h"
+#include "kyro/cli/exit_codes.h"
+#include "kyro/net/io/address.h"
+#include "kyro/net/server/http_server.h"
+#include "kyro/server/access.h"
+#include "kyro/server/api.h"
+#include "kyro/server/config.h"
+#include "kyro/server/notify.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+// The token in a file. Trailing white space is not part of it. A file that is missing or empty is
+// an error.
+[[nodiscard]] inline Result<std::string> read_token_file(const char* flag,
+                                                         const std::string& path) {
+  PosixFileSystem fs;
+  auto text = read_small_file(fs, path, 64 * kKiB);
+  if (!text.ok()) {
+    return Status(Code::kInvalid, std::string(flag) + ": " + text.status().to_string());
+  }
+  text->erase(text->find_last_not_of(" \t\r\n") + 1);
+  if (text->empty()) return Status(Code::kInvalid, std::string(flag) + ": " + path + " is empty");
+  return text;
+}
+
+[[nodiscard]] inline Status check_tokens(const Tokens& tokens) {
+  for (const std::string& token : {tokens.full, tokens.read}) {
+    if (!std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7F; })) {
+      return Status(Code::kInvalid, "a token must be printable ASCII without spaces");
+    }
+  }
+  if (!tokens.read.empty() && tokens.read == tokens.full) {
+    return Status(Code::kInvalid, "--read-token-file: the two tokens must differ");
+  }
+  return Status();
+}
+
+// Fills in the tokens of the files that the configuration names. If anything is wrong with one of
+// them, *tokens stays what it is.
+[[nodiscard]] inline Status load_tokens(const ServeConfig& config, Tokens* tokens) {
+  Tokens fresh = *tokens;
+  const auto load = [](const char* flag, const std::string& path, std::string* token) {
+    if (path.empty()) return Status();
+    auto text = read_token_file(flag, path);
+    KYRO_TRY(text);
+    *token = std::move(*text);
+    return Status();
+  };
+  KYRO_TRY(load("--auth-token-file", config.auth_token_file, &fresh.full));
+  KYRO_TRY(load("--read-token-file", config.read_token_file, &fresh.read));
+  KYRO_TRY(check_tokens(fresh));
+  *tokens = std::move(fresh);
+  return Status();
+}
+
+namespace serve_detail {
+
+inline HttpServerConfig server_config(const ServeConfig& config) {
+  HttpServerConfig server;
+  server.host = config.host;
+  server.port = config.port;
+  server.unix_path = config.unix_socket;
+  server.unix_mode = config.unix_socket_mode;
+  server.threads =
+      config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
+  server.connections_max = config.max_connections;
+  server.connections_per_ip_max = config.max_connections_per_ip;
+  server.inflight_bytes_max = config.max_inflight_bytes;
+  server.header_timeout_ms = config.header_timeout_ms;
+  server.body_timeout_ms = config.body_timeout_ms;
+  server.idle_timeout_ms = config.idle_timeout_ms;
+  server.write_timeout_ms = config.write_timeout_ms;
+  return server;
+}
+
+// Every connection is a descriptor: asks the system for as many as it gives without being root.
+inline void raise_descriptor_limit(const ServeConfig& config) {
+  constexpr uint64_t kForFiles = 1024;  // runs, indexes, log segments
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  if (limit.rlim_cur >= config.max_connections + kForFiles) return;
+  log_event(LogLevel::kWarn, "few_descriptors",
+            {{"limit", uint64_t{limit.rlim_cur}},
+             {"max_connections", config.max_connections},
+             {"advice", "raise the limit (ulimit -n), or lower --max-connections"}});
+}
+
+inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token) {
+  const bool is_public = !is_loopback_host(config.host);
+  std::string access = "programs on this machine (no token)";
+  if (has_token) {
+    access = config.read_token_file.empty() ? "bearer token" : "bearer token, and one to read";
+  } else if (config.no_auth) {
+    access = "everyone who can connect (--no-auth)";
+  }
+  log_event(LogLevel::kInfo, "serving",
+            {{"address", format_host_port(config.host, port)},
+             {"unix_socket", config.unix_socket},
+             {"data", config.engine.data_dir},
+             {"fsync", config_detail::format_fsync(config.engine)},
+             {"access", access},
+             {"version", kProductVersion}});
+  if (has_token && is_public) {
+    log_event(LogLevel::kWarn, "token_in_clear",
+              {{"advice", "put a TLS proxy in front, or use the Unix socket"}});
+  }
+}
+
+inline int fail(const Status& status, int exit_code = kExitError) {
+  std::fprintf(stderr, "kyrodb: %s\n", std::string(status.message()).c_str());
+  return exit_code;
+}
+
+// SIGHUP: reads the token files again. A bad new one keeps the old token.
+inline void reload(const ServeConfig& config, Tokens& tokens, AccessControl& access) {
+  if (config.auth_token_file.empty() && config.read_token_file.empty()) return;
+  const Status loaded = load_tokens(config, &tokens);
+  access.set_tokens(tokens);
+  log_event(loaded.ok() ? LogLevel::kInfo : LogLevel::kError, "token_reloaded",
+            {{"outcome", loaded.to_string()}});
+}
+
+// The next of `signals`, while the manager's watchdog is fed as long as every reactor turns. One
+// that does not is for the manager to end.
+inline int next_signal(const sigset_t& signals, HttpServer& server, ServiceManager& manager) {
+  const uint64_t interval_ns = manager.watchdog_interval_ns();
+  const timespec interval{.tv_sec = static_cast<time_t>(interval_ns / 1'000'000'000),
+                          .tv_nsec = static_cast<long>(interval_ns % 1'000'000'000)};
+  for (;;) {
+    const int number = interval_ns == 0 ? sigwaitinfo(&signals, nullptr)
+                                        : sigtimedwait(&signals, nullptr, &interval);
+    if (number > 0) return number;
+    if (errno == EAGAIN && server.has_turned()) manager.tell("WATCHDOG=1");
+  }
+}
+
+// A signal that ends the process has come and waits, blocked, for wait_for_end(). Any thread.
+inline bool is_stop_pending() {
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+// Waits for the signal that ends the process; SIGHUP reloads meanwhile.
+inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
+                         AccessControl& access, HttpServer& server, ServiceManager& manager) {
+  for (;;) {
+    const int number = next_signal(signals, server, manager);
+    if (number != SIGHUP) {
+      log_event(LogLevel::kInfo, "stopping", {{"signal", number == SIGINT ? "INT" : "TERM"}});
+      return;
+    }
+    manager.tell_reloading();
+    reload(config, tokens, access);
+    manager.tell("READY=1");
+  }
+}
+
+}  // namespace serve_detail
+
+// Runs the server; the process's exit code.
+[[nodiscard]] inline int serve(const ServeConfig& config) {
+  using namespace serve_detail;
+  log_config() = config.log;
+  Tokens tokens{config.auth_token, {}};
+  if (const Status bad = load_tokens(config, &tokens); !bad.ok()) return fail(bad);
+  if (tokens.full.empty() && !config.no_auth && !is_loopback_host(config.host)) {
+    return fail(Status(Code::kInvalid, "refusing to listen on " + config.host +
+                                           " without a token: give --auth-token-file, or --no-auth "
+                                           "if everyone who can connect may read and write"),
+                kExitUsage);
+  }
+  AccessControl access({.guard_against_pages = tokens.full.empty() && !config.no_auth,
+                        .protect_metrics = config.protect_metrics});
+  access.set_tokens(tokens);
+
+  // Blocked before any thread starts, so that only sigwaitinfo() sees them.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  raise_descriptor_limit(config);
+
+  std::optional<RequestLog> request_log;
+  if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace();
+  const HttpServerConfig listen = server_config(config);
+  ServiceManager manager = ServiceManager::from_environment();
+  manager.tell("STATUS=replaying the log");
+  Api api(access, config.engine, {config.rate_data, config.rate_admin}, listen.threads);
+  api.set_mget_limits(config.max_mget_keys, config.max_inflight_bytes);
+  if (request_log) api.set_request_log(&*request_log);
+  if (!config.backup_dir.empty()) {
+    if (Status made = PosixFileSystem().make_dir(config.backup_dir); !made.ok()) return fail(made);
+    api.set_backup_dir(config.backup_dir);
+  }
+  auto server = HttpServer::start(listen, api);
+  if (!server.ok()) return fail(server.status());
+  api.set_server(server->get());
+
+  RecoveryProgress& progress = api.recovery_progress();
+  progress.is_cancelled = is_stop_pending;
+  auto engine = Engine::open(config.engine, &progress);
+  if (!engine.ok()) {
+    (*server)->stop();
+    if (!progress.was_cancelled) return fail(engine.status());
+    log_event(LogLevel::kInfo, "stopped", {{"during", "recovery"}});
+    return kExitOk;
+  }
+  (*engine)->set_commit_listener(
+      [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
+  if (config.warm_on_start)
+    static_cast<void>((*engine)->warm(is_stop_pending));  // only slower without
+  api.set_engine(engine->get());
+  print_banner(config, (*server)->bound_port(), access.has_token());
+  manager.tell("READY=1\nSTATUS=serving " + format_host_port(config.host, (*server)->bound_port()));
+
+  wait_for_end(signals, config, std::move(tokens), access, **server, manager);
+  manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
+  api.set_draining();
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process
+  const bool in_time = (*server)->drain(config.drain_secs * 1000);
+  engine->reset();  // before the server, which its commits wake
+  log_event(LogLevel::kInfo, "stopped", {{"drained", in_time ? "yes" : "no"}});
+  return kExitOk;
+}
+
+}  // namespace kyro

@@ -1,0 +1,184 @@
+// Appends groups to the newest WAL segment and starts new segments.
+//
+// Invariants:
+//   - bytes below position() form a valid chain; bytes behind it were never acknowledged;
+//   - after a failed append nothing may follow until cut_back() has removed what the failed write
+//     may have left, durably: else a later crash could bring the failed group back to life;
+//   - a segment gets its final name only when its header is durable and the segment before it is
+//     sealed and durable; the manifest must list it before a record in it is acknowledged.
+//
+// Errors: kNoSpace leaves the writer usable after cut_back(); any other failure is the caller's
+// reason to latch. Thread rule: one thread, the committer's (the opener's before that).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/base/random.h"
+#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/log/segment_ref.h"
+#include "kyro/storage/log/wal_format.h"
+#include "kyro/storage/log/wal_reader.h"
+
+namespace kyro {
+
+class WalWriter {
+ public:
+  WalWriter(FileSystem& fs, std::string dir, FsyncPolicy policy, uint64_t segment_bytes)
+      : fs_(fs), dir_(std::move(dir)), policy_(policy), segment_bytes_(segment_bytes) {}
+
+  // Takes over the segment that `reader` has read to its end. Whatever lies behind is cut off.
+  // open_for_append() or a jump (start_segment) must follow.
+  Status resume(const SegmentReader& reader) {
+    auto file = fs_.open(dir_ + "/" + reader.name(), OpenMode::kReadWrite);
+    KYRO_TRY(file);
+    adopt(std::move(*file), reader.header(), reader.position(), reader.chain_crc(),
+          reader.next_offset());
+    return cut_back();
+  }
+
+  // Marks durably that a process appends from here, so that a seal is not the last word.
+  Status open_for_append() {
+    KYRO_TRY(append_mark(GroupKind::kOpened));
+    KYRO_TRY(sync());
+    is_sealed_ = false;
+    return Status();
+  }
+
+  // Ends the current segment, if there is one, and makes a new one that starts at `first_offset`
+  // (behind next_offset() where numbering jumps). `list(SegmentRef)` must make the manifest name
+  // it; only then is it used. After any failure the writer still has the segment it had, and
+  // cut_back() is due.
+  template <class List>
+  Status start_segment(uint64_t first_offset, List list) {
+    KYRO_CHECK(first_offset >= next_offset_);
+    KYRO_TRY(end_segment(first_offset > next_offset_ ? GroupKind::kAbandoned : GroupKind::kSealed));
+    const std::string path = dir_ + "/" + segment_name(first_offset);
+    auto file = fs_.open(path + ".tmp", OpenMode::kCreate);
+    KYRO_TRY(file);
+    const SegmentHeader header = make_segment_header(policy_, random_u64(), first_offset,
+                                                     next_offset_, file_ ? chain_crc_ : 0);
+    KYRO_TRY((*file)->write_at(
+        0, std::string_view(reinterpret_cast<const char*>(&header), sizeof header)));
+    KYRO_TRY(reserve_blocks(**file, kSegmentHeaderBytes));
+    KYRO_TRY((*file)->sync());
+    KYRO_TRY(fs_.rename(path + ".tmp", path));
+    KYRO_TRY(fs_.sync_dir(dir_));
+    KYRO_TRY(list(SegmentRef{first_offset, header.nonce, header.previous_end}));
+    adopt(std::move(*file), header, kSegmentHeaderBytes, header.crc, first_offset);
+    return Status();
+  }
+
+  // Writes one group: `group` is 48 bytes of room and a body of `records` records that are numbered
+  // from next_offset(). Not durable before sync().
+  Status append(std::string* group, uint32_t records) {
+    // A rotation that failed has left a seal. Under `always` nothing unsynced will follow it; else
+    // a crash after it must not pass for a clean close.
+    if (is_sealed_ && policy_ != FsyncPolicy::kAlways) KYRO_TRY(open_for_append());
+    GroupHeader header{};
+    header.records = records;
+    return append_group(group, header, GroupKind::kRecords);
+  }
+
+  // A failure is never kNoSpace: whatever its cause, nobody knows what the disk has, so it is
+  // final.
+  Status sync() {
+    KYRO_TRY(sync_file());
+    durable_offset_ = next_offset_;
+    return Status();
+  }
+
+  // Syncs what was written, then marks the end of an orderly life of this segment, durably, and
+  // gives unused reserved blocks back.
+  Status seal() { return end_segment(GroupKind::kSealed); }
+
+  // Removes, durably, whatever a failed append left behind position().
+  Status cut_back() {
+    KYRO_TRY(file_->truncate(position_));
+    KYRO_TRY(sync_file());
+    return reserve_blocks(*file_, position_);
+  }
+
+  [[nodiscard]] bool has_segment() const { return file_ != nullptr; }
+  // Whether a group of `bytes` more should go to a new segment. A segment with no records takes
+  // anything, so that a batch larger than a segment has a home.
+  [[nodiscard]] bool wants_rotation(uint64_t bytes) const {
+    return next_offset_ > first_offset_ &&
+           position_ + kGroupHeaderBytes * 2 + bytes > segment_bytes_;
+  }
+  [[nodiscard]] uint64_t next_offset() const { return next_offset_; }
+  [[nodiscard]] uint64_t durable_offset() const { return durable_offset_; }
+  [[nodiscard]] uint64_t position() const { return position_; }
+  [[nodiscard]] FsyncPolicy policy() const { return policy_; }
+
+ private:
+  Status end_segment(GroupKind kind) {
+    if (file_ == nullptr) return Status();
+    KYRO_TRY(sync());
+    is_sealed_ = true;  // maybe, once the mark is on its way
+    KYRO_TRY(append_mark(kind));
+    KYRO_TRY(file_->truncate(position_));
+    return sync_file();
+  }
+
+  Status sync_file() {
+    Status status = file_->sync();
+    return status.ok() ? status : Status(Code::kIoError, std::string(status.message()));
+  }
+
+  // Reserves the blocks of a whole segment whose bytes end at `end`. That is for speed: a disk too
+  // full for it may still take the next group.
+  Status reserve_blocks(File& file, uint64_t end) const {
+    if (end >= segment_bytes_) return Status();
+    const Status reserved = file.allocate(segment_bytes_);
+    return reserved.code() == Code::kNoSpace ? file.truncate(end) : reserved;
+  }
+
+  void adopt(std::unique_ptr<File> file, const SegmentHeader& header, uint64_t position,
+             uint32_t chain_crc, uint64_t next_offset) {
+    file_ = std::move(file);
+    nonce_ = header.nonce;
+    first_offset_ = header.first_offset;
+    position_ = position;
+    chain_crc_ = chain_crc;
+    next_offset_ = next_offset;
+    durable_offset_ = next_offset;
+    is_sealed_ = false;
+  }
+
+  Status append_mark(GroupKind kind) {
+    std::string group(kGroupHeaderBytes, '\0');
+    return append_group(&group, GroupHeader{}, kind);
+  }
+
+  Status append_group(std::string* group, GroupHeader header, GroupKind kind) {
+    header.previous_crc = chain_crc_;
+    header.nonce = nonce_;
+    header.first_offset = next_offset_;
+    header.durable = durable_offset_;
+    header.flags = make_group_flags(kind, policy_);
+    const uint32_t crc = finish_group(group, header);
+    KYRO_TRY(file_->write_at(position_, *group));
+    position_ += group->size();
+    chain_crc_ = crc;
+    next_offset_ += header.records;
+    return Status();
+  }
+
+  FileSystem& fs_;
+  const std::string dir_;
+  const FsyncPolicy policy_;
+  const uint64_t segment_bytes_;
+  std::unique_ptr<File> file_;
+  uint64_t nonce_ = 0;
+  uint64_t first_offset_ = 0;
+  uint64_t position_ = 0;
+  uint64_t next_offset_ = 0;
+  uint64_t durable_offset_ = 0;
+  uint32_t chain_crc_ = 0;
+  bool is_sealed_ = false;  // the last group may be a mark that ends the segment
+};
+
+}  // namespace kyro

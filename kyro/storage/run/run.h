@@ -1,0 +1,368 @@
+// A run as readers see it: the mapped data file and the learned index over it.
+//
+// Invariants:
+//   - immutable: the files never change while this object lives, only their names may go;
+//   - a record is returned only if its checksum is right and its key is the one asked for; whatever
+//     else is found there is kCorrupt, never "not found";
+//   - every position from the index is checked against the data file before it is followed.
+//
+// Thread rule: any number of readers. Ownership: shared; a view, a merge or a slow response each
+// hold a reference, and the mappings go with the last one.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kyro/index/huge_bytes.h"
+#include "kyro/index/rmi.h"
+#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/readahead.h"
+#include "kyro/storage/run/run_format.h"
+#include "kyro/storage/run/run_writer.h"
+
+namespace kyro {
+
+struct RunOptions {
+  RmiOptions rmi;
+  bool huge_index = false;  // copy the index into anonymous huge pages
+};
+
+class Run {
+ public:
+  // Opens a run that the manifest names. A missing or damaged index is rebuilt from the data first
+  // (`*index_rebuilt` says so); damage to the data's ends is kCorruption. Does not read the
+  // records.
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open(FileSystem& fs, const std::string& dir,
+                                                         const RunMeta& meta,
+                                                         const RunOptions& options,
+                                                         bool* index_rebuilt) {
+    *index_rebuilt = false;
+    auto run = open_data(fs, dir, meta);
+    KYRO_TRY(run);
+    if (Status opened = (*run)->open_index(fs, dir, options); !opened.ok()) {
+      if (opened.code() != Code::kCorruption && opened.code() != Code::kNotFound) return opened;
+      *index_rebuilt = true;
+      KYRO_TRY((*run)->rebuild_index(fs, dir, options));
+      KYRO_TRY((*run)->open_index(fs, dir, options));
+    }
+    return run;
+  }
+
+  // Opens only the data, for verify_records() and a walk by position.
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(FileSystem& fs,
+                                                              const std::string& dir,
+                                                              const RunMeta& meta) {
+    auto run = std::make_shared<Run>();
+    run->meta_ = meta;
+    run->name_ = run_data_name(meta.id);
+    auto file = fs.open(dir + "/" + run->name_, OpenMode::kRead);
+    if (!file.ok() && file.status().code() == Code::kNotFound) {
+      return Status(Code::kCorruption,
+                    run->name_ + ": the manifest names this run, but it is missing");
+    }
+    KYRO_TRY(file);
+    auto mapping = (*file)->map();
+    KYRO_TRY(mapping);
+    run->data_ = std::move(*mapping);
+    run->data_->advise(Access::kRandom);
+    const auto bytes = run->data_->bytes();
+    KYRO_TRY(check_run_ends({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, meta,
+                            run->name_));
+    run->begin_ = reinterpret_cast<const char*>(bytes.data());
+    run->record_bytes_ = meta.record_bytes;
+    run->key_min_ = meta.key_min;
+    run->key_span_ = meta.key_max - meta.key_min;
+    return run;
+  }
+
+  // Maps and checks the index. kNotFound or kCorruption: it has to be rebuilt.
+  Status open_index(FileSystem& fs, const std::string& dir, const RunOptions& options) {
+    auto file = fs.open(dir + "/" + run_index_name(meta_.id), OpenMode::kRead);
+    KYRO_TRY(file);
+    auto mapping = (*file)->map();
+    KYRO_TRY(mapping);
+    index_file_ = std::move(*mapping);
+    index_bytes_ = index_file_->bytes();
+    const IndexSeal seal = make_index_seal(meta_);
+    if (index_bytes_.size() < sizeof seal ||
+        std::memcmp(index_bytes_.last(sizeof seal).data(), &seal, sizeof seal) != 0) {
+      return Status(Code::kCorruption, run_index_name(meta_.id) + ": not the index of this run");
+    }
+    index_bytes_ = index_bytes_.first(index_bytes_.size() - sizeof seal);
+    if (options.huge_index) {
+      auto huge = HugeBytes::copy_of(index_bytes_);
+      KYRO_TRY(huge);
+      huge_index_ = std::move(*huge);
+      index_bytes_ = huge_index_.bytes();
+      index_file_.reset();
+    } else {
+      index_file_->advise(Access::kRandom);
+    }
+    auto index = RmiIndex::open(index_bytes_, meta_.records, end_position());
+    KYRO_TRY(index);
+    index_ = std::make_unique<RmiIndex>(std::move(*index));
+    return Status();
+  }
+
+  // False if the key lies outside the run's range.
+  [[nodiscard]] bool may_hold(uint64_t key) const { return key - key_min_ <= key_span_; }
+
+  enum class Find : uint64_t { kHit, kMiss, kCorrupt };
+
+  // What a lookup found; the record is null unless it is a hit. Returned in two registers.
+  struct Answer {
+    Find code;
+    RecordRef record;
+  };
+
+  // Where the index expects `key`, already being fetched: the first half of get(), so that the
+  // misses of several runs or keys overlap.
+  [[nodiscard]] RmiIndex::Prediction predict(uint64_t key) const {
+    const RmiIndex::Prediction prediction = index_->predict(key);
+    index_->prefetch(prediction);
+    return prediction;
+  }
+
+  // The record of `key`, checksum verified.
+  [[nodiscard]] Answer get(uint64_t key) const { return record_of(index_->find(key), key); }
+  [[nodiscard]] Answer get(uint64_t key, RmiIndex::Prediction prediction) const {
+    return record_of(index_->resolve(key, prediction), key);
+  }
+
+  // What a lookup in the index means.
+  [[nodiscard]] Find position_of(const FindResult& found, uint64_t* position) const {
+    if (found.code == FindCode::kHit) [[likely]] {
+      *position = found.position;
+      return Find::kHit;
+    }
+    // An index that has lost pages since it was checked may say anything; the data will show it,
+    // but for a miss.
+    if (found.code == FindCode::kMiss && !index_lost_pages()) return Find::kMiss;
+    note_index_damage();
+    return Find::kCorrupt;
+  }
+
+  // The record of `key` at `position`, as an index lookup returned it; null where it is damaged.
+  [[nodiscard]] RecordRef get_at(uint64_t position, uint64_t key) const {
+    if (check_at(position) != RecordCheck::kOk) [[unlikely]]
+      return {};
+    const RecordRef record(begin_ + position);
+    return record.key() == key ? record : RecordRef();
+  }
+
+  // Where the record at a position from the index begins in memory; null if it lies outside.
+  [[nodiscard]] const char* address_of(uint64_t position) const {
+    if (position < first_position() || position >= end_position()) return nullptr;
+    return begin_ + position;
+  }
+
+  // Decodes and verifies the record at a byte position, one of a walk; false where there is no
+  // valid one.
+  [[nodiscard]] bool record_at(uint64_t position, WalkAhead& ahead, RecordView* out) const {
+    ahead.come_to(*data_, position);
+    if (check_at(position) != RecordCheck::kOk) return false;
+    *out = RecordRef(begin_ + position).view();
+    return true;
+  }
+
+  // The bytes of a record that record_at() has decoded.
+  [[nodiscard]] static std::string_view record_bytes(const RecordView& record) {
+    return {record.value.data() - kRecordHeaderBytes, record.value.size() + kRecordHeaderBytes};
+  }
+
+  // Told of bytes that have been read since it was called last.
+  using Progress = std::function<void(uint64_t bytes)>;
+
+  // Reads every record: checksums, order, offsets, the whole-file checksum.
+  Status verify_records(const Progress& progress = {}) const;
+  // Reads the whole index and checks that it leads to every record. REQUIRES: verify_records() ok.
+  Status verify_index() const;
+  Status verify() const {
+    KYRO_TRY(verify_records());
+    return verify_index();
+  }
+
+  [[nodiscard]] const RunMeta& meta() const { return meta_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const RmiIndex& index() const { return *index_; }
+  [[nodiscard]] uint64_t first_position() const { return kRunHeaderBytes; }
+  [[nodiscard]] uint64_t end_position() const { return kRunHeaderBytes + meta_.record_bytes; }
+  [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
+  [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
+  // Touches every page of data and index, so that reads find them in memory.
+  template <class IsCancelled>
+  void warm(const IsCancelled& is_cancelled) const {
+    constexpr size_t kPageBytes = 4096;
+    constexpr size_t kCheckedBytes = 64 * kPageBytes;
+    for (Mapping* mapping : {data_.get(), index_file_.get()}) {
+      if (mapping == nullptr) continue;  // an index in anonymous memory
+      const std::span<const std::byte> bytes = mapping->bytes();
+      WalkAhead ahead;
+      for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
+        if (at % kCheckedBytes == 0 && is_cancelled()) break;
+        ahead.come_to(*mapping, at);
+        static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
+      }
+    }
+  }
+
+  // Spares the first readers of a new run what its bytes need once: the checks of the index, and
+  // the page faults where the pages are still in memory. Reads no data from the disk.
+  void settle() const {
+    if (!index_->check_slots().ok()) note_index_damage();
+    if (index_file_ != nullptr) index_file_->advise(Access::kResident);
+    data_->advise(Access::kResident);
+  }
+
+  // Set when a merge met a record it cannot read: the run is left alone, so that nothing is lost.
+  [[nodiscard]] bool is_quarantined() const { return quarantined_.load(std::memory_order_relaxed); }
+  void quarantine() const { quarantined_.store(true, std::memory_order_relaxed); }
+
+  // Bytes of records whose time had passed when the run was last read whole; 0 before.
+  [[nodiscard]] uint64_t expired_bytes() const {
+    return expired_bytes_.load(std::memory_order_relaxed);
+  }
+  void note_expired(uint64_t bytes) const {
+    expired_bytes_.store(bytes, std::memory_order_relaxed);
+  }
+
+  // A lookup met damage in the index, which can be made anew from the data.
+  [[nodiscard]] bool index_is_damaged() const {
+    return index_damaged_.load(std::memory_order_relaxed);
+  }
+
+  void note_index_damage() const { index_damaged_.store(true, std::memory_order_relaxed); }
+
+  // The mapped index shows zeros where pages could not be read.
+  [[nodiscard]] bool index_lost_pages() const {
+    return index_file_ != nullptr && index_file_->has_lost_pages();
+  }
+
+  // Walks the data and writes the index anew, under its name, atomically.
+  Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
+
+ private:
+  [[nodiscard]] Answer record_of(const FindResult& found, uint64_t key) const {
+    uint64_t position = 0;
+    const Find code = position_of(found, &position);
+    if (code != Find::kHit) [[unlikely]]
+      return {code, {}};
+    const RecordRef record = get_at(position, key);
+    return {record.is_null() ? Find::kCorrupt : Find::kHit, record};
+  }
+
+  [[nodiscard]] RecordCheck check_at(uint64_t position) const {
+    if (position - kRunHeaderBytes >= record_bytes_) [[unlikely]]
+      return RecordCheck::kTruncated;
+    return check_record(begin_ + position, kRunHeaderBytes + record_bytes_ - position);
+  }
+
+  // What a lookup needs, together. The smallest key, and the distance to the largest.
+  uint64_t key_min_ = 0;
+  uint64_t key_span_ = 0;
+  std::unique_ptr<RmiIndex> index_;
+  const char* begin_ = nullptr;  // of the mapped data
+  uint64_t record_bytes_ = 0;    // of all records in it
+
+  RunMeta meta_;
+  std::string name_;
+  std::unique_ptr<Mapping> data_;
+  std::unique_ptr<Mapping> index_file_;
+  HugeBytes huge_index_;
+  std::span<const std::byte> index_bytes_;
+  mutable std::atomic<bool> quarantined_{false};
+  mutable std::atomic<bool> index_damaged_{false};
+  mutable std::atomic<uint64_t> expired_bytes_{0};
+};
+
+inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
+                                 const RunOptions& options) const {
+  const std::string spool_path = dir + "/run-" + std::to_string(meta_.id) + ".keys.tmp";
+  const auto rebuild = [&]() -> Status {
+    auto file = fs.open(spool_path, OpenMode::kCreate);
+    KYRO_TRY(file);
+    FileSink spool(std::move(*file), FileSink::Use::kTemporary);
+    uint64_t position = first_position();
+    uint64_t records = 0;
+    WalkAhead ahead;
+    for (RecordView record; position < end_position(); ++records) {
+      if (!record_at(position, ahead, &record)) {
+        return Status(Code::kCorruption, name_ + " at " + std::to_string(position) +
+                                             ": a damaged record, so the index cannot be rebuilt");
+      }
+      const IndexEntry entry{record.header.key, position};
+      KYRO_TRY(spool.append(&entry, sizeof entry));
+      position += record.header.record_bytes();
+    }
+    if (records != meta_.records) {
+      return Status(Code::kCorruption, name_ + ": the number of records is not what it says");
+    }
+    KYRO_TRY(spool.flush());
+    KYRO_TRY(build_run_index(fs, dir, meta_, spool_path, options.rmi));
+    return fs.sync_dir(dir);
+  };
+  const Status status = rebuild();
+  if (!status.ok()) {  // what is half made must not fill the disk
+    static_cast<void>(fs.remove(spool_path));
+    static_cast<void>(fs.remove(dir + "/" + run_index_name(meta_.id) + ".tmp"));
+  }
+  return status;
+}
+
+inline Status Run::verify_records(const Progress& progress) const {
+  const auto damaged = [this](uint64_t position, const char* what) {
+    return Status(Code::kCorruption, name_ + " at " + std::to_string(position) + ": " + what);
+  };
+  uint64_t position = first_position();
+  uint64_t records = 0;
+  uint64_t previous_key = 0;
+  uint32_t crc = 0;
+  constexpr uint64_t kReportBytes = 16 * kMiB;
+  uint64_t reported = position;
+  WalkAhead ahead;
+  for (RecordView record; position < end_position(); ++records) {
+    if (progress && position - reported >= kReportBytes) {
+      progress(position - reported);
+      reported = position;
+    }
+    if (!record_at(position, ahead, &record)) return damaged(position, "a damaged record");
+    const uint64_t key = record.header.key;
+    if (records > 0 && key <= previous_key) return damaged(position, "keys out of order");
+    if (record.header.offset < meta_.first_offset || record.header.offset >= meta_.end_offset) {
+      return damaged(position, "an offset outside the run's range");
+    }
+    crc = crc32c(record_bytes(record), crc);
+    previous_key = key;
+    position += record.header.record_bytes();
+  }
+  if (progress) progress(position - reported);
+  if (records != meta_.records || crc != meta_.record_crc) {
+    return damaged(position, "the records are not the ones the manifest speaks of");
+  }
+  return Status();
+}
+
+inline Status Run::verify_index() const {
+  KYRO_TRY(index_->verify());
+  uint64_t position = first_position();
+  WalkAhead ahead;
+  for (RecordView record; position < end_position(); position += record.header.record_bytes()) {
+    if (!record_at(position, ahead, &record)) break;
+    const FindResult found = index_->find(record.header.key);
+    if (found.code != FindCode::kHit || found.position != position) {
+      return Status(Code::kCorruption, run_index_name(meta_.id) +
+                                           ": it does not lead to the record at " +
+                                           std::to_string(position) + " of " + name_);
+    }
+  }
+  return Status();
+}
+
+}  // namespace kyro

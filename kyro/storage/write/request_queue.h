@@ -1,0 +1,66 @@
+// Many submitters, one committer: a lock-free queue, and a place to sleep.
+//
+// Invariant: requests come out in the order of their push. A push costs one compare-and-swap, and a
+// wake-up only if the committer sleeps: it says so before it looks at the queue for the last time,
+// and a pusher looks for that after its push (both sequentially consistent), so none is missed.
+//
+// Thread rule: push(), wake() and empty() from any thread; take_all() by one thread at a time,
+// wait() by the one that sleeps here.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+#include "kyro/base/mpsc_queue.h"
+#include "kyro/storage/write/write_request.h"
+
+namespace kyro {
+
+class RequestQueue {
+ public:
+  void push(WriteRequest* request) {
+    queue_.push(request);
+    if (sleeping_.load(std::memory_order_seq_cst)) wake();
+  }
+
+  // Without a wake-up: the pusher sees to it that somebody looks.
+  void push_silently(WriteRequest* request) { queue_.push(request); }
+
+  [[nodiscard]] bool empty() const { return queue_.empty(); }
+
+  // Everything pushed so far, oldest first, linked by next_queued; null if there is nothing.
+  [[nodiscard]] WriteRequest* take_all() { return queue_.take_all(); }
+
+  void wake() {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+    condition_.notify_one();
+  }
+
+  // Sleeps until something is pushed, wake() is called, or `timeout_ns` has passed (0: no timeout).
+  void wait(uint64_t timeout_ns) {
+    std::unique_lock lock(mutex_);
+    sleeping_.store(true, std::memory_order_seq_cst);
+    if (queue_.empty()) {
+      const auto ready = [this] { return woken_; };
+      if (timeout_ns == 0) {
+        condition_.wait(lock, ready);
+      } else {
+        condition_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), ready);
+      }
+    }
+    sleeping_.store(false, std::memory_order_relaxed);
+    woken_ = false;
+  }
+
+ private:
+  MpscQueue<WriteRequest> queue_;
+  std::atomic<bool> sleeping_{false};
+  std::mutex mutex_;
+  std::condition_variable condition_;
+  bool woken_ = false;
+};
+
+}  // namespace kyro

@@ -1,0 +1,255 @@
+// Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `salvage`.
+//
+// Each takes the lock of what it reads, so a directory that a server uses is refused. Data goes to
+// stdout, messages and progress (on a terminal) to stderr.
+#pragma once
+
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kyro/base/decimal.h"
+#include "kyro/cli/command_line.h"
+#include "kyro/cli/exit_codes.h"
+#include "kyro/json/json_writer.h"
+#include "kyro/json/record_json.h"
+#include "kyro/storage/backup.h"
+#include "kyro/storage/fs/posix_fs.h"
+#include "kyro/storage/offline/dump.h"
+#include "kyro/storage/offline/salvage.h"
+#include "kyro/storage/offline/verify.h"
+
+namespace kyro {
+namespace tools_detail {
+
+inline void append_field(std::string& out, std::string_view name, uint64_t value) {
+  out.append(",\"").append(name).append("\":");
+  append_decimal(out, value);
+}
+
+inline void append_field(std::string& out, std::string_view name,
+                         const std::vector<std::string>& items) {
+  out.append(",\"").append(name).append("\":[");
+  for (size_t i = 0; i < items.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_string(out, items[i]);
+  }
+  out += ']';
+}
+
+inline void print_json(const VerifyReport& report) {
+  std::string out = "{\"clean\":";
+  out += report.damage.empty() ? "true" : "false";
+  out.append(",\"database\":\"").append(report.database_id).append("\"");
+  append_field(out, "next_offset", report.next_offset);
+  append_field(out, "runs", report.runs);
+  append_field(out, "run_records", report.run_records);
+  append_field(out, "segments", report.segments);
+  append_field(out, "log_records", report.log_records);
+  append_field(out, "torn_bytes", report.torn_bytes);
+  append_field(out, "repairable", report.repairable);
+  append_field(out, "damage", report.damage);
+  std::printf("%s}\n", out.c_str());
+}
+
+inline unsigned long long ull(uint64_t value) {
+  return value;
+}
+
+inline void print_text(const VerifyReport& report) {
+  for (const std::string& line : report.damage) std::printf("damaged: %s\n", line.c_str());
+  for (const std::string& line : report.repairable) {
+    std::printf("will be rebuilt at the next start: %s\n", line.c_str());
+  }
+  if (report.torn_bytes > 0) {
+    std::printf("a torn tail of %llu bytes will be cut at the next start\n",
+                ull(report.torn_bytes));
+  }
+  std::printf("%s: %llu records in %llu runs, %llu records in %llu log segments\n",
+              report.damage.empty() ? "clean" : "DAMAGED", ull(report.run_records),
+              ull(report.runs), ull(report.log_records), ull(report.segments));
+}
+
+// Says why a tool gave up; `live_advice` is for directories that a server uses.
+inline int fail(const Status& status, const char* live_advice) {
+  std::fprintf(stderr, "kyrodb: %s\n", std::string(status.message()).c_str());
+  if (status.code() == Code::kBusy) std::fprintf(stderr, "kyrodb: %s\n", live_advice);
+  return kExitError;
+}
+
+inline int verify(const CliCall& call) {
+  PosixFileSystem fs;
+  const bool shows_progress = isatty(STDERR_FILENO) == 1;
+  const auto report =
+      verify_directory(fs, call.words[0], [&](uint64_t bytes_done, uint64_t bytes_all) {
+        if (!shows_progress || bytes_all == 0) return;
+        std::fprintf(stderr, "\rverifying runs: %llu of %llu MiB", ull(bytes_done / kMiB),
+                     ull(bytes_all / kMiB));
+        if (bytes_done >= bytes_all) std::fputc('\n', stderr);
+      });
+  if (!report.ok()) {
+    if (call.has("json")) {
+      std::string out = "{\"clean\":false,\"error\":\"";
+      out.append(code_name(report.status().code())).append("\",\"message\":");
+      append_json_string(out, report.status().message());
+      std::printf("%s}\n", out.c_str());
+    }
+    return fail(report.status(), "stop the server first; a running one checks what it reads");
+  }
+  if (call.has("json")) {
+    print_json(*report);
+  } else {
+    print_text(*report);
+  }
+  return report->damage.empty() ? kExitOk : kExitError;
+}
+
+inline void print_copy(const char* what, const std::string& to, const CopyStats& stats) {
+  std::printf("%s %s: offsets below %llu, %llu files, %llu bytes shared, %llu copied\n", what,
+              to.c_str(), ull(stats.next_offset), ull(stats.files), ull(stats.linked_bytes),
+              ull(stats.copied_bytes));
+}
+
+inline int backup(const CliCall& call) {
+  PosixFileSystem fs;
+  const auto stats = backup_directory(fs, call.words[0], call.words[1]);
+  if (!stats.ok()) {
+    return fail(stats.status(),
+                "ask the server for a backup: start it with --backup-dir DIR, then "
+                "POST /v1/backup?name=NAME");
+  }
+  print_copy("backup", call.words[1], *stats);
+  return kExitOk;
+}
+
+inline int restore(const CliCall& call) {
+  PosixFileSystem fs;
+  const auto stats = restore_directory(fs, call.words[0], call.words[1]);
+  if (!stats.ok()) return fail(stats.status(), "that is a store in use, not a backup");
+  print_copy("restored", call.words[1], *stats);
+  return kExitOk;
+}
+
+// Lines to stdout through a buffer; a reader that has gone or a full disk is noticed.
+class LinePrinter {
+ public:
+  template <class Append>
+  void print(Append append) {
+    if (!is_ok_) return;
+    append(buffer_);
+    buffer_ += '\n';
+    if (buffer_.size() >= 256 * kKiB) flush();
+  }
+  bool flush() {
+    is_ok_ = is_ok_ && std::fwrite(buffer_.data(), 1, buffer_.size(), stdout) == buffer_.size() &&
+             std::fflush(stdout) == 0;
+    buffer_.clear();
+    return is_ok_;
+  }
+
+ private:
+  std::string buffer_;
+  bool is_ok_ = true;
+};
+
+inline void append_dump_line(std::string& out, const RecordView& record) {
+  append_item(out, record.header.key, record.value, record.header.offset, false);
+  if (record.header.expiry_secs() == 0) return;
+  out.pop_back();
+  append_field(out, "expires", record.header.expiry_secs());
+  out += '}';
+}
+
+inline int dump(const CliCall& call) {
+  PosixFileSystem fs;
+  LinePrinter printer;
+  const auto print_live = [&](const RecordView& record) {
+    printer.print([&](std::string& out) { append_dump_line(out, record); });
+  };
+  const auto print_log = [&](const RecordView& record) {
+    printer.print([&](std::string& out) {
+      append_log_record(out, record.header.offset, record.header.key, record.stored_value());
+    });
+  };
+  const Status status =
+      call.has("wal")
+          ? dump_log(fs, call.words[0], print_log)
+          : dump_live(fs, call.words[0], static_cast<uint64_t>(time(nullptr)), print_live);
+  if (!printer.flush()) return fail(Status(Code::kIoError, "cannot write to stdout"), "");
+  if (status.ok()) return kExitOk;
+  if (status.code() == Code::kCorruption) {
+    std::fprintf(stderr,
+                 "kyrodb: what was printed is good, but not all; see kyrodb help salvage\n");
+  }
+  return fail(status, "a running server exports: GET /v1/scan with Accept: application/x-ndjson");
+}
+
+inline int salvage(const CliCall& call) {
+  PosixFileSystem fs;
+  const auto report = Salvage(fs, call.words[0], call.words[1]).run();
+  if (!report.ok()) return fail(report.status(), "stop the server first");
+  for (const std::string& line : report->lines) std::printf("lost: %s\n", line.c_str());
+  if (report->losses > report->lines.size()) {
+    std::printf("… and %llu more\n", ull(report->losses - report->lines.size()));
+  }
+  std::printf(
+      "%s: %llu live records saved to %s, from %llu runs and %llu log segments; %llu "
+      "losses\n",
+      report->losses == 0 ? "complete" : "INCOMPLETE", ull(report->live_records),
+      call.words[1].c_str(), ull(report->runs), ull(report->segments), ull(report->losses));
+  return report->losses == 0 ? kExitOk : kExitError;
+}
+
+inline constexpr CliFlag kVerifyFlags[] = {{"json", "", "print one JSON document"}};
+inline constexpr CliFlag kDumpFlags[] = {{"wal", "", "print the log instead"}};
+
+}  // namespace tools_detail
+
+// Rows of the table of `kyrodb`.
+inline constexpr CliCommand kTools[] = {
+    {"verify", "DIR", "check a data directory that is not in use", 1, 1, tools_detail::verify,
+     tools_detail::kVerifyFlags,
+     "Reads everything: manifest, runs, indexes, log. Changes nothing. Exit 0 if it is clean, 1 if "
+     "it is damaged."},
+    {"backup",
+     "DIR DEST",
+     "copy a data directory that is not in use",
+     2,
+     2,
+     tools_detail::backup,
+     {},
+     "DEST must be new or empty. What never changes is hard-linked where DEST is on the same file "
+     "system, else copied. A running server makes its own: POST /v1/backup?name=NAME, see "
+     "--backup-dir."},
+    {"restore",
+     "BACKUP DIR",
+     "make a data directory out of a backup",
+     2,
+     2,
+     tools_detail::restore,
+     {},
+     "Verifies the backup first; DIR must be new or empty. The new database has an id of its own, "
+     "and its offsets go on 2^32 higher."},
+    {"dump", "DIR", "print the live records of a data directory that is not in use", 1, 1,
+     tools_detail::dump, tools_detail::kDumpFlags,
+     "One JSON object a line, in key order: key, value (or value_base64), offset, and expires "
+     "(Unix "
+     "seconds) if it does. With --wal the records of the log, as /v1/replay prints them. Changes "
+     "nothing."},
+    {"salvage",
+     "DIR DEST",
+     "save what is good in a damaged data directory",
+     2,
+     2,
+     tools_detail::salvage,
+     {},
+     "Makes a new data directory out of all that is provably good, and says what is not. DEST must "
+     "be new or empty and needs room for twice the data. Changes nothing in DIR. Exit 0 if nothing "
+     "was lost, else 1. Where the newest version of a key is lost, an older one may come back."},
+};
+
+}  // namespace kyro

@@ -1,0 +1,195 @@
+// What a service manager hears: the tests play its socket.
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <condition_variable>
+#include <cstddef>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kyro/net/server/http_server.h"
+#include "kyro/server/notify.h"
+#include "test/support/http_test_util.h"
+#include "test/support/server_process.h"
+
+namespace kyro::test {
+namespace {
+
+// A manager's end: `address` as in $NOTIFY_SOCKET.
+class ManagerSocket {
+ public:
+  explicit ManagerSocket(const std::string& address)
+      : fd_(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un to{};
+    to.sun_family = AF_UNIX;
+    std::memcpy(to.sun_path, address.data(), address.size());
+    if (address[0] == '@') to.sun_path[0] = '\0';
+    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.size());
+    REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&to), size) == 0);
+  }
+  ~ManagerSocket() { close(fd_); }
+
+  [[nodiscard]] bool has_message(int wait_ms = 0) const {
+    pollfd waiting{fd_, POLLIN, 0};
+    return poll(&waiting, 1, wait_ms) == 1;
+  }
+  // The next message.
+  std::string next() {
+    REQUIRE(has_message(60000));
+    char bytes[4096];
+    const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
+    REQUIRE(n > 0);
+    return {bytes, static_cast<size_t>(n)};
+  }
+  // The next one that is no heartbeat.
+  std::string next_event() {
+    std::string message = next();
+    while (message == "WATCHDOG=1") message = next();
+    return message;
+  }
+
+ private:
+  int fd_;
+};
+
+std::string abstract_name() {
+  static int count = 0;
+  return "@kyro-test-" + std::to_string(getpid()) + "-" + std::to_string(++count);
+}
+
+TEST_CASE("A manager is reached by the path of its socket and by a name without one") {
+  TempDir dir;
+  for (const std::string& address : {dir.file("notify"), abstract_name()}) {
+    INFO(address);
+    ManagerSocket socket(address);
+    ServiceManager manager(address, 5'000'000);
+    manager.tell("READY=1\nSTATUS=x");
+    CHECK(socket.next() == "READY=1\nSTATUS=x");
+    manager.tell_reloading();
+    CHECK(socket.next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    CHECK(manager.watchdog_interval_ns() == 2'500'000'000);
+    CHECK_FALSE(socket.has_message());
+  }
+}
+
+TEST_CASE("Without a manager, or with one that is not there, nothing happens") {
+  TempDir dir;
+  log_config().level = LogLevel::kOff;
+  ServiceManager().tell("READY=1");
+  CHECK(ServiceManager("", 1000).watchdog_interval_ns() == 0);
+  for (const std::string& address :
+       {std::string("relative"), std::string("vsock:2:1"), "/" + std::string(200, 'x'),
+        dir.file("absent"), "@" + std::string(200, 'x')}) {
+    ServiceManager manager(address, 0);
+    manager.tell("READY=1");
+    manager.tell_reloading();
+  }
+  log_config().level = LogLevel::kInfo;
+}
+
+TEST_CASE("A watchdog meant for another process is not fed") {
+  const std::string address = abstract_name();
+  ManagerSocket socket(address);
+  setenv("NOTIFY_SOCKET", address.c_str(), 1);
+  setenv("WATCHDOG_USEC", "3000000", 1);
+  CHECK(ServiceManager::from_environment().watchdog_interval_ns() == 1'500'000'000);
+  setenv("WATCHDOG_PID", std::to_string(getpid()).c_str(), 1);
+  CHECK(ServiceManager::from_environment().watchdog_interval_ns() == 1'500'000'000);
+  setenv("WATCHDOG_PID", "1", 1);
+  CHECK(ServiceManager::from_environment().watchdog_interval_ns() == 0);
+  setenv("WATCHDOG_USEC", "soon", 1);
+  unsetenv("WATCHDOG_PID");
+  CHECK(ServiceManager::from_environment().watchdog_interval_ns() == 0);
+  unsetenv("WATCHDOG_USEC");
+  unsetenv("NOTIFY_SOCKET");
+}
+
+// Holds the reactor that asks it until it is let go.
+class HoldingHandler final : public Handler {
+ public:
+  void on_headers(Exchange& x) override { x.set_max_body_bytes(0); }
+  void on_request(Exchange& x) override {
+    std::unique_lock lock(mutex_);
+    is_held_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return is_released_; });
+    x.respond(200, "text/plain", "ok");
+  }
+  void wait_until_held() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return is_held_; });
+  }
+  void release() {
+    const std::lock_guard lock(mutex_);
+    is_released_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_held_ = false;
+  bool is_released_ = false;
+};
+
+TEST_CASE("A server with a reactor that hangs has not turned") {
+  HoldingHandler handler;
+  HttpServerConfig config;
+  config.host = "127.0.0.1";
+  config.threads = 2;
+  auto server = HttpServer::start(config, handler);
+  REQUIRE(server.ok());
+  HttpServer& running = **server;
+  const auto turns = [&] {
+    while (!running.has_turned()) std::this_thread::yield();
+  };
+  for (int i = 0; i < 5; ++i) turns();
+
+  HttpClient client(parse_endpoint("127.0.0.1:" + std::to_string(running.bound_port())).value());
+  REQUIRE(client.send("GET", "/", {}).ok());
+  handler.wait_until_held();
+  static_cast<void>(running.has_turned());
+  for (int i = 0; i < 100; ++i) CHECK_FALSE(running.has_turned());
+  handler.release();
+  HttpResponse response;
+  REQUIRE(client.receive(&response).ok());
+  for (int i = 0; i < 5; ++i) turns();
+}
+
+TEST_CASE("A service manager hears of start, reload, heartbeats and stop, in that order", "[e2e]") {
+  TempDir dir;
+  const std::string address = abstract_name();
+  ManagerSocket socket(address);
+  ServerProcess server(dir.file("data"), {"--auth-token", "t"}, "127.0.0.1",
+                       {"NOTIFY_SOCKET=" + address, "WATCHDOG_USEC=20000"});
+  CHECK(socket.next() == "STATUS=replaying the log");
+  CHECK(socket.next() == "READY=1\nSTATUS=serving 127.0.0.1:" + std::to_string(server.port()));
+  for (int i = 0; i < 3; ++i) CHECK(socket.next() == "WATCHDOG=1");
+  server.process().signal(SIGHUP);
+  CHECK(socket.next_event().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+  CHECK(socket.next_event() == "READY=1");
+  CHECK(server.stop().exit_code == 0);
+  CHECK(socket.next_event().starts_with("STOPPING=1\nSTATUS="));
+  CHECK_FALSE(socket.has_message());
+}
+
+TEST_CASE("A server that cannot open its store never says that it is ready", "[e2e]") {
+  TempDir dir;
+  const std::string address = dir.file("notify");
+  ManagerSocket socket(address);
+  const ServerProcess holder(dir.file("data"));
+  const Outcome outcome =
+      run_program(ServerProcess::command(dir.file("data"), {}), {}, {"NOTIFY_SOCKET=" + address});
+  CHECK(outcome.exit_code == 1);
+  CHECK(socket.next() == "STATUS=replaying the log");
+  CHECK_FALSE(socket.has_message());
+}
+
+}  // namespace
+}  // namespace kyro::test
