@@ -8,45 +8,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# room: what it may include, from the bottom of the house to the top. `base` and `base/x.h` are the
-# folder and one file of it; a name stands for the folder itself, not for the folders in it.
-rooms='
-base:
-json: base
-net/io: base
-net/http: base net/io
-net/http1: base net/io net/http
-net/server: base net/io net/http net/http1
-net/client: base net/io net/http net/http1
-index: base
-storage/record.h: base
-storage/fs: base
-storage/log: base storage/fs storage/record.h
-storage/delta: base storage/record.h
-storage/run: base index storage/fs storage/record.h
-storage/manifest.h: base json storage/log storage/run
-storage/view.h: storage/delta storage/run storage/log
-storage/options.h: base index storage/fs storage/log
-storage/engine_stats.h: base
-storage/engine_state.h: base storage/fs storage/manifest.h storage/options.h storage/view.h storage/engine_stats.h
-storage/store_copy.h: base storage/fs storage/log storage/manifest.h
-storage/outcome.h: base storage/store_copy.h
-storage/read: base storage/log storage/delta storage/run storage/view.h storage/engine_state.h
-storage/write: base storage/log storage/record.h storage/engine_state.h
-storage/backup.h: storage/engine_state.h storage/store_copy.h storage/offline
-storage/background: base storage/run storage/read storage/write storage/options.h storage/engine_state.h storage/outcome.h storage/backup.h
-storage/recovery.h: base storage/log storage/engine_state.h storage/background storage/store_copy.h
-storage/engine.h: base storage/fs storage/log storage/read storage/write storage/background storage/engine_state.h storage/outcome.h storage/recovery.h
-storage/offline: base index storage/fs storage/log storage/run storage/manifest.h storage/background storage/store_copy.h
-kyro.h: base storage/engine.h storage/options.h
-cli: base
-client: base json cli net/client storage/fs
-tools: base json cli storage/fs storage/backup.h storage/offline
-server/route_table.h: net/http
-server/routes: base json net/http storage/record.h storage/view.h storage/read storage/write storage/engine.h
-server/observe: base cli net/io net/http storage/run storage/engine.h server/route_table.h server/routes
-server: base json cli net/io net/http net/server storage/engine.h storage/options.h server/route_table.h server/routes server/observe
-'
+rooms=$(grep -v '^#' scripts/rooms.txt)
 
 bad=0
 complain() {
@@ -62,7 +24,7 @@ room_of() {
 while IFS= read -r file; do
   room=$(room_of "${file#kyro/}")
   allowed=$(sed -n "s|^$room: *||p" <<<"$rooms")
-  grep -q "^$room:" <<<"$rooms" || complain "$file: its room is not in $0"
+  grep -q "^$room:" <<<"$rooms" || complain "$file: its room is not in scripts/rooms.txt"
   while IFS=: read -r line include; do
     target=$(room_of "${include#kyro/}")
     if [ ! -f "$include" ]; then
