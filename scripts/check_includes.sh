@@ -1,7 +1,7 @@
 #!/bin/bash
 # Checks that headers include only what their room may know. A room is a folder below kyro/, or a
-# file that lies above the folders beside it. Each may include itself, the rooms in its line below,
-# and nothing else, so that an arrow up or across is refused unless it is listed here.
+# file that lies above the folders beside it. Each may include itself, the rooms in its line of
+# rooms.txt, and nothing else, so that an arrow up or across is refused.
 #
 # Also: every include of this project is spelled "kyro/…", every header begins with a comment and
 # has #pragma once, and the product uses no streams, exceptions, locale or resolver.
