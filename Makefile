@@ -60,7 +60,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 .PHONY: all man completions run \
         install uninstall check-install image test smoke unit e2e run-tests test-program crash-matrix damage \
-        asan tsan fuzz bench-build bench-index bench-engine bench-http lint headers format clean help FORCE
+        asan tsan fuzz bench-build bench-index bench-engine bench-text bench-http lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
 
@@ -249,6 +249,16 @@ $(BUILD)/bench/engine_bench: bench/engine_bench.cpp $(BUILD)/flags $(BUILD)/iden
 	@mkdir -p $(@D)
 	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ $$(bench/find_engines.sh $(CXX))
 
+# The encoders and decoders of bodies beside memcpy, and OpenSSL's base64 where it is installed
+# (Debian: libssl-dev).
+bench-text: $(BUILD)/bench/text_bench
+	$< $(ARGS)
+
+$(BUILD)/bench/text_bench: bench/text_bench.cpp $(BUILD)/flags $(BUILD)/identity
+	@mkdir -p $(@D)
+	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ \
+	  $$(pkg-config --exists libcrypto && echo -DKYRO_BENCH_OPENSSL $$(pkg-config --libs libcrypto))
+
 # The server beside a bare epoll responder, nginx, Redis and memcached, where they are installed.
 bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
@@ -293,6 +303,7 @@ help:
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'
 	@echo 'make bench-engine  the engine beside LMDB, RocksDB and LevelDB'
+	@echo 'make bench-text    encoders and decoders of bodies beside memcpy'
 	@echo 'make bench-http    the server beside bare epoll, nginx, Redis and memcached'
 	@echo 'make bench-build   build all benchmarks'
 	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'

@@ -16,6 +16,7 @@
 
 #include "kyro/client/csv.h"
 #include "kyro/client/lines.h"
+#include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
 
 namespace kyro {

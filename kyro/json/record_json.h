@@ -1,6 +1,6 @@
-// JSON of the routes: keys, known fields, and the object that writes one record.
+// JSON that clients send: keys, known fields, and the object that stands for one write.
 //
-// The reader is json_reader.h, the writer json_writer.h; here is what API.md says about fields: a
+// The reader is json_reader.h; what is answered is record_encoder.h. Here is what API.md says about fields: a
 // key is an integer or a decimal string, known fields stand at most once, unknown ones are ignored
 // but must be valid JSON, and every refusal is one sentence.
 //
@@ -20,7 +20,6 @@
 #include "kyro/base/status.h"
 #include "kyro/json/base64.h"
 #include "kyro/json/json_reader.h"
-#include "kyro/json/json_writer.h"
 
 namespace kyro {
 
@@ -227,32 +226,6 @@ enum class JsonOp : uint8_t { kIgnored, kRead };
   if (!out->value)
     return Status(Code::kInvalid, "field \"value\" (or \"value_base64\") is missing");
   return {};
-}
-
-// {"key":…,"value":…,"offset":…}
-inline void append_item(std::string& out, uint64_t key, std::string_view value, uint64_t offset,
-                        bool string_keys) {
-  out += "{\"key\":";
-  append_json_u64(out, key, string_keys);
-  out += ',';
-  append_json_value_field(out, value);
-  out += ",\"offset\":";
-  append_decimal(out, offset);
-  out += '}';
-}
-
-// A record of the log: {"offset","op","key","value"|"value_base64"}, without a value for a delete.
-inline void append_log_record(std::string& out, uint64_t offset, uint64_t key,
-                              std::optional<std::string_view> value) {
-  out += "{\"offset\":";
-  append_decimal(out, offset);
-  out += value ? ",\"op\":\"put\",\"key\":" : ",\"op\":\"delete\",\"key\":";
-  append_decimal(out, key);
-  if (value) {
-    out += ',';
-    append_json_value_field(out, *value);
-  }
-  out += '}';
 }
 
 }  // namespace kyro

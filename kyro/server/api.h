@@ -22,6 +22,8 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
+#include "kyro/json/json_writer.h"
+#include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/rate_limiter.h"

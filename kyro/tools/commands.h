@@ -16,7 +16,7 @@
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/exit_codes.h"
 #include "kyro/json/json_writer.h"
-#include "kyro/json/record_json.h"
+#include "kyro/json/record_encoder.h"
 #include "kyro/storage/backup.h"
 #include "kyro/storage/fs/posix_fs.h"
 #include "kyro/storage/offline/dump.h"

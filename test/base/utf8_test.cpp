@@ -1,6 +1,7 @@
 #include "kyro/base/utf8.h"
 
 #include <catch2/catch.hpp>
+#include <random>
 #include <string>
 #include <string_view>
 
@@ -92,6 +93,78 @@ TEST_CASE("a bad byte is found at every position of a long text") {
 TEST_CASE("validation reads nothing outside the text") {
   for (const std::string_view text : {"", "a", "1234567", "12345678", "123456789abcdef",
                                       "\xE2\x82\xAC", "12345678\xE2\x82", "\xF0\x9F\x8E", "\xC3"}) {
+    for (const auto guard :
+         {test::GuardedBytes::Guard::kBehind, test::GuardedBytes::Guard::kBefore}) {
+      const test::GuardedBytes guarded(text, guard);
+      CHECK(is_valid_utf8(guarded.view()) == is_valid_by_decoding(text));
+    }
+  }
+}
+
+// Texts of `size` bytes of whole sequences of all lengths, now and then spoilt in one place.
+std::string some_text(std::mt19937_64& random, size_t size) {
+  std::string text;
+  while (text.size() < size) {
+    constexpr uint32_t kBelow[] = {0x80, 0x80, 0x80, 0x800, 0xD800, 0x110000};
+    const uint32_t code_point = static_cast<uint32_t>(random() % kBelow[random() % 6]);
+    if (code_point >= 0xD800 && code_point < 0xE000) continue;
+    append_utf8(text, code_point);
+  }
+  if (random() % 2 == 0) text[random() % text.size()] = static_cast<char>(random());
+  if (random() % 4 == 0) text.resize(text.size() - random() % 3);
+  return text;
+}
+
+TEST_CASE("a long text is judged as by decoding, whole and in slices of any size") {
+  const uint64_t seed = test::test_seed(8);
+  INFO("seed " << seed);
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::string text = some_text(random, 4 + random() % 300);
+    const bool is_valid = is_valid_by_decoding(text);
+    REQUIRE(is_valid_utf8(text) == is_valid);
+    REQUIRE(utf8_detail::is_valid_portable(text) == is_valid);
+    Utf8Check check;
+    const size_t slice = 1 + random() % 100;
+    size_t slices = 1;
+    while (!check.advance(text, slice)) ++slices;
+    REQUIRE(check.is_valid() == is_valid);
+    REQUIRE(slices <= text.size() / slice + 1);
+  }
+}
+
+TEST_CASE("pairs, triples and quadruples of telling bytes are judged alike across blocks") {
+  constexpr unsigned char kTelling[] = {0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1,
+                                        0xC2, 0xDF, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5, 0xFF};
+  size_t wrong = 0;
+  std::string text(96, 'a');
+  const auto check = [&](std::string_view bytes) {
+    for (const size_t at : {0u, 13u, 15u, 62u, 63u, 79u}) {
+      std::string whole = text;
+      whole.replace(at, bytes.size(), bytes);
+      wrong += is_valid_utf8(whole) != is_valid_by_decoding(bytes) ? 1u : 0u;
+    }
+    const std::string at_end = text + std::string(bytes);
+    wrong += is_valid_utf8(at_end) != is_valid_by_decoding(bytes) ? 1u : 0u;
+  };
+  for (const unsigned char a : kTelling) {
+    for (const unsigned char b : kTelling) {
+      for (const unsigned char c : kTelling) {
+        for (const unsigned char d : kTelling) {
+          const char bytes[] = {static_cast<char>(a), static_cast<char>(b), static_cast<char>(c),
+                                static_cast<char>(d)};
+          check({bytes, 4});
+        }
+      }
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a verdict on a long text reads nothing outside of it") {
+  std::mt19937_64 random(9);
+  for (size_t size = 60; size < 200; ++size) {
+    const std::string text = some_text(random, size);
     for (const auto guard :
          {test::GuardedBytes::Guard::kBehind, test::GuardedBytes::Guard::kBefore}) {
       const test::GuardedBytes guarded(text, guard);

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/json/json_writer.h"
+#include "kyro/json/record_encoder.h"
 #include "test/support/canned_server.h"
 #include "test/support/ctl.h"
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/json/json_writer.h"
 #include "kyro/json/record_json.h"
 #include "kyro/server/routes/batch_lines.h"
 

@@ -1,6 +1,7 @@
 #include "kyro/json/base64.h"
 
 #include <catch2/catch.hpp>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -95,6 +96,25 @@ TEST_CASE("random bytes of every length come back, and no other spelling decodes
     std::string changed = text;
     changed[random() % changed.size()] = static_cast<char>(random());
     if (changed != text && decode_base64(changed, &decoded)) REQUIRE(decoded != bytes);
+  }
+}
+
+TEST_CASE("encoding by blocks and by tables agree, and read nothing outside of the bytes") {
+  const uint64_t seed = test::test_seed(64);
+  INFO("seed " << seed);
+  std::mt19937_64 random(seed);
+  for (size_t groups = 0; groups < 120; ++groups) {
+    std::string bytes(3 * groups, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    const test::GuardedBytes guarded(bytes);
+    std::string by_blocks(4 * groups, '\0');
+    std::string by_tables(4 * groups, '\0');
+    encode_base64_groups(guarded.view().data(), groups, by_blocks.data());
+    base64_detail::encode_portable(bytes.data(), groups, by_tables.data());
+    REQUIRE(by_blocks == by_tables);
+    // And back, in place.
+    REQUIRE(decode_base64_groups(by_blocks.data(), groups, by_blocks.data()));
+    REQUIRE(by_blocks.substr(0, bytes.size()) == bytes);
   }
 }
 

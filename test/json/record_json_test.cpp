@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kyro/json/record_encoder.h"
 #include "test/support/json_cases.h"
 #include "test/support/test_util.h"
 

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "kyro/base/coding.h"
+#include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
 #include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"

@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
-#include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/storage/read/log_reader.h"
 

@@ -1,0 +1,239 @@
+// A record or a value as an answer has it, written in pieces: it can stop in the middle of a value
+// and go on in the next piece.
+//
+//   RecordEncoder record;
+//   record.begin_item(key, value, offset, string_keys);
+//   while (!record.advance(piece, room)) …        // the piece goes out, others get their turn
+//
+// A value is text where it is UTF-8, else base64 ("value" or "value_base64"), or its bytes as they
+// are. Which of them is found out before its first byte, in bounded steps too: a call may append
+// nothing. A call appends at most `room` bytes and looks at kCheckBytes at most.
+//
+// Thread rule: values, one thread. Ownership: borrows the value, which stays where it is until the
+// record has been written; small records are appended at once (append_item, append_log_record).
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "kyro/base/coding.h"
+#include "kyro/base/utf8.h"
+#include "kyro/json/base64.h"
+#include "kyro/json/json_writer.h"
+
+namespace kyro {
+
+// What stands around a value.
+struct ValueFrame {
+  std::string_view text_begin;
+  std::string_view text_end;
+  std::string_view base64_begin;
+  std::string_view base64_end;
+};
+// A field of an object.
+inline constexpr ValueFrame kValueField{"\"value\":\"", "\"", "\"value_base64\":\"", "\""};
+// An element of an array.
+inline constexpr ValueFrame kValueElement{"\"", "\"", "{\"value_base64\":\"", "\"}"};
+
+enum class ValueForm : uint8_t { kRaw, kText, kBase64 };
+
+// Appends what `rest`, the end of a value, becomes in that form, or as much as fits into `room`
+// bytes. Returns how much of `rest` was taken.
+inline size_t append_value_bytes(std::string& out, ValueForm form, std::string_view rest,
+                                 size_t room) {
+  if (form == ValueForm::kRaw) {
+    const size_t n = std::min(rest.size(), room);
+    out.append(rest.data(), n);
+    return n;
+  }
+  std::array<char, 4096> piece;
+  size_t taken = 0;
+  while (taken < rest.size()) {
+    const std::string_view left = rest.substr(taken);
+    const size_t fits = std::min(room, piece.size());
+    Escaped step{0, 0};
+    if (form == ValueForm::kText) {
+      if (fits < kEscapeRoomBytes) break;
+      step = escape_json(left, piece.data(), fits);
+    } else if (left.size() >= 3) {
+      const size_t groups = std::min(left.size() / 3, fits / 4);
+      encode_base64_groups(left.data(), groups, piece.data());
+      step = {3 * groups, 4 * groups};
+    } else if (fits >= 4) {
+      const std::array<char, 4> end = encode_base64_end(left);
+      std::copy(end.begin(), end.end(), piece.begin());
+      step = {left.size(), end.size()};
+    }
+    if (step.made == 0) break;
+    out.append(piece.data(), step.made);
+    taken += step.taken;
+    room -= step.made;
+  }
+  return taken;
+}
+
+class RecordEncoder {
+ public:
+  // What a call looks at, at most, to find out whether a value is text.
+  static constexpr size_t kCheckBytes = 256 * 1024;
+  // With less room nothing is appended.
+  static constexpr size_t kRoomBytesMin = 512;
+  // Whether a record with such a value is best appended at once.
+  [[nodiscard]] static constexpr bool is_small(std::string_view value) {
+    return value.size() <= 2048;
+  }
+
+  // Each begins a record; the one before it must be done.
+  inline void begin_item(uint64_t key, std::string_view value, uint64_t offset, bool string_keys);
+  // A record of the log, or without a value a deletion.
+  inline void begin_log_record(uint64_t offset, uint64_t key,
+                               std::optional<std::string_view> value);
+  // Only a value, in a frame.
+  void begin_value(std::string_view value, const ValueFrame& frame) {
+    head_.clear();
+    tail_.clear();
+    begin(value, frame);
+  }
+  // Its length (u32), and the bytes as they are.
+  void begin_raw(std::string_view value) {
+    begin_value(value, kValueElement);
+    append_u32(head_, static_cast<uint32_t>(value.size()));
+    form_ = ValueForm::kRaw;
+    phase_ = Phase::kHead;
+  }
+  // What the record ends with, after itself.
+  void add_tail(std::string_view text) { tail_ += text; }
+  // What comes before the record.
+  void add_head(std::string_view text) { head_.insert(0, text); }
+
+  [[nodiscard]] bool is_done() const { return phase_ == Phase::kDone; }
+
+  // Goes on; true when the record has been written.
+  bool advance(std::string& out, size_t room) {
+    if (phase_ == Phase::kDone) return true;
+    if (phase_ == Phase::kChecking) {
+      if (!check_.advance(rest_, kCheckBytes)) return false;
+      form_ = check_.is_valid() ? ValueForm::kText : ValueForm::kBase64;
+      phase_ = Phase::kHead;
+    }
+    const size_t end = out.size() + room;
+    const bool is_text = form_ == ValueForm::kText;
+    const bool is_raw = form_ == ValueForm::kRaw;
+    if (phase_ == Phase::kHead) {
+      if (room < kRoomBytesMin) return false;
+      out += head_;
+      if (!is_raw) out += is_text ? frame_.text_begin : frame_.base64_begin;
+      phase_ = Phase::kValue;
+    }
+    rest_.remove_prefix(append_value_bytes(out, form_, rest_, end - out.size()));
+    const std::string_view close = is_raw    ? std::string_view()
+                                   : is_text ? frame_.text_end
+                                             : frame_.base64_end;
+    if (!rest_.empty() || end - out.size() < close.size() + tail_.size()) return false;
+    out += close;
+    out += tail_;
+    phase_ = Phase::kDone;
+    return true;
+  }
+
+ private:
+  enum class Phase : uint8_t { kChecking, kHead, kValue, kDone };
+
+  void begin(std::string_view value, const ValueFrame& frame) {
+    rest_ = value;
+    frame_ = frame;
+    check_ = Utf8Check();
+    phase_ = Phase::kChecking;
+  }
+
+  std::string head_;  // before the value and its frame
+  std::string tail_;  // after them
+  ValueFrame frame_;
+  std::string_view rest_;  // of the value
+  Utf8Check check_;
+  ValueForm form_ = ValueForm::kRaw;
+  Phase phase_ = Phase::kDone;
+};
+
+// Appends a value in its frame.
+inline void append_value(std::string& out, std::string_view value, const ValueFrame& frame) {
+  const ValueForm form = is_valid_utf8(value) ? ValueForm::kText : ValueForm::kBase64;
+  out += form == ValueForm::kText ? frame.text_begin : frame.base64_begin;
+  append_value_bytes(out, form, value, ~size_t{0});
+  out += form == ValueForm::kText ? frame.text_end : frame.base64_end;
+}
+
+// Appends `"value":"…"`, or `"value_base64":"…"` where the bytes are not UTF-8. No comma.
+inline void append_json_value_field(std::string& out, std::string_view bytes) {
+  append_value(out, bytes, kValueField);
+}
+
+namespace json_detail {
+
+inline void append_item_head(std::string& out, uint64_t key, bool string_keys) {
+  out += "{\"key\":";
+  append_json_u64(out, key, string_keys);
+}
+inline void append_item_tail(std::string& out, uint64_t offset) {
+  out += ",\"offset\":";
+  append_decimal(out, offset);
+  out += '}';
+}
+inline void append_log_record_head(std::string& out, uint64_t offset, uint64_t key, bool is_put) {
+  out += "{\"offset\":";
+  append_decimal(out, offset);
+  out += is_put ? ",\"op\":\"put\",\"key\":" : ",\"op\":\"delete\",\"key\":";
+  append_decimal(out, key);
+  if (is_put) out += ',';
+}
+
+}  // namespace json_detail
+
+// {"key":…,"value":…,"offset":…}
+inline void append_item(std::string& out, uint64_t key, std::string_view value, uint64_t offset,
+                        bool string_keys) {
+  json_detail::append_item_head(out, key, string_keys);
+  out += ',';
+  append_json_value_field(out, value);
+  json_detail::append_item_tail(out, offset);
+}
+
+// The same without the value.
+inline void append_key_item(std::string& out, uint64_t key, uint64_t offset, bool string_keys) {
+  json_detail::append_item_head(out, key, string_keys);
+  json_detail::append_item_tail(out, offset);
+}
+
+// A record of the log: {"offset","op","key","value"|"value_base64"}, without a value for a delete.
+inline void append_log_record(std::string& out, uint64_t offset, uint64_t key,
+                              std::optional<std::string_view> value) {
+  json_detail::append_log_record_head(out, offset, key, value.has_value());
+  if (value) append_json_value_field(out, *value);
+  out += '}';
+}
+
+inline void RecordEncoder::begin_item(uint64_t key, std::string_view value, uint64_t offset,
+                                      bool string_keys) {
+  begin_value(value, kValueField);
+  json_detail::append_item_head(head_, key, string_keys);
+  head_ += ',';
+  json_detail::append_item_tail(tail_, offset);
+}
+
+inline void RecordEncoder::begin_log_record(uint64_t offset, uint64_t key,
+                                            std::optional<std::string_view> value) {
+  begin_value(value.value_or(std::string_view()), kValueField);
+  json_detail::append_log_record_head(head_, offset, key, value.has_value());
+  tail_ += '}';
+  if (!value) {
+    form_ = ValueForm::kRaw;
+    phase_ = Phase::kHead;
+  }
+}
+
+}  // namespace kyro
