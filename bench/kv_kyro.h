@@ -48,9 +48,9 @@ class KyroKv final : public Kv {
 
   size_t multi_get(std::span<const uint64_t> keys, std::span<std::string> values) override {
     size_t found = 0;
-    check(db_->multi_get(keys, [&](size_t i, const Engine::Lookup* lookup) {
+    check(db_->multi_get(keys, [&](size_t i, const Lookup* lookup) {
       if (lookup == nullptr) return true;
-      values[i].assign(lookup->value);
+      values[i].assign(lookup->value());
       ++found;
       return true;
     }));

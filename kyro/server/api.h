@@ -313,55 +313,55 @@ class Api final : public Handler {
   }
 
   // Finds the live value; answers itself if there is none.
-  bool find(Exchange& x, uint64_t key, Engine::Lookup* found) {
+  bool find(Exchange& x, uint64_t key, Lookup* found) {
     return is_found(x, engine()->lookup(key, found), *found);
   }
-  bool is_found(Exchange& x, const Status& status, const Engine::Lookup& found) {
+  bool is_found(Exchange& x, const Status& status, const Lookup& found) {
     if (!status.ok()) {
       respond_status(x, status);
       return false;
     }
-    if (found.expiry_secs != 0) add_expires(x, found.expiry_secs, engine()->now_secs());
+    if (found.expiry_secs() != 0) add_expires(x, found.expiry_secs(), engine()->now_secs());
     return true;
   }
 
   // The same with the version as ETag, if the request's conditions on it let the value through.
-  bool find_tagged(Exchange& x, uint64_t key, Engine::Lookup* found) {
+  bool find_tagged(Exchange& x, uint64_t key, Lookup* found) {
     const auto tags = read_key_tags(x.request());
     if (!tags.ok()) {
       x.respond_error(400, "bad_tag", tags.status().message());
       return false;
     }
     const Status status = engine()->lookup(key, found);
-    const bool is_there = status.ok() && tags->match.names_strongly(found->offset);
+    const bool is_there = status.ok() && tags->match.names_strongly(found->offset());
     if (tags->match.is_present && !is_there && (status.ok() || status.code() == Code::kNotFound)) {
       x.respond_error(412, "precondition_failed", "the version is none that If-Match names");
       return false;
     }
     if (!is_found(x, status, *found)) return false;
-    add_etag(x, found->offset);
-    if (!tags->none_match.names(found->offset)) return true;
+    add_etag(x, found->offset());
+    if (!tags->none_match.names(found->offset())) return true;
     x.respond(304, {}, {});
     return false;
   }
 
-  static void respond_value(Exchange& x, const Engine::Lookup& found) {
-    if (found.run != nullptr && found.value.size() >= kSharedValueBytes) {
-      return x.respond_shared(200, kBytesType, found.value, *found.run);
+  static void respond_value(Exchange& x, const Lookup& found) {
+    if (found.source() == Source::kRun && found.value().size() >= kSharedValueBytes) {
+      return x.respond_shared(200, kBytesType, found.value(), found.holder());
     }
-    x.respond(200, kBytesType, found.value);
+    x.respond(200, kBytesType, found.value());
   }
 
   void get_fast(Exchange& x) {
-    Engine::Lookup found;
+    Lookup found;
     if (find(x, x.user(), &found)) respond_value(x, found);
   }
 
   void lookup_fast(Exchange& x) {
-    Engine::Lookup found;
+    Lookup found;
     if (!find(x, x.user(), &found)) return;
     char bytes[sizeof(uint64_t)];
-    store_u64(bytes, found.offset);
+    store_u64(bytes, found.offset());
     x.respond(200, kBytesType, {bytes, sizeof bytes});
   }
 
@@ -378,7 +378,7 @@ class Api final : public Handler {
     if (request.method == Method::kDelete) {
       return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvDelete, x.user(), {});
     }
-    Engine::Lookup found;
+    Lookup found;
     if (find_tagged(x, x.user(), &found)) respond_value(x, found);
   }
 
@@ -407,19 +407,19 @@ class Api final : public Handler {
 
   void lookup(Exchange& x) {
     uint64_t key = 0;
-    Engine::Lookup found;
+    Lookup found;
     if (!key_param(x, &key)) return;
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
     if (!find_tagged(x, key, &found)) return;
     std::string body;
-    append_item(body, key, found.value, found.offset, *string_keys);
+    append_item(body, key, found.value(), found.offset(), *string_keys);
     x.respond(200, kJsonType, body);
   }
 
   void lookup_raw(Exchange& x) {
     uint64_t key = 0;
-    Engine::Lookup found;
+    Lookup found;
     if (key_param(x, &key) && find(x, key, &found)) x.respond(204, {}, {});
   }
 

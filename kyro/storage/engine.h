@@ -28,6 +28,7 @@
 #include "kyro/storage/fs/posix_fs.h"
 #include "kyro/storage/outcome.h"
 #include "kyro/storage/read/log_reader.h"
+#include "kyro/storage/read/lookup.h"
 #include "kyro/storage/read/multi_get.h"
 #include "kyro/storage/read/scan.h"
 #include "kyro/storage/recovery.h"
@@ -146,12 +147,12 @@ class Engine {
     const View* view = state_.view.load(std::memory_order_acquire);
     BaseVersion& base = condition->base;
     base = {.bound = view->bound(visible)};
-    const Found found = find_in_view(*view, condition->key, base.bound);
-    if (found.source() == Source::kDamaged) return note_damage(*view, damaged_record(**found.run));
+    const Lookup found = find_in_view(*view, condition->key, base.bound);
+    if (found.source() == Source::kDamaged) return note_damage(*view, damaged_record(*found.run()));
     if (found.source() == Source::kNone) return Status();
     base.found = true;
-    base.offset = found.record.offset();
-    base.meta = found.record.meta();
+    base.offset = found.offset();
+    base.meta = found.meta();
     return Status();
   }
 
@@ -160,31 +161,20 @@ class Engine {
 
   // ---- reads ----
 
-  // What a read found. `value` is valid while the caller's EpochPin is held; `run` may be used to
-  // hold it longer (null: the value lies in a delta and must be copied).
-  struct Lookup {
-    std::string_view value;
-    uint64_t offset = 0;
-    uint64_t expiry_secs = 0;
-    std::shared_ptr<Run> const* run = nullptr;
-  };
-
-  // The live value of `key`. REQUIRES: the calling thread holds an EpochPin. Errors: kNotFound,
-  // kCorruption.
+  // The live value of `key`; its holder() keeps it beyond the pin. REQUIRES: the calling thread
+  // holds an EpochPin. Errors: kNotFound, kCorruption.
   Status lookup(uint64_t key, Lookup* out) {
-    const Found found = find_live(key);
-    if (found.record.is_null()) return no_value(found);
-    *out = lookup_of(found);
-    return Status();
+    *out = find_live(key);
+    return out->has_record() ? Status() : no_value(*out);
   }
 
   // Copies the value of `key`; `offset`, if given, receives its version.
   Status get(uint64_t key, std::string* value, uint64_t* offset = nullptr) {
     const EpochPin pin;
-    const Found found = find_live(key);
-    if (found.record.is_null()) return no_value(found);
-    copy_value(found.record.value(), value);
-    if (offset != nullptr) *offset = found.record.offset();
+    const Lookup found = find_live(key);
+    if (!found.has_record()) return no_value(found);
+    copy_value(found.value(), value);
+    if (offset != nullptr) *offset = found.offset();
     return Status();
   }
 
@@ -219,15 +209,13 @@ class Engine {
     uint64_t from_delta = 0;
     uint64_t from_runs = 0;
     uint64_t misses = 0;
-    const Status status = MultiGet(moment).run(keys, [&](size_t i, const Found& found) {
-      if (found.record.is_null() ||
-          !meta_is_live(found.record.meta(), [&] { return moment.now_secs; })) {
+    const Status status = MultiGet(moment).run(keys, [&](size_t i, const Lookup& found) {
+      if (!found.has_record() || !meta_is_live(found.meta(), [&] { return moment.now_secs; })) {
         ++misses;
         return visit(i, static_cast<const Lookup*>(nullptr));
       }
-      ++(found.run == nullptr ? from_delta : from_runs);
-      const Lookup lookup = lookup_of(found);
-      return visit(i, &lookup);
+      ++(found.source() == Source::kDelta ? from_delta : from_runs);
+      return visit(i, &found);
     });
     state_.stats.reads_from_delta.add(from_delta);
     state_.stats.reads_from_runs.add(from_runs);
@@ -372,31 +360,27 @@ class Engine {
 
   // The live version of `key`; source() is kNone for an expired value and a tombstone too. Counts.
   // REQUIRES: the calling thread holds an EpochPin.
-  [[nodiscard]] Found find_live(uint64_t key) {
+  [[nodiscard]] Lookup find_live(uint64_t key) {
     const uint64_t visible = state_.visible.load(std::memory_order_acquire);
     const View* view = state_.view.load(std::memory_order_acquire);
-    const Found found = find_in_view(*view, key, view->bound(visible));
-    if (found.record.is_null() || !is_live(found.record.meta())) [[unlikely]] {
+    const Lookup found = find_in_view(*view, key, view->bound(visible));
+    if (!found.has_record() || !is_live(found.meta())) [[unlikely]] {
       if (found.source() == Source::kDamaged) return found;
       state_.stats.read_misses.add();
       return {};
     }
-    if (found.run == nullptr) {
+    if (found.source() == Source::kDelta) {
       state_.stats.reads_from_delta.add();
     } else if (state_.stats.reads_from_runs.add() % kReadsPerProbeSample == 0 && kHotMetrics) {
-      sample_probe(**found.run, key);
+      sample_probe(*found.run(), key);
     }
     return found;
   }
 
   // REQUIRES: the EpochPin under which it was found.
-  [[gnu::noinline, gnu::cold]] Status no_value(Found found) {
+  [[gnu::noinline, gnu::cold]] Status no_value(Lookup found) {
     if (found.source() == Source::kNone) return Status(Code::kNotFound);
-    return note_damage(*state_.view.load(std::memory_order_acquire), damaged_record(**found.run));
-  }
-
-  static Lookup lookup_of(const Found& found) {
-    return {found.record.value(), found.record.offset(), found.record.expiry_secs(), found.run};
+    return note_damage(*state_.view.load(std::memory_order_acquire), damaged_record(*found.run()));
   }
 
   Status nearest(const ScanRange& range, uint64_t* found, std::string* value, uint64_t* offset) {

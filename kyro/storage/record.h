@@ -88,6 +88,7 @@ class RecordRef {
   explicit RecordRef(const char* record) : record_(record) {}
 
   [[nodiscard]] bool is_null() const { return record_ == nullptr; }
+  [[nodiscard]] const char* data() const { return record_; }
   [[nodiscard]] uint64_t key() const { return load_u64(record_ + offsetof(RecordHeader, key)); }
   [[nodiscard]] uint64_t offset() const {
     return load_u64(record_ + offsetof(RecordHeader, offset));

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kyro/storage/read/cursor.h"
+#include "kyro/storage/read/lookup.h"
 #include "test/support/fault_fs.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -45,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const RecordView& record = cursor.record();
     walked += record.header.record_bytes();
     KYRO_CHECK(walked <= end);
-    static_cast<void>((*run)->get(record.header.key));
+    static_cast<void>(find_in_run(*run, record.header.key));
     RunCursor other(*run);
     other.seek(record.header.key + 1);
   }

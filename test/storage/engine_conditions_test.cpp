@@ -324,9 +324,9 @@ TEST_CASE("what has expired is absent everywhere from that second on") {
   CHECK(code_of(engine->put_if(Condition::absent(1), "new")) == Code::kPreconditionFailed);
   {
     const EpochPin pin;
-    Engine::Lookup found;
+    Lookup found;
     REQUIRE(engine->lookup(1, &found).ok());
-    CHECK(found.expiry_secs == fake_now_secs + 1);
+    CHECK(found.expiry_secs() == fake_now_secs + 1);
   }
   fake_now_secs += 1;
   CHECK(engine->get(1, &value).code() == Code::kNotFound);

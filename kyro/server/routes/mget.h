@@ -101,7 +101,7 @@ class MgetBody final : public SlicedBody {
       const size_t from = next_;
       const size_t count = std::min(at_once_, keys_.size() - from);
       const auto some = std::span<const uint64_t>(keys_).subspan(from, count);
-      KYRO_TRY(engine_.multi_get(moment_, some, [&](size_t, const Engine::Lookup* found) {
+      KYRO_TRY(engine_.multi_get(moment_, some, [&](size_t, const Lookup* found) {
         form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found);
         ++next_;
         is_full = out.size() - begin >= budget_bytes;
@@ -116,22 +116,22 @@ class MgetBody final : public SlicedBody {
   }
 
  private:
-  void append_json(std::string& out, const Engine::Lookup* found) const {
+  void append_json(std::string& out, const Lookup* found) const {
     if (next_ != 0) out += ',';
     if (found == nullptr) {
       out += "null";
-    } else if (is_valid_utf8(found->value)) {
-      append_json_string(out, found->value);
+    } else if (is_valid_utf8(found->value())) {
+      append_json_string(out, found->value());
     } else {
       out += '{';
-      append_json_value_field(out, found->value);
+      append_json_value_field(out, found->value());
       out += '}';
     }
   }
-  static void append_binary(std::string& out, const Engine::Lookup* found) {
+  static void append_binary(std::string& out, const Lookup* found) {
     if (found == nullptr) return append_u32(out, kAbsent);
-    append_u32(out, static_cast<uint32_t>(found->value.size()));
-    out.append(found->value);
+    append_u32(out, static_cast<uint32_t>(found->value().size()));
+    out.append(found->value());
   }
 
   Engine& engine_;

@@ -16,7 +16,7 @@
 #include <span>
 
 #include "kyro/base/status.h"
-#include "kyro/storage/view.h"
+#include "kyro/storage/read/lookup.h"
 
 namespace kyro {
 
@@ -48,42 +48,38 @@ class MultiGet {
   }
 
  private:
-  // Where the newest version of a key is: in a delta, in a run, or nowhere.
-  struct Place {
-    const char* record;               // its first byte; null if there is none, or is damaged
-    const std::shared_ptr<Run>* run;  // null: in a delta
-    uint64_t position;                // in the run
-  };
   // Records fetched together. Apart from the work on them: a fetch that needs a page walk does not
   // retire before that is done, so only a loop of little else has many of them under way.
   static constexpr size_t kFetched = 32;
 
-  static void prefetch(const Place& place) {
-    if (place.record == nullptr) return;
-    __builtin_prefetch(place.record);
-    __builtin_prefetch(place.record + 64);
+  static void prefetch(const Lookup& place) {
+    if (!place.has_record()) return;
+    __builtin_prefetch(place.record().data());
+    __builtin_prefetch(place.record().data() + 64);
   }
 
   void find(std::span<const uint64_t> keys) {
     open_count_ = keys.size();
     for (size_t i = 0; i < keys.size(); ++i) {
-      places_[i] = Place{};
+      places_[i] = Lookup();
       open_[i] = static_cast<uint16_t>(i);
     }
-    find_in_delta(*moment_.view->active, keys);
-    for (const auto& delta : moment_.view->frozen) find_in_delta(*delta, keys);
+    find_in_delta(moment_.view->active, keys);
+    for (const auto& delta : moment_.view->frozen) find_in_delta(delta, keys);
     for (const auto& run : moment_.view->runs) {
       if (open_count_ == 0) break;
       find_in_run(run, keys);
     }
   }
 
-  void find_in_delta(const Delta& delta, std::span<const uint64_t> keys) {
-    if (delta.empty()) return;
-    for (size_t i = 0; i < open_count_; ++i) delta.prefetch(keys[open_[i]]);
+  void find_in_delta(const std::shared_ptr<Delta>& delta, std::span<const uint64_t> keys) {
+    if (delta->empty()) return;
+    for (size_t i = 0; i < open_count_; ++i) delta->prefetch(keys[open_[i]]);
     keep_open([&](size_t i) {
-      places_[i].record = delta.find(keys[i], moment_.bound);
-      return places_[i].record == nullptr;
+      const char* record = delta->find(keys[i], moment_.bound);
+      if (record == nullptr) return true;
+      places_[i] = {RecordRef(record), delta};
+      return false;
     });
   }
 
@@ -97,11 +93,13 @@ class MultiGet {
     size_t next = 0;
     keep_open([&](size_t i) {
       if (!run->may_hold(keys[i])) return true;
-      Place& place = places_[i];
-      const Run::Find answer = run->position_of(results_[next++], &place.position);
-      if (answer == Run::Find::kMiss) return true;
-      place.run = &run;
-      if (answer == Run::Find::kHit) place.record = run->address_of(place.position);
+      const FindResult& result = results_[next++];
+      if (result.code == FindCode::kHit) [[likely]] {
+        places_[i] = {run->place_at(result.position), run};
+        return false;
+      }
+      if (run->is_miss(result)) return true;
+      places_[i] = {RecordRef(), run};
       return false;
     });
   }
@@ -125,22 +123,19 @@ class MultiGet {
           prefetch(places_[j]);
         }
       }
-      const Place& place = places_[i];
-      Found found;
-      if (place.run != nullptr) {
-        const Run& run = **place.run;
-        if (place.record != nullptr) found = {run.get_at(place.position, keys[i]), place.run};
-        if (found.record.is_null()) return damaged_record(run);
-      } else if (place.record != nullptr) {
-        found.record = RecordRef(place.record);
+      const Lookup& place = places_[i];
+      const Source source = place.source();
+      if (source == Source::kDamaged) return damaged_record(*place.run());
+      if (source == Source::kRun && !place.run()->is_valid(place.record(), keys[i])) {
+        return damaged_record(*place.run());
       }
-      *more = visit(first + i, found);
+      *more = visit(first + i, place);
     }
     return Status();
   }
 
   const Moment& moment_;
-  std::array<Place, kChunk> places_;
+  std::array<Lookup, kChunk> places_;  // a run's record is not verified yet
   std::array<uint16_t, kChunk> open_;  // indices of keys without a place yet, ascending
   size_t open_count_ = 0;
   std::array<uint64_t, kChunk> asked_;

@@ -114,39 +114,20 @@ class Run {
   // False if the key lies outside the run's range.
   [[nodiscard]] bool may_hold(uint64_t key) const { return key - key_min_ <= key_span_; }
 
-  enum class Find : uint64_t { kHit, kMiss, kCorrupt };
-
-  // What a lookup found; the record is null unless it is a hit. Returned in two registers.
-  struct Answer {
-    Find code;
-    RecordRef record;
-  };
-
-  // Where the index expects `key`, already being fetched: the first half of get(), so that the
-  // misses of several runs or keys overlap.
+  // Where the index expects `key`, already being fetched: the first half of a lookup, so that
+  // the misses of several runs or keys overlap.
   [[nodiscard]] RmiIndex::Prediction predict(uint64_t key) const {
     const RmiIndex::Prediction prediction = index_->predict(key);
     index_->prefetch(prediction);
     return prediction;
   }
 
-  // The record of `key`, checksum verified.
-  [[nodiscard]] Answer get(uint64_t key) const { return record_of(index_->find(key), key); }
-  [[nodiscard]] Answer get(uint64_t key, RmiIndex::Prediction prediction) const {
-    return record_of(index_->resolve(key, prediction), key);
-  }
-
-  // What a lookup in the index means.
-  [[nodiscard]] Find position_of(const FindResult& found, uint64_t* position) const {
-    if (found.code == FindCode::kHit) [[likely]] {
-      *position = found.position;
-      return Find::kHit;
-    }
-    // An index that has lost pages since it was checked may say anything; the data will show it,
-    // but for a miss.
-    if (found.code == FindCode::kMiss && !index_lost_pages()) return Find::kMiss;
+  // Whether a lookup in the index that is no hit means that the key is not there. An index that has
+  // lost pages since it was checked may say anything; the data will show it, but for a miss.
+  [[nodiscard]] bool is_miss(const FindResult& found) const {
+    if (found.code == FindCode::kMiss && !index_lost_pages()) return true;
     note_index_damage();
-    return Find::kCorrupt;
+    return false;
   }
 
   // The record of `key` at `position`, as an index lookup returned it; null where it is damaged.
@@ -157,10 +138,14 @@ class Run {
     return record.key() == key ? record : RecordRef();
   }
 
-  // Where the record at a position from the index begins in memory; null if it lies outside.
-  [[nodiscard]] const char* address_of(uint64_t position) const {
-    if (position < first_position() || position >= end_position()) return nullptr;
-    return begin_ + position;
+  // The same in two steps, with time in between to fetch it: where it should lie (null if that is
+  // outside), and whether it does.
+  [[nodiscard]] RecordRef place_at(uint64_t position) const {
+    if (position < first_position() || position >= end_position()) return {};
+    return RecordRef(begin_ + position);
+  }
+  [[nodiscard]] bool is_valid(RecordRef place, uint64_t key) const {
+    return !get_at(static_cast<uint64_t>(place.data() - begin_), key).is_null();
   }
 
   // Decodes and verifies the record at a byte position, one of a walk; false where there is no
@@ -249,15 +234,6 @@ class Run {
   Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
 
  private:
-  [[nodiscard]] Answer record_of(const FindResult& found, uint64_t key) const {
-    uint64_t position = 0;
-    const Find code = position_of(found, &position);
-    if (code != Find::kHit) [[unlikely]]
-      return {code, {}};
-    const RecordRef record = get_at(position, key);
-    return {record.is_null() ? Find::kCorrupt : Find::kHit, record};
-  }
-
   [[nodiscard]] RecordCheck check_at(uint64_t position) const {
     if (position - kRunHeaderBytes >= record_bytes_) [[unlikely]]
       return RecordCheck::kTruncated;

@@ -29,14 +29,14 @@ TEST_CASE("a multi-get finds the version that a single read finds, under every b
       const Moment moment = layers.moment(bound, 0);
       const std::vector<uint64_t> keys = random_keys(random, n);
       size_t visited = 0;
-      const Status status = MultiGet(moment).run(keys, [&](size_t i, const Found& found) {
+      const Status status = MultiGet(moment).run(keys, [&](size_t i, const Lookup& found) {
         REQUIRE(i == visited++);
-        const Found single = find_in_view(layers.view, keys[i], bound);
+        const Lookup single = find_in_view(layers.view, keys[i], bound);
         REQUIRE(found.source() == single.source());
-        REQUIRE(found.run == single.run);
-        if (found.record.is_null()) return true;
-        REQUIRE(found.record.value() == single.record.value());
-        REQUIRE(found.record.offset() == single.record.offset());
+        if (!found.has_record()) return true;
+        REQUIRE(found.holder() == single.holder());
+        REQUIRE(found.value() == single.value());
+        REQUIRE(found.offset() == single.offset());
         return true;
       });
       REQUIRE(status.ok());
@@ -62,8 +62,8 @@ TEST_CASE("a multi-get of the engine gives live values, counts them, and stops w
   const uint64_t misses_before = engine->stats().read_misses.value();
   REQUIRE(engine
               ->multi_get(keys,
-                          [&](size_t, const Engine::Lookup* found) {
-                            got.push_back(found == nullptr ? "-" : std::string(found->value));
+                          [&](size_t, const Lookup* found) {
+                            got.push_back(found == nullptr ? "-" : std::string(found->value()));
                             return true;
                           })
               .ok());
@@ -72,7 +72,7 @@ TEST_CASE("a multi-get of the engine gives live values, counts them, and stops w
   size_t visited = 0;
   REQUIRE(engine
               ->multi_get(keys,
-                          [&](size_t i, const Engine::Lookup*) {
+                          [&](size_t i, const Lookup*) {
                             visited = i + 1;
                             return i < 2;
                           })
@@ -97,7 +97,7 @@ TEST_CASE("a multi-get that meets a damaged record says so, after the values bef
   engine = must_open(options);
   const uint64_t keys[] = {1, 49, 500, 50, 51};
   size_t visited = 0;
-  const Status status = engine->multi_get(keys, [&](size_t i, const Engine::Lookup* found) {
+  const Status status = engine->multi_get(keys, [&](size_t i, const Lookup* found) {
     CHECK((found == nullptr) == (keys[i] == 500));
     visited = i + 1;
     return true;

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "kyro/storage/background/merge.h"
+#include "kyro/storage/read/lookup.h"
 #include "test/support/run_util.h"
 
 namespace kyro::test {
@@ -98,9 +99,9 @@ TEST_CASE("a run answers for exactly the records it was written with") {
     CHECK(run->meta().key_max == versions.rbegin()->first);
     for (uint64_t key = 0; key < size * 3; ++key) {
       const auto found = versions.find(key);
-      const Run::Answer answer = run->get(key);
-      REQUIRE(answer.code == (found == versions.end() ? Run::Find::kMiss : Run::Find::kHit));
-      if (found != versions.end()) REQUIRE(answer.record.value() == found->second.value);
+      const Lookup lookup = find_in_run(run, key);
+      REQUIRE(lookup.source() == (found == versions.end() ? Source::kNone : Source::kRun));
+      if (found != versions.end()) REQUIRE(lookup.value() == found->second.value);
       RunCursor cursor(run);
       cursor.seek(key);
       const auto from = versions.lower_bound(key);

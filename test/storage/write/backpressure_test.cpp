@@ -159,7 +159,7 @@ TEST_CASE("while a group is slowed reads and submissions go on, and the next flu
     const EpochPin pin;
     const View& view = *parts.state.view.load();
     const uint64_t bound = view.bound(parts.state.visible.load());
-    CHECK(find_in_view(view, 1, bound).record.value() == "first");
+    CHECK(find_in_view(view, 1, bound).value() == "first");
     CHECK(find_in_view(view, 2, bound).source() == Source::kNone);
   }
   CHECK(parts.state.visible.load() == 1);
