@@ -27,16 +27,26 @@ else
   flags=("-I$DESTDIR$PREFIX/include" -pthread)
 fi
 
+# The programs that the READMEs show.
+mkdir "$scratch/readme"
+while read -r readme; do
+  name=readme$(dirname "$readme" | tr ./ _)
+  sed -n '/^```cpp$/,/^```$/p' "$readme" | sed '/^```/d' >"$scratch/readme/$name.cpp"
+  [ -s "$scratch/readme/$name.cpp" ] || rm "$scratch/readme/$name.cpp"
+done < <(find . -name README.md -not -path './build/*')
+[ "$(find "$scratch/readme" -name '*.cpp' | wc -l)" -ge 2 ]
+
 for compiler in g++ clang++; do
   if ! command -v "$compiler" >/dev/null; then
     echo "$compiler is not installed: nothing was built with it"
     continue
   fi
-  for example in scripts/examples/embed/*.cpp; do
+  for example in scripts/examples/embed/*.cpp "$scratch"/readme/*.cpp; do
     name=$(basename "$example" .cpp)
     "$compiler" -std=c++20 -Wall -Wextra -Werror "$example" "${flags[@]}" -o "$scratch/$name"
     echo "== $name, built with $compiler"
-    "$scratch/$name" "$scratch/data-$name-$compiler"
+    mkdir "$scratch/run-$name-$compiler"
+    (cd "$scratch/run-$name-$compiler" && "$scratch/$name" data)
   done
 done
 

@@ -1,8 +1,9 @@
 // JSON that clients send: keys, known fields, and the object that stands for one write.
 //
-// The reader is json_reader.h; what is answered is record_encoder.h. Here is what API.md says about fields: a
-// key is an integer or a decimal string, known fields stand at most once, unknown ones are ignored
-// but must be valid JSON, and every refusal is one sentence.
+// The reader is json_reader.h; what is answered is record_encoder.h. Here is what
+// scripts/api/README.md says about fields: a key is an integer or a decimal string, known fields
+// stand at most once, unknown ones are ignored but must be valid JSON, and every refusal is one
+// sentence.
 //
 // Thread rule: values, not shared. Ownership: decoded views point into the text, or into the
 // storage of the struct they are part of.

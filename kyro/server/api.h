@@ -1,5 +1,5 @@
-// The routes over the engine: what API.md says of HTTP happens here, and only here do engine and
-// server meet.
+// The routes over the engine: what scripts/api/README.md says of HTTP happens here, and only here
+// do engine and server meet.
 //
 // on_headers decides everything that needs no body (token, route, method, key, type), on_request
 // does the work. A read behind a write of the same connection waits for it. The engine appears when

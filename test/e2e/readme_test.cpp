@@ -1,53 +1,46 @@
-// The README's commands: its tour runs against the real binary and must print what it shows; the
-// commands of its other blocks are ones that CI runs.
+// The commands of the READMEs: those of each README run one after the other in one shell, against
+// the built binary, and must print what the README shows.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cstdio>
-#include <set>
-#include <sstream>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "kyro/server/config_help.h"
-#include "kyro/server/observe/http_stats.h"
+#include "test/support/readme.h"
 #include "test/support/server_process.h"
 #include "test/support/test_util.h"
 
 namespace kyro::test {
 namespace {
 
-// The lines inside the README's fenced blocks of one language.
-std::vector<std::string> block_lines(const std::string& language) {
-  std::istringstream readme(read_file("README.md"));
-  std::vector<std::string> lines;
-  bool inside = false;
-  for (std::string line; std::getline(readme, line);) {
-    if (line.starts_with("```")) {
-      inside = !inside && line == "```" + language;
-    } else if (inside) {
-      lines.push_back(line);
-    }
-  }
-  return lines;
-}
+namespace fs = std::filesystem;
 
 struct Step {
   std::string command;
   std::string expected;  // lines that followed as comments; "…" stands for anything
 };
 
-std::vector<Step> tour_steps() {
+std::vector<Step> steps_of(const Readme& readme) {
   std::vector<Step> steps;
-  for (const std::string& line : block_lines("sh")) {
-    if (line.starts_with("# ")) {
-      REQUIRE_FALSE(steps.empty());
-      std::string& expected = steps.back().expected;
-      if (!expected.empty()) expected += '\n';
-      expected += line.substr(2);
-    } else {
-      steps.push_back({line, {}});
+  for (const ReadmeBlock& block : readme.blocks) {
+    if (block.language != "sh") continue;
+    bool goes_on = false;
+    for (const std::string& line : block.lines) {
+      if (line.starts_with('#')) {
+        REQUIRE_FALSE(steps.empty());
+        std::string& expected = steps.back().expected;
+        if (!expected.empty()) expected += '\n';
+        if (line.size() > 2) expected += line.substr(2);
+      } else if (goes_on) {
+        steps.back().command.append(1, '\n').append(line);
+      } else {
+        steps.push_back({line, {}});
+      }
+      goes_on = line.ends_with('\\');
     }
   }
   return steps;
@@ -71,108 +64,131 @@ bool matches(const std::string& pattern, const std::string& text) {
   }
 }
 
-std::string run_shell(const std::string& command) {
-  FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::string output;
-  std::array<char, 4096> buffer{};
-  while (const size_t got = fread(buffer.data(), 1, buffer.size(), pipe)) {
-    output.append(buffer.data(), got);
-  }
-  INFO(command << "\n" << output);
-  REQUIRE(pclose(pipe) == 0);
-  return output;
+uint16_t free_port() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  REQUIRE(bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0);
+  REQUIRE(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
+  close(fd);
+  return ntohs(address.sin_port);
 }
 
-std::string replace_all(std::string text, const std::string& from, const std::string& to) {
-  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) {
-    text.replace(at, from.size(), to);
+// A directory in which the READMEs' relative paths lead where they do in the repository.
+void link_repository(const TempDir& dir) {
+  const fs::path binaries = fs::path(server_binary()).parent_path();
+  fs::create_directories(dir.file("build/test"));
+  for (const char* name : {"kyrodb", "kyrodbctl", "bench"}) {
+    fs::create_symlink(binaries / name, dir.file(std::string("build/") + name));
   }
-  return text;
+  fs::create_symlink(fs::read_symlink("/proc/self/exe"), dir.file("build/test/kyro_tests"));
+  for (const char* name : {"scripts", "test"}) {
+    fs::create_symlink(fs::absolute(name), dir.file(name));
+  }
 }
 
-TEST_CASE("The README's tour prints what the README shows", "[e2e]") {
-  if (std::system("command -v curl >/dev/null") != 0) {
-    WARN("curl is not installed: the tour was not run");
+// One script of all steps, each with its output and exit status in files of its number.
+std::string script_of(const std::vector<Step>& steps, const TempDir& dir, uint16_t port) {
+  std::string script = "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\ncd " + dir.path() + "\n";
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const std::string number = std::to_string(i);
+    script += "{\n" + steps[i].command + "\n} >out." + number + " 2>err." + number +
+              "\necho $? >status." + number + "\n";
+  }
+  script = replace_all(script, "127.0.0.1:3030", "127.0.0.1:" + std::to_string(port));
+  return replace_all(script, "127.0.0.1 3030", "127.0.0.1 " + std::to_string(port));
+}
+
+void run_readme(const Readme& readme, const std::vector<Step>& steps) {
+  TempDir dir;
+  link_repository(dir);
+  // A README that starts its own server gets none.
+  std::optional<ServerProcess> server;
+  uint16_t port = 0;
+  if (contains(readme.block("sh"), "kyrodb serve ")) {
+    port = free_port();
+  } else {
+    server.emplace(dir.file("data"));
+    port = server->port();
+  }
+  write_file(dir.file("script"), script_of(steps, dir, port));
+  // A process group of its own, so that nothing is left of a script that does not end.
+  run_program({"/usr/bin/timeout", "50", "/bin/bash", dir.file("script")});
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const std::string number = std::to_string(i);
+    INFO(readme.path << ": " << steps[i].command);
+    REQUIRE(fs::exists(dir.file("status." + number)));
+    std::string output = read_file(dir.file("out." + number));
+    while (output.ends_with('\n')) output.pop_back();
+    INFO("printed\n"
+         << output << "\n"
+         << read_file(dir.file("err." + number)) << "\nexpected\n"
+         << steps[i].expected);
+    CHECK(read_file(dir.file("status." + number)) == "0\n");
+    CHECK(matches(steps[i].expected, output));
+  }
+}
+
+// The first word of a line that is no assignment.
+std::string command_word(const std::string& line) {
+  std::istringstream words(line);
+  std::string word;
+  while (words >> word && word.find('=') != word.npos) {
+  }
+  return word;
+}
+
+bool is_command(const std::string& word) {
+  for (const char* name : {"curl", "make", "kyrodb", "kyrodbctl", "cp", "cd", "kill", "docker",
+                           "podman", "systemctl", "sudo", "apt-get", "printf", "echo", "git"}) {
+    if (word == name) return true;
+  }
+  return word.starts_with("build/") || word.starts_with("scripts/") || word.starts_with("./");
+}
+
+TEST_CASE("The commands of every README print what it shows", "[e2e]") {
+  for (const char* tool : {"curl", "timeout"}) {
+    if (std::system((std::string("command -v ") + tool + " >/dev/null").c_str()) == 0) continue;
+    WARN(tool << " is not installed: the commands were not run");
     return;
   }
-  TempDir dir;
-  const ServerProcess server(dir.file("data"));
-  const std::vector<Step> steps = tour_steps();
-  REQUIRE(steps.size() > 15);
-  const std::string binary_dir = server_binary().substr(0, server_binary().rfind('/'));
-  for (const Step& step : steps) {
-    std::string command =
-        replace_all(step.command, "127.0.0.1:3030", "127.0.0.1:" + std::to_string(server.port()));
-    command = replace_all(command, "build/kyrodb", binary_dir + "/kyrodb");
-    std::string output = run_shell(command);
-    while (output.ends_with('\n')) output.pop_back();
-    INFO(step.command << "\nprinted\n" << output << "\nexpected\n" << step.expected);
-    CHECK(matches(step.expected, output));
+  size_t commands = 0;
+  for (const std::string& path : readme_paths()) {
+    const Readme readme(path);
+    const std::vector<Step> steps = steps_of(readme);
+    commands += steps.size();
+    if (!steps.empty()) run_readme(readme, steps);
   }
+  CHECK(commands > 60);
 }
 
-// A row of the README's table of flags, up to its third column.
-std::string flag_row(const config_detail::Option& option) {
-  std::string name;
-  if (option.letter != 0) name.append(1, '-').append(1, option.letter).append(", ");
-  name.append("--").append(option.name);
-  if (!option.value.empty()) name.append(" ").append(option.value);
-  std::string text = config_detail::default_note(option);  // " (default 8)"
-  if (!text.empty()) text = text.substr(10, text.size() - 11);
-  return "| `" + replace_all(name, "|", "\\|") + "` | " + text + (text.empty() ? "| " : " | ");
-}
-
-TEST_CASE("The README's table of flags says what the option table says") {
-  const std::string readme = read_file("README.md");
-  const size_t begin = readme.find("\n## Flags\n");
-  REQUIRE(begin != readme.npos);
-  std::istringstream section(readme.substr(begin, readme.find("\n## ", begin + 1) - begin));
-  std::set<std::string> wanted;
-  for (const config_detail::Option& option : config_detail::kServeOptions) {
-    if (config_detail::is_flag(option)) wanted.insert(flag_row(option));
-  }
-  const size_t flags = wanted.size();
-  size_t rows = 0;
-  for (std::string line; std::getline(section, line);) {
-    if (!line.starts_with("| `")) continue;
-    ++rows;
-    INFO(line);
-    const auto row = std::find_if(wanted.begin(), wanted.end(),
-                                  [&](const std::string& w) { return line.starts_with(w); });
-    CHECK(row != wanted.end());
-    if (row != wanted.end()) wanted.erase(row);
-  }
-  for (const std::string& missing : wanted) FAIL_CHECK("README.md, Flags, needs: " << missing);
-  CHECK(rows == flags);
-}
-
-TEST_CASE("The README's list of statuses names every error that the server counts") {
-  const std::string readme = read_file("README.md");
-  const size_t begin = readme.find("Errors are `{\"error\"");
-  REQUIRE(begin != readme.npos);
-  const std::string list = readme.substr(begin, readme.find("\n\n", begin) - begin);
-  for (const int code : kStatusCodes) {
-    // No route has ranges; 599 stands for what is not in the table.
-    if (code < 400 || code == 416 || code == 599) continue;
-    INFO(code);
-    CHECK(contains(list, std::to_string(code)));
-  }
-}
-
-TEST_CASE("The README's other commands are run by CI", "[e2e]") {
+TEST_CASE("No README has commands that nobody runs, but for those that say why") {
   const std::string ci = read_file(".ci/run");
-  for (const std::string& line : block_lines("bash")) {
-    INFO(line);
-    if (line.starts_with("make ")) {
-      // `make run` is the tour's server; `make unit` and `make e2e` are the parts of `make test`.
-      const std::string target = line.substr(5);
-      const bool is_part = target == "run" || target == "unit" || target == "e2e";
-      CHECK((is_part || ci.find(target) != ci.npos));
-    } else {
-      CHECK(line == "build/kyrodb verify ./data");  // see the tests of the command line
+  size_t not_run = 0;
+  for (const std::string& path : readme_paths()) {
+    for (const ReadmeBlock& block : Readme(path).blocks) {
+      if (!block.not_run.empty()) ++not_run;
+      if (block.language == "sh") continue;  // run by the test above
+      for (const std::string& line : block.lines) {
+        INFO(path << ": " << line);
+        if (block.language == "bash") {
+          // `make run` is what the tour's server stands for; the others are parts of `make test`.
+          const std::string target = line.substr(line.rfind(' ') + 1);
+          const bool is_part = target == "run" || target == "unit" || target == "e2e";
+          const bool is_plain = line == "make " + target;
+          CHECK((is_part || contains(ci, is_plain ? target : line)));
+        } else if (block.language == "text" || block.language.empty()) {
+          CHECK((!is_command(command_word(line)) || !block.not_run.empty()));
+        } else {
+          const std::string& name = block.language;
+          CHECK((name == "cpp" || name == "haproxy" || name == "caddyfile"));
+        }
+      }
     }
   }
+  CHECK(not_run <= 10);
 }
 
 }  // namespace
