@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "kyro/base/counters.h"
+#include "kyro/json/record_encoder.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
