@@ -29,7 +29,9 @@ inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
     // Files go only after a commit, and a new segment holds no acknowledged record before one.
     const std::lock_guard lock(state.manifest_mutex);
     end = state.visible.load(std::memory_order_acquire);
-    KYRO_TRY(copy.gather(state.manifest));
+    Manifest manifest = state.manifest;
+    manifest.clock = state.clock.anchor();
+    KYRO_TRY(copy.gather(manifest));
   }
   return copy.finish(end);
 }

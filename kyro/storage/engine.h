@@ -11,6 +11,7 @@
 // files; destroying it seals the log. Nothing may be submitted or read once destruction begins.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -71,7 +72,9 @@ class Engine {
 
   // ---- writes ----
 
-  // Stores a value; the offset is its version. Errors: kTooLarge, kNoSpace, kReadOnly.
+  // Stores a value; the offset is its version. `expiry_secs` is Unix time (0: never): what is left
+  // until then by the system's clock is measured by the store's from here on, whatever becomes of
+  // the system's. Errors: kTooLarge, kNoSpace, kReadOnly.
   Result<uint64_t> put(uint64_t key, std::string_view value, uint64_t expiry_secs = 0) {
     const Mutation mutation = Mutation::put(key, value, expiry_secs);
     return write({&mutation, 1});
@@ -101,6 +104,8 @@ class Engine {
   Result<uint64_t> write(std::span<const Mutation> mutations,
                          std::span<const Condition> conditions = {}) {
     KYRO_TRY(check(mutations));
+    const std::vector<Mutation> timed = by_store_time(mutations);
+    if (!timed.empty()) mutations = timed;
     std::vector<Condition> judged(conditions.begin(), conditions.end());
     BlockingWrite request;
     request.mutations = mutations;
@@ -113,7 +118,8 @@ class Engine {
     return request.offset;
   }
 
-  // The asynchronous form; see WriteRequest for who owns what until done().
+  // The asynchronous form; see WriteRequest for who owns what until done(). Expiries are
+  // now_secs() and a lifetime.
   void submit(WriteRequest* request) { committer_->submit(request); }
 
   // Whether mutations respect the configured limits; kInvalid for an empty batch.
@@ -156,13 +162,14 @@ class Engine {
     return Status();
   }
 
-  // The time by which lifetimes are measured, in Unix seconds; it never goes back.
-  [[nodiscard]] uint64_t now_secs() const { return state_.now_secs(); }
+  // The time by which lifetimes are measured (lifetime_clock.h), in seconds: Unix time until
+  // somebody steps the system's clock. It never goes back.
+  [[nodiscard]] uint64_t now_secs() const { return state_.clock.now_secs(); }
 
   // ---- reads ----
 
-  // The live value of `key`; its holder() keeps it beyond the pin. REQUIRES: the calling thread
-  // holds an EpochPin. Errors: kNotFound, kCorruption.
+  // The live value of `key`; its holder() keeps it beyond the pin, its expiry is by now_secs().
+  // REQUIRES: the calling thread holds an EpochPin. Errors: kNotFound, kCorruption.
   Status lookup(uint64_t key, Lookup* out) {
     *out = find_live(key);
     return out->has_record() ? Status() : no_value(*out);
@@ -185,7 +192,7 @@ class Engine {
     const uint64_t visible = state_.visible.load(std::memory_order_acquire);
     now.view = state_.view.load(std::memory_order_acquire);
     now.bound = now.view->bound(visible);
-    now.now_secs = state_.now_secs();
+    now.now_secs = state_.clock.now_secs();
     return now;
   }
 
@@ -358,6 +365,18 @@ class Engine {
     return Status();
   }
 
+  // The same mutations with their Unix times put on the store's clock; nothing where they are that.
+  [[nodiscard]] std::vector<Mutation> by_store_time(std::span<const Mutation> mutations) const {
+    const auto expires = [](const Mutation& mutation) { return mutation.expiry_secs != 0; };
+    if (std::none_of(mutations.begin(), mutations.end(), expires)) return {};
+    if (state_.clock.shift_secs() == 0) return {};
+    std::vector<Mutation> timed(mutations.begin(), mutations.end());
+    for (Mutation& mutation : timed) {
+      mutation.expiry_secs = std::min(state_.clock.from_unix(mutation.expiry_secs), kExpirySecsMax);
+    }
+    return timed;
+  }
+
   // The live version of `key`; source() is kNone for an expired value and a tombstone too. Counts.
   // REQUIRES: the calling thread holds an EpochPin.
   [[nodiscard]] Lookup find_live(uint64_t key) {
@@ -415,7 +434,7 @@ class Engine {
   }
 
   [[nodiscard]] bool is_live(uint64_t meta) const {
-    return meta_is_live(meta, [this] { return state_.now_secs(); });
+    return meta_is_live(meta, [this] { return state_.clock.now_secs(); });
   }
 
   // Counts and logs damage that a read met in one of the runs of `view`, and has a damaged index

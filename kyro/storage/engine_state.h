@@ -11,8 +11,6 @@
 // Ownership: the Engine owns the state and outlives every thread that uses it.
 #pragma once
 
-#include <time.h>
-
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -26,6 +24,7 @@
 #include "kyro/base/log.h"
 #include "kyro/storage/engine_stats.h"
 #include "kyro/storage/fs/fs.h"
+#include "kyro/storage/lifetime_clock.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/options.h"
 #include "kyro/storage/view.h"
@@ -120,7 +119,10 @@ class DiskReserve {
 
 struct EngineState {
   EngineState(Options chosen, FileSystem& file_system)
-      : options(std::move(chosen)), fs(file_system), dir(options.data_dir) {}
+      : options(std::move(chosen)),
+        fs(file_system),
+        dir(options.data_dir),
+        clock({options.clock_secs, options.boot_clock_ns, options.boot_id}) {}
   EngineState(const EngineState&) = delete;
   EngineState& operator=(const EngineState&) = delete;
   ~EngineState() {
@@ -131,6 +133,8 @@ struct EngineState {
   const Options options;
   FileSystem& fs;
   const std::string dir;
+  LifetimeClock clock;
+  std::atomic<bool> has_lifetimes{false};  // something in the store may expire
   std::unique_ptr<FileLock> lock;
   EngineStats stats;
   ReadOnlyLatch latch;
@@ -147,23 +151,9 @@ struct EngineState {
   Manifest manifest;        // as it is on disk
   std::string database_id;  // the manifest's, fixed once recovered
   std::atomic<uint64_t> next_run{1};
+  std::atomic<uint64_t> anchored_ns{0};  // when the clock's anchor was last put into it
 
-  std::atomic<uint64_t> wal_position{0};         // bytes in the newest segment
-  mutable std::atomic<uint64_t> latest_secs{0};  // the latest time seen
-
-  // Unix time, which never goes back while the engine lives: what was once seen as expired stays
-  // so, whatever becomes of the system's clock. (A restart starts from the clock again, and finds a
-  // record that no merge has dropped alive if its expiry lies ahead once more.) Any thread; a
-  // shared line is written once a second at most.
-  [[nodiscard]] uint64_t now_secs() const {
-    const uint64_t now =
-        options.clock_secs != nullptr ? options.clock_secs() : static_cast<uint64_t>(time(nullptr));
-    uint64_t latest = latest_secs.load(std::memory_order_relaxed);
-    while (now > latest &&
-           !latest_secs.compare_exchange_weak(latest, now, std::memory_order_relaxed)) {
-    }
-    return std::max(now, latest);
-  }
+  std::atomic<uint64_t> wal_position{0};  // bytes in the newest segment
 
   // Replaces the view by an edited copy; readers see the one or the other.
   template <class Edit>
@@ -188,6 +178,8 @@ struct EngineState {
     next.generation = manifest.generation + 1;
     next.next_offset = std::max(manifest.next_offset, durable.load(std::memory_order_acquire));
     next.next_run = next_run.load(std::memory_order_relaxed);
+    next.clock = clock.anchor();
+    anchored_ns.store(next.clock->boot_ns, std::memory_order_relaxed);
     bool renamed = false;
     Status status =
         write_file_atomically(fs, dir, dir + "/" + kManifestName, encode_manifest(next), &renamed);
@@ -197,6 +189,17 @@ struct EngineState {
       latch.set(status);
     }
     return status;
+  }
+
+  // Puts a new anchor on disk where the last one is so old that lifetimes could suffer from a
+  // restart. If that fails, the next commit of a manifest does it.
+  void renew_anchor_if_due() {
+    if (!has_lifetimes.load(std::memory_order_relaxed) || latch.is_set()) return;
+    const uint64_t due_ns = anchored_ns.load(std::memory_order_relaxed) +
+                            LifetimeClock::kAnchorAgeSecsMax * 1'000'000'000;
+    if (clock.anchor().boot_ns < due_ns) return;
+    const std::lock_guard guard(manifest_mutex);
+    static_cast<void>(commit_manifest(manifest));
   }
 
   // Lists a new log segment; `sealed_bytes` is the size of the one before it.

@@ -1,14 +1,15 @@
 // manifest.json: the commit point. What it names is the store; what it does not name is a leftover.
 //
-//   {"format":1,"database":"<32 hex digits>","generation":n,"next_offset":n,"flushed_offset":n,
+//   {"format":2,"database":"<32 hex digits>","generation":n,"next_offset":n,"flushed_offset":n,
 //    "next_run":n,
 //    "runs":[{"id","records","tombstones","expiring","key_min","key_max","first_offset",
 //             "end_offset","record_bytes","record_crc"}, …],          newest first
 //    "segments":[{"first_offset","nonce","previous_end"}, …],         oldest first
+//    "clock":{"boot":"<32 hex digits or none>","boot_ns":n,"store_ns":n,"unix_ns":n},   if known
 //    "crc":"<8 hex digits>"}
 //
 // One line. The crc is CRC32C of the bytes before `,"crc"`. Numbers are exact (u64). Replaced by
-// writing manifest.json.tmp, syncing it, renaming it, syncing the directory.
+// writing manifest.json.tmp, syncing it, renaming it, syncing the directory. Format 1 had no clock.
 //
 // Invariants: everything below flushed_offset is in the runs; everything below next_offset was
 // synced when this was written; runs' offset ranges descend without overlap; segments ascend.
@@ -18,6 +19,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,13 +28,14 @@
 #include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
 #include "kyro/json/json_reader.h"
+#include "kyro/storage/lifetime_clock.h"
 #include "kyro/storage/log/segment_ref.h"
 #include "kyro/storage/run/run_format.h"
 
 namespace kyro {
 
 inline constexpr char kManifestName[] = "manifest.json";
-inline constexpr uint64_t kManifestFormat = 1;
+inline constexpr uint64_t kManifestFormat = 2;
 inline constexpr uint64_t kManifestBytesMax = 16 * kMiB;
 
 struct Manifest {
@@ -43,6 +46,7 @@ struct Manifest {
   uint64_t next_run = 1;
   std::vector<RunMeta> runs;         // newest first
   std::vector<SegmentRef> segments;  // oldest first; the last one is being written
+  std::optional<ClockAnchor> clock;  // of the moment when this was written
 };
 
 // Takes the segments off the front that are wholly in runs: what is left is what a start needs.
@@ -142,6 +146,38 @@ bool read_objects(JsonReader& json, std::vector<T>* items) {
   return json.ok();
 }
 
+inline void append_clock(std::string& out, const ClockAnchor& clock) {
+  out.append(",\"clock\":{\"boot\":\"").append(clock.boot_id).append("\",\"boot_ns\":");
+  append_decimal(out, clock.boot_ns);
+  out.append(",\"store_ns\":");
+  append_decimal(out, clock.store_ns);
+  out.append(",\"unix_ns\":");
+  append_decimal(out, clock.unix_ns);
+  out += '}';
+}
+
+inline bool read_clock(JsonReader& json, ClockAnchor* clock) {
+  constexpr uint64_t kAny = ~uint64_t{0};
+  constexpr std::string_view kNames[] = {"boot", "boot_ns", "store_ns", "unix_ns"};
+  uint64_t* const numbers[] = {nullptr, &clock->boot_ns, &clock->store_ns, &clock->unix_ns};
+  if (!json.enter_object()) return false;
+  std::string_view name;
+  size_t at = 0;
+  while (json.next_field(&name)) {  // all of them, in the order in which they are written
+    if (at == std::size(kNames) || name != kNames[at])
+      return json.fail("unknown or repeated field");
+    if (numbers[at] != nullptr && !read_integer(json, kAny, numbers[at])) return false;
+    if (numbers[at] == nullptr) {
+      std::string_view text;
+      std::string unescaped;
+      if (!json.read_string(&text, &unescaped)) return false;
+      clock->boot_id = text;
+    }
+    ++at;
+  }
+  return json.ok() && (at == std::size(kNames) || json.fail("a field is missing"));
+}
+
 inline bool read_field(JsonReader& json, std::string_view name, Manifest* out) {
   constexpr uint64_t kAny = ~uint64_t{0};
   if (name == "format") {
@@ -154,6 +190,7 @@ inline bool read_field(JsonReader& json, std::string_view name, Manifest* out) {
   if (name == "next_run") return read_integer(json, kAny, &out->next_run);
   if (name == "runs") return read_objects(json, &out->runs);
   if (name == "segments") return read_objects(json, &out->segments);
+  if (name == "clock") return read_clock(json, &out->clock.emplace());
   std::string_view text;
   std::string unescaped;
   if (!json.read_string(&text, &unescaped)) return false;
@@ -199,6 +236,7 @@ inline bool is_consistent(const Manifest& manifest) {
   number("next_run", manifest.next_run);
   manifest_detail::append_objects(out, "runs", manifest.runs);
   manifest_detail::append_objects(out, "segments", manifest.segments);
+  if (manifest.clock) manifest_detail::append_clock(out, *manifest.clock);
   char crc[16];
   std::snprintf(crc, sizeof crc, "%08" PRIx32, crc32c(out));
   out.append(",\"crc\":\"").append(crc).append("\"}\n");

@@ -45,8 +45,12 @@ struct Options {
   RmiOptions rmi = {};
   bool huge_index = false;  // hold indexes in anonymous huge pages instead of mapping them
 
-  FileSystem* fs = nullptr;            // null: the operating system's; not owned
-  uint64_t (*clock_secs)() = nullptr;  // null: the system's Unix time
+  FileSystem* fs = nullptr;  // null: the operating system's; not owned
+  // Where the time for lifetimes comes from (lifetime_clock.h); null: the system. Unix time, the
+  // time since boot, and what tells one boot from another.
+  uint64_t (*clock_secs)() = nullptr;
+  uint64_t (*boot_clock_ns)() = nullptr;
+  std::string (*boot_id)() = nullptr;
 };
 
 }  // namespace kyro

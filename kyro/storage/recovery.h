@@ -53,6 +53,7 @@ class Recovery {
     state_.lock = std::move(*lock);
     KYRO_TRY(load_manifest());
     state_.database_id = state_.manifest.database_id;
+    start_clock();
     KYRO_TRY(open_runs());
     active_ = std::make_shared<Delta>(state_.manifest.flushed_offset);
     state_.publish([&](View& view) {
@@ -127,6 +128,13 @@ class Recovery {
     return state_.commit_manifest(std::move(fresh));
   }
 
+  void start_clock() {
+    state_.clock.start(state_.manifest.clock);
+    const int64_t shift_secs = state_.clock.shift_secs();
+    if (shift_secs == 0) return;
+    log_event(LogLevel::kInfo, "clock_shift", {{"lifetimes_ahead_secs", shift_secs}});
+  }
+
   Status refuse(const Status& cause) const {
     if (cause.code() != Code::kCorruption) return cause;
     return Status(Code::kCorruption, std::string(cause.message()) +
@@ -154,6 +162,7 @@ class Recovery {
         state_.stats.count_rebuild(monotonic_ns() - began_ns);
         log_event(LogLevel::kWarn, "index_rebuilt", {{"run", meta.id}, {"outcome", "ok"}});
       }
+      if (meta.expiring > 0) state_.has_lifetimes.store(true, std::memory_order_relaxed);
       runs.push_back(std::move(*run));
     }
     state_.publish([&](View& view) { view.runs = std::move(runs); });
@@ -251,6 +260,7 @@ class Recovery {
     }
     for_each_verified_record(reader.body(), [&](const RecordView& record, std::string_view bytes) {
       if (record.header.offset >= state_.manifest.flushed_offset) {
+        if (record.header.expiry_secs() != 0) state_.has_lifetimes = true;
         active_->replay(record.header, bytes);
       }
     });

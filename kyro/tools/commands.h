@@ -156,29 +156,27 @@ class LinePrinter {
   bool is_ok_ = true;
 };
 
-inline void append_dump_line(std::string& out, const RecordView& record) {
+inline void append_dump_line(std::string& out, const RecordView& record, uint64_t expiry_secs) {
   append_item(out, record.header.key, record.value, record.header.offset, false);
-  if (record.header.expiry_secs() == 0) return;
+  if (expiry_secs == 0) return;
   out.pop_back();
-  append_field(out, "expires", record.header.expiry_secs());
+  append_field(out, "expires", expiry_secs);
   out += '}';
 }
 
 inline int dump(const CliCall& call) {
   PosixFileSystem fs;
   LinePrinter printer;
-  const auto print_live = [&](const RecordView& record) {
-    printer.print([&](std::string& out) { append_dump_line(out, record); });
+  const auto print_live = [&](const RecordView& record, uint64_t expiry_secs) {
+    printer.print([&](std::string& out) { append_dump_line(out, record, expiry_secs); });
   };
   const auto print_log = [&](const RecordView& record) {
     printer.print([&](std::string& out) {
       append_log_record(out, record.header.offset, record.header.key, record.stored_value());
     });
   };
-  const Status status =
-      call.has("wal")
-          ? dump_log(fs, call.words[0], print_log)
-          : dump_live(fs, call.words[0], static_cast<uint64_t>(time(nullptr)), print_live);
+  const Status status = call.has("wal") ? dump_log(fs, call.words[0], print_log)
+                                        : dump_live(fs, call.words[0], ClockSources{}, print_live);
   if (!printer.flush()) return fail(Status(Code::kIoError, "cannot write to stdout"), "");
   if (status.ok()) return kExitOk;
   if (status.code() == Code::kCorruption) {

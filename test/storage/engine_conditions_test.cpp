@@ -11,7 +11,7 @@ namespace {
 Options clocked_options(FileSystem& fs) {
   fake_now_secs = 1'000'000;
   Options options = small_options(fs);
-  options.clock_secs = fake_clock;
+  use_fake_clock(&options);
   return options;
 }
 
@@ -347,14 +347,6 @@ TEST_CASE("what has expired is absent everywhere from that second on") {
     fake_now_secs += 1'000'000;
     CHECK(engine->get(1, &value).ok());
     CHECK(value == "new");
-  }
-  SECTION("a clock that goes back does not bring it back") {
-    fake_now_secs -= 5;
-    CHECK(engine->get(1, &value).code() == Code::kNotFound);
-    CHECK(engine->now_secs() == fake_now_secs + 5);
-    CHECK(code_of(engine->remove(1)) == Code::kNotFound);
-    REQUIRE(engine->compact().ok());
-    CHECK(engine->view().runs[0]->meta().records == 1);
   }
   SECTION("a restart does not bring it back") {
     engine.reset();

@@ -24,7 +24,8 @@ class Trio {
     normal_.reserve_bytes = 0;
     normal_.huge_index = true;
     normal_.wal_segment_bytes = 1 * kMiB;
-    tiny_.clock_secs = normal_.clock_secs = fake_clock;
+    use_fake_clock(&tiny_);
+    use_fake_clock(&normal_);
     reopen();
   }
 

@@ -18,6 +18,7 @@ Manifest sample() {
   manifest.runs.push_back({4, 1, 0, 0, 5, 5, 0, 300, 33, 1});
   manifest.segments.push_back({100, 1, 100, 0});
   manifest.segments.push_back({5000, ~uint64_t{0}, 600, 0});
+  manifest.clock = {"00112233445566778899aabbccddeeff", 1, 2, ~uint64_t{0}};
   return manifest;
 }
 
@@ -59,7 +60,16 @@ TEST_CASE("a manifest comes back as it was written") {
   CHECK(back.segments[1].first_offset == 5000);
   CHECK(back.segments[1].nonce == ~uint64_t{0});
   CHECK(back.segments[1].previous_end == 600);
+  CHECK(back.clock == manifest.clock);
   CHECK(encode_manifest(back) == text);
+}
+
+TEST_CASE("a manifest of format 1, and one without a clock, can be read") {
+  Manifest manifest = sample();
+  manifest.clock.reset();
+  const std::string text = encode_manifest(manifest);
+  CHECK(!must_decode(text).clock);
+  CHECK(must_decode(with(text, "{\"format\":2", "{\"format\":1")).runs == manifest.runs);
 }
 
 TEST_CASE("a manifest that is changed, cut or extended anywhere is refused") {
@@ -75,7 +85,7 @@ TEST_CASE("a manifest that is changed, cut or extended anywhere is refused") {
 }
 
 TEST_CASE("a manifest of a newer format is refused by name, whatever else it says") {
-  for (const char* text : {"{\"format\":2,", "{\"format\":99,\"x\":[]}\n"}) {
+  for (const char* text : {"{\"format\":3,", "{\"format\":99,\"x\":[]}\n"}) {
     INFO(text);
     CHECK(decode_manifest(text).status().code() == Code::kUnsupported);
   }
@@ -102,6 +112,9 @@ TEST_CASE("a manifest that contradicts itself is refused even with a right check
       {"\"tombstones\":1,", "\"tombstones\":1,\"more\":1,"},
       {"\"generation\":7", "\"generation\":7,\"more\":1"},
       {"0123456789abcdef0", ""},
+      {",\"store_ns\":2", ""},
+      {",\"store_ns\":2", ",\"store_ns\":2,\"store_ns\":2"},
+      {"\"boot_ns\":1,\"store_ns\":2", "\"store_ns\":2,\"boot_ns\":1"},
   };
   for (const auto& [from, to] : changes) {
     INFO(from << " -> " << to);

@@ -53,8 +53,9 @@ inline std::unique_ptr<Engine> must_open(const Options& options) {
 
 // The clock of engines whose records expire; the tests move it.
 inline std::atomic<uint64_t> fake_now_secs{1'000'000};
-inline uint64_t fake_clock() {
-  return fake_now_secs;
+inline void use_fake_clock(Options* options) {
+  options->clock_secs = [] { return fake_now_secs.load(); };
+  options->boot_clock_ns = [] { return fake_now_secs.load() * 1'000'000'000; };
 }
 
 // What a model knows of a key.

@@ -359,6 +359,7 @@ class Maintenance final : public FlushScheduler {
       runs_changed_ = false;
       lock.unlock();
       const bool merged = merge_some();
+      state_.renew_anchor_if_due();
       lock.lock();
       if (!merged && !runs_changed_ && jobs_.empty() && rebuilds_.empty() && !stopping_) idle(lock);
     }
@@ -369,11 +370,10 @@ class Maintenance final : public FlushScheduler {
 
   // Nothing to merge: a piece of scrubbing, if it is time, or sleep.
   void idle(std::unique_lock<std::mutex>& lock) {
-    const auto wait_ns = scrubber_.wait_ns();
-    if (!wait_ns) {
-      changed_.wait(lock);
-    } else if (*wait_ns > 0) {
-      changed_.wait_for(lock, std::chrono::nanoseconds(*wait_ns));
+    constexpr uint64_t kWaitNsMax = LifetimeClock::kAnchorAgeSecsMax * 1'000'000'000;
+    const uint64_t wait_ns = std::min(scrubber_.wait_ns().value_or(kWaitNsMax), kWaitNsMax);
+    if (wait_ns > 0) {
+      changed_.wait_for(lock, std::chrono::nanoseconds(wait_ns));
     } else {
       lock.unlock();
       run_yielding(kMergeThread, [this] { scrubber_.step(); });

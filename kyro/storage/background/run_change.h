@@ -118,7 +118,7 @@ inline Status flush_oldest(EngineState& state, const std::atomic<bool>& cancelle
   input.older = view.runs;
   input.first_offset = delta->first_offset();
   input.end_offset = delta->end_offset();
-  input.now_secs = state.now_secs();
+  input.now_secs = state.clock.now_secs();
   auto run = make_run(state, input, cancelled);
   KYRO_TRY(run);
 
@@ -169,7 +169,7 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
   input.older.assign(view.runs.begin() + static_cast<std::ptrdiff_t>(choice.end), view.runs.end());
   input.first_offset = input.runs.back()->meta().first_offset;
   input.end_offset = input.runs.front()->meta().end_offset;
-  input.now_secs = state.now_secs();
+  input.now_secs = state.clock.now_secs();
   KYRO_TRY(run_change_detail::check_room(state, input, needed_bytes, cancelled));
   auto run = run_change_detail::make_run(state, input, cancelled);
   KYRO_TRY(run);

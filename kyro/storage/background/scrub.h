@@ -164,7 +164,7 @@ class Scrubber {
     const uint64_t records =
         at < records_end ? std::min<uint64_t>(records_end - at, bytes.size()) : 0;
     crc_ = crc32c(bytes.substr(0, records), crc_);
-    if (meta_.expiring > 0) expired_.take(bytes.substr(0, records), state_.now_secs());
+    if (meta_.expiring > 0) expired_.take(bytes.substr(0, records), state_.clock.now_secs());
     bytes.remove_prefix(records);
     if (footer_.size() <= sizeof(RunFooter)) footer_.append(bytes);
   }

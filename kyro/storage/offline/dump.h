@@ -34,9 +34,9 @@ Status walk_log(FileSystem& fs, const std::string& dir, const Manifest& manifest
 
 }  // namespace dump_detail
 
-// Calls visit(RecordView) for every live record, in key order.
+// Calls visit(RecordView, expiry in Unix seconds or 0) for every live record, in key order.
 template <class Visit>
-Status dump_live(FileSystem& fs, const std::string& dir, uint64_t now_secs, Visit visit) {
+Status dump_live(FileSystem& fs, const std::string& dir, const ClockSources& clocks, Visit visit) {
   const auto store = open_offline(fs, dir);
   KYRO_TRY(store);
   auto manifest = decode_manifest(store->manifest_text);
@@ -55,12 +55,14 @@ Status dump_live(FileSystem& fs, const std::string& dir, uint64_t now_secs, Visi
                                    input.delta->insert(record.header, bytes);
                                  }));
   input.end_offset = input.delta->end_offset();
-  input.now_secs = now_secs;
+  const LifetimeClock clock(clocks, manifest->clock);
+  input.now_secs = clock.now_secs();
   const std::atomic<bool> never_cancelled{false};
   MergedCursor cursor = merge_detail::open_sources(input);
   return merge_detail::for_each_kept(cursor, input, never_cancelled,
                                      [&](const RecordHeader& header, std::string_view bytes) {
-                                       visit(RecordView{header, bytes.substr(kRecordHeaderBytes)});
+                                       visit(RecordView{header, bytes.substr(kRecordHeaderBytes)},
+                                             clock.to_unix(header.expiry_secs()));
                                        return Status();
                                      });
 }

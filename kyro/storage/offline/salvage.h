@@ -271,6 +271,7 @@ class Salvage {
     const std::atomic<bool> never_cancelled{false};
     Manifest fresh;
     fresh.database_id = new_database_id();
+    fresh.clock = manifest_.clock;
     fresh.next_offset = std::max({next_offset_, covered_end_, manifest_.next_offset});
     input.end_offset = fresh.next_offset;
     MergeOutput output;

@@ -149,7 +149,7 @@ class Committer {
     const uint32_t taken = groups_taken_.load(std::memory_order_relaxed);
     groups_taken_.store(taken + 1, std::memory_order_relaxed);  // before the queue is
     WriteRequest* request = queue_.take_all();
-    now_secs_ = state_.now_secs();  // not before what the submitters saw
+    now_secs_ = state_.clock.now_secs();  // not before what the submitters saw
     while (request != nullptr) {
       WriteRequest* next = request->next_queued;
       add(request);
@@ -258,6 +258,7 @@ class Committer {
       encode_record(mutation, offset, group_.data() + at);
       pending_.put(mutation.key, at);
       ++group_records_;
+      if (mutation.expiry_secs != 0) state_.has_lifetimes.store(true, std::memory_order_relaxed);
       group_deletes_ += mutation.type == RecordType::kTombstone ? 1 : 0;
       request->offset = offset;
     }

@@ -45,7 +45,7 @@ TEST_CASE("what has expired counts as dead from the scrub on that reads it, to t
   std::mt19937_64 random(seed);
   FaultFs fs;
   Options options = small_options(fs);
-  options.clock_secs = fake_clock;
+  use_fake_clock(&options);
   fake_now_secs = 1'000'000;
   auto engine = must_open(options);
   uint64_t expired_bytes = 0;

@@ -80,21 +80,23 @@ void flip(FaultFs& fs, const std::string& path, size_t at) {
 TEST_CASE("a dump shows what the engine would, and the log, and changes no byte") {
   const QuietLog quiet;
   DamagedStore store(100);
+  const auto ignore = [](const RecordView&, uint64_t) {};
+  const uint64_t later_secs = unix_ns() / 1'000'000'000 + 3000;
   {
     auto engine = must_open(store.options);
     REQUIRE(engine->put(1, "has expired", 1000).ok());
-    REQUIRE(engine->put(2, "expires later", 3000).ok());
+    REQUIRE(engine->put(2, "expires later", later_secs).ok());
     store.contents[2] = {"expires later", engine->next_offset() - 1};
-    CHECK(dump_live(store.fs, kDir, 2000, [](const RecordView&) {}).code() == Code::kBusy);
+    CHECK(dump_live(store.fs, kDir, {}, ignore).code() == Code::kBusy);
   }
   const auto before = store.bytes();
   Contents found;
   uint64_t last = 0;
-  REQUIRE(dump_live(store.fs, kDir, 2000, [&](const RecordView& record) {
+  REQUIRE(dump_live(store.fs, kDir, {}, [&](const RecordView& record, uint64_t expiry_secs) {
             CHECK((found.empty() || record.header.key > last));
             last = record.header.key;
             found[last] = {std::string(record.value), record.header.offset};
-            CHECK(record.header.expiry_secs() == (last == 2 ? 3000u : 0u));
+            CHECK(expiry_secs == (last == 2 ? later_secs : 0u));
           }).ok());
   CHECK(found == store.contents);
   uint64_t next = 0;
@@ -105,10 +107,10 @@ TEST_CASE("a dump shows what the engine would, and the log, and changes no byte"
   CHECK(must_open(store.options)->next_offset() == next);
 
   flip(store.fs, files(store.fs, "run-", ".data")[0], 200);
-  CHECK(dump_live(store.fs, kDir, 2000, [](const RecordView&) {}).code() == Code::kCorruption);
+  CHECK(dump_live(store.fs, kDir, {}, ignore).code() == Code::kCorruption);
   flip(store.fs, last_segment(store.fs), kSegmentHeaderBytes + 60);
   CHECK(dump_log(store.fs, kDir, [](const RecordView&) {}).code() == Code::kCorruption);
-  CHECK(dump_live(store.fs, "nowhere", 0, [](const RecordView&) {}).code() == Code::kNotFound);
+  CHECK(dump_live(store.fs, "nowhere", {}, ignore).code() == Code::kNotFound);
 }
 
 TEST_CASE("salvage of a sound store loses nothing and touches nothing") {

@@ -48,7 +48,8 @@ TEST_CASE("a multi-get finds the version that a single read finds, under every b
 TEST_CASE("a multi-get of the engine gives live values, counts them, and stops when told") {
   FaultFs fs;
   Options options = small_options(fs);
-  options.clock_secs = [] { return uint64_t{1000}; };
+  use_fake_clock(&options);
+  fake_now_secs = 1000;
   auto engine = must_open(options);
   for (uint64_t key = 0; key < 300; ++key) {
     must_put(*engine, key, std::to_string(key));
