@@ -1,8 +1,5 @@
 // The commands of the READMEs: those of each README run one after the other in one shell, against
 // the built binary, and must print what the README shows.
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -64,18 +61,6 @@ bool matches(const std::string& pattern, const std::string& text) {
   }
 }
 
-uint16_t free_port() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  REQUIRE(bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0);
-  REQUIRE(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
 // A directory in which the READMEs' relative paths lead where they do in the repository.
 void link_repository(const TempDir& dir) {
   const fs::path binaries = fs::path(server_binary()).parent_path();
@@ -108,7 +93,7 @@ void run_readme(const Readme& readme, const std::vector<Step>& steps) {
   std::optional<ServerProcess> server;
   uint16_t port = 0;
   if (contains(readme.block("sh"), "kyrodb serve ")) {
-    port = free_port();
+    port = free_loopback_port();
   } else {
     server.emplace(dir.file("data"));
     port = server->port();
