@@ -1,0 +1,243 @@
+// What happens to a store in an operator's hands: mounts that cannot be written, file systems in
+// layers, directories copied while they are written to, disks that are put back to an earlier
+// moment, processes that are stopped and go on. The table is in scripts/deploy/README.md.
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "test/support/server_process.h"
+
+namespace kyro::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A script in a mount namespace of its own: what it mounts, nobody else sees, and goes with it.
+// "$K" is the binary, "$D" the directory. Skipped where this is not allowed.
+Outcome run_with_mounts(const TempDir& dir, const std::string& script) {
+  const std::string serve =
+      "serve() { \"$K\" serve 127.0.0.1 0 --data-dir \"$1\" 2>\"$D/log\" & P=$!\n"
+      "  until grep -q ' serving ' \"$D/log\"; do kill -0 $P || return 1; sleep 0.05; done\n"
+      "  U=http://$(grep -o 'address=[0-9.:]*' \"$D/log\" | cut -d= -f2); }\n"
+      "stop() { kill $P; wait $P; }\n";
+  return run_program({"/usr/bin/env", "K=" + server_binary(), "D=" + dir.path(), "/usr/bin/timeout",
+                      "50", "/usr/bin/unshare", "-m", "/bin/bash", "-c", serve + script});
+}
+
+bool can_mount(const TempDir& dir, const std::string& mount) {
+  const Outcome tried = run_with_mounts(dir, mount);
+  if (tried.exit_code == 0) return true;
+  WARN("skipped: mounting is not possible here: " << tried.err);
+  return false;
+}
+
+// One client that writes key n with value n, n ascending, until it is told to stop or fails.
+class CountingWriter {
+ public:
+  explicit CountingWriter(const ServerProcess& server)
+      : thread_([this, endpoint = server.endpoint()] {
+          HttpClient client(endpoint);
+          HttpResponse response;
+          for (uint64_t n = 0; !is_ended_.load(); ++n) {
+            const std::string value = std::to_string(n) + std::string(200, '.');
+            if (!client.request("PUT", kv_path(n), value, &response).ok()) break;
+            if (response.status != 201) break;
+            acknowledged_.store(n + 1);
+            acknowledged_.notify_all();
+          }
+        }) {}
+  CountingWriter(const CountingWriter&) = delete;
+  CountingWriter& operator=(const CountingWriter&) = delete;
+  ~CountingWriter() { end(); }
+
+  // How many writes are acknowledged, and so are in the store for good.
+  [[nodiscard]] uint64_t acknowledged() const { return acknowledged_.load(); }
+  void wait_for(uint64_t count) const {
+    for (uint64_t now = 0; (now = acknowledged_.load()) < count;) acknowledged_.wait(now);
+  }
+  uint64_t end() {
+    is_ended_.store(true);
+    if (thread_.joinable()) thread_.join();
+    return acknowledged();
+  }
+
+ private:
+  std::atomic<bool> is_ended_{false};
+  std::atomic<uint64_t> acknowledged_{0};
+  std::thread thread_;
+};
+
+// The keys 0, 1, 2, … of a store that nobody serves, in order and without a hole, each with the
+// value that it was given: how many there are. Fails the test for anything else.
+uint64_t count_dumped(const Outcome& dump) {
+  std::istringstream lines(dump.out);
+  uint64_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const std::string number = std::to_string(count);
+    const std::string wanted = "{\"key\":" + number + ",\"value\":\"" + number + ".";
+    INFO(line);
+    REQUIRE(line.starts_with(wanted));
+  }
+  return count;
+}
+
+// So that flushes, merges and new segments happen all the time.
+const Args kRestless = {"--fsync",
+                        "interval:1000",
+                        "--delta-max-bytes",
+                        "64KiB",
+                        "--wal-segment-bytes",
+                        "16KiB",
+                        "--wal-max-segments",
+                        "2"};
+
+// Stops every thread of a process as a debugger does, and lets them go on.
+void attach_and_detach(pid_t pid) {
+  std::vector<pid_t> threads;
+  for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
+    threads.push_back(std::stoi(entry.path().filename().string()));
+  }
+  for (const pid_t thread : threads) {
+    // One that has ended meanwhile is none to stop.
+    if (ptrace(PTRACE_SEIZE, thread, nullptr, nullptr) != 0) continue;
+    if (ptrace(PTRACE_INTERRUPT, thread, nullptr, nullptr) != 0) continue;
+    int status = 0;
+    if (waitpid(thread, &status, __WALL) != thread) continue;
+    ptrace(PTRACE_DETACH, thread, nullptr, nullptr);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("On a mount that cannot be written the server refuses, and the tools read", "[e2e]") {
+  TempDir dir;
+  const std::string mount =
+      "mkdir -p $D/data && mount --bind $D/data $D/data && mount -o remount,bind,ro $D/data\n";
+  if (!can_mount(dir, mount)) return;
+  const Outcome run = run_with_mounts(
+      dir, "serve $D/data && curl -sS -d '{\"key\":1,\"value\":\"v\"}' $U/v1/put && stop\n" +
+               mount +
+               "\"$K\" serve 127.0.0.1 0 -d $D/data && exit 1\n"
+               "\"$K\" serve 127.0.0.1 0 -d $D/data/new && exit 2\n"
+               "cd $D; set -e\n"
+               "\"$K\" verify data; \"$K\" dump data; \"$K\" backup data b; \"$K\" restore data r\n"
+               "\"$K\" verify b; \"$K\" dump r; \"$K\" salvage data s\n");
+  INFO(run.out << run.err);
+  CHECK(run.exit_code == 0);
+  CHECK(contains(run.err, "Read-only file system"));
+  const std::string record = "{\"key\":1,\"value\":\"v\",\"offset\":0}\n";
+  CHECK(run.out.find(record) != run.out.rfind(record));  // of the store and of what was restored
+}
+
+TEST_CASE("Over layers of file systems a store is served, compacted and found whole", "[e2e]") {
+  TempDir dir;
+  // The lower layer is an image that may not change, as in a container.
+  const std::string mount =
+      "mkdir -p $D/data $D/top && mount -t tmpfs none $D/top && mkdir $D/top/up $D/top/work $D/m "
+      "&& mount -t overlay overlay -o lowerdir=$D/data,upperdir=$D/top/up,workdir=$D/top/work $D/m";
+  if (!can_mount(dir, mount)) return;
+  const Outcome run = run_with_mounts(
+      dir,
+      "put() { curl -sS -d \"{\\\"key\\\":$1,\\\"value\\\":\\\"$2\\\"}\" $U/v1/put; }\n"
+      "serve $D/data && put 1 lower && put 2 lower && stop && rmdir $D/m && cp -a $D/data $D/was "
+      "&& " +
+          mount +
+          " || exit 1\n"
+          "serve $D/m && put 2 upper && curl -sS -X POST $U/v1/compact && put 3 upper || exit 2\n"
+          "kill -KILL $P; wait $P; serve $D/m && curl -sS $U/v1/scan && stop || exit 3\n"
+          "\"$K\" verify $D/m && diff -r $D/data $D/was\n");
+  INFO(run.out << run.err);
+  CHECK(run.exit_code == 0);
+  CHECK(contains(run.out,
+                 "{\"items\":[{\"key\":1,\"value\":\"lower\",\"offset\":0},"
+                 "{\"key\":2,\"value\":\"upper\",\"offset\":2},"
+                 "{\"key\":3,\"value\":\"upper\",\"offset\":3}],\"complete\":true}"));
+}
+
+TEST_CASE("A live directory that is copied is refused, or holds a prefix with all of before",
+          "[e2e]") {
+  TempDir dir;
+  ServerProcess server(dir.file("data"), kRestless);
+  CountingWriter writer(server);
+  int opened = 0;
+  for (int round = 0; round < 12; ++round) {
+    writer.wait_for(writer.acknowledged() + 50);
+    const uint64_t before = writer.acknowledged();
+    const std::string copy = dir.file("copy" + std::to_string(round));
+    // Files that go while it copies make cp fail; what it has copied is looked at all the same.
+    run_program({"/bin/cp", "-a", server.data_dir(), copy});
+    const Outcome verified = run_kyrodb({"verify", copy});
+    const Outcome dumped = run_kyrodb({"dump", copy});
+    INFO("round " << round << ", " << before << " before; " << verified.out << verified.err
+                  << dumped.err);
+    const uint64_t found = count_dumped(dumped);
+    CHECK((verified.exit_code != 0 || dumped.exit_code == 0));
+    if (dumped.exit_code != 0) continue;
+    ++opened;
+    CHECK(found >= before);
+  }
+  WARN(opened << " of 12 copies opened");
+  writer.end();
+  CHECK(server.stop().exit_code == 0);
+}
+
+TEST_CASE("A disk put back to an earlier moment is the store of that moment", "[e2e]") {
+  TempDir dir;
+  ServerProcess server(dir.file("data"), kRestless);
+  CountingWriter writer(server);
+  writer.wait_for(400);
+  // All files of one moment, as a snapshot of a volume or of a whole machine has them.
+  server.process().signal(SIGSTOP);
+  const uint64_t before = writer.acknowledged();
+  fs::copy(server.data_dir(), dir.file("snapshot"), fs::copy_options::recursive);
+  server.process().signal(SIGCONT);
+  writer.wait_for(before + 400);
+  const uint64_t after = writer.end();
+  server.kill_hard();
+  fs::remove_all(server.data_dir());
+  fs::rename(dir.file("snapshot"), server.data_dir());
+
+  server.start();
+  Client client(server);
+  CHECK(client.get(kv_path(before - 1)).status == 200);
+  CHECK(client.get(kv_path(after - 1)).status == 404);
+  // Written under a policy that may lose the newest writes, so numbers of before are not given again.
+  CHECK(client.next_offset() > after);
+  CHECK(server.stop().exit_code == 0);
+  const uint64_t found = count_dumped(run_kyrodb({"dump", server.data_dir()}));
+  CHECK(found >= before);
+  CHECK(found < after);
+}
+
+TEST_CASE("A server that is stopped, debugged and continued goes on, and loses nothing", "[e2e]") {
+  TempDir dir;
+  ServerProcess server(dir.file("data"), kRestless);
+  CountingWriter writer(server);
+  Client idle(server);
+  CHECK(idle.get("/health").status == 200);
+  for (int round = 0; round < 20; ++round) {
+    writer.wait_for(writer.acknowledged() + 20);
+    server.process().signal(SIGSTOP);
+    int status = 0;
+    REQUIRE(waitpid(server.process().pid(), &status, WUNTRACED) == server.process().pid());
+    REQUIRE(WIFSTOPPED(status));
+    server.process().signal(SIGCONT);
+    attach_and_detach(server.process().pid());
+  }
+  writer.wait_for(writer.acknowledged() + 20);
+  CHECK(idle.get("/ready").status == 200);
+  const uint64_t acknowledged = writer.end();
+  CHECK(server.stop().exit_code == 0);
+  require_verified(server.data_dir());
+  CHECK(count_dumped(run_kyrodb({"dump", server.data_dir()})) >= acknowledged);
+}
+
+}  // namespace kyro::test
