@@ -2,37 +2,40 @@
 #include <fcntl.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "kyro/cli/build_info.h"
 #include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"
 #include "kyro/client/commands.h"
-#include "kyro/server/config.h"
-#include "kyro/server/config_help.h"
 #include "kyro/server/serve.h"
+#include "kyro/server/serve_command.h"
 #include "kyro/tools/commands.h"
 
 namespace {
 
 using kyro::CliCall;
 using kyro::CliCommand;
-using kyro::CliFlag;
 using kyro::CliProgram;
 using Words = std::span<const std::string_view>;
 
 const CliProgram& program();
 
-int run_serve(Words words) {
-  const auto config = kyro::parse_serve_config(words);
-  if (!config.ok()) return kyro::cli_usage_error(program(), config.status().message());
-  if (config->help_requested) return kyro::print_text(kyro::serve_help());
-  if (config->print_config) return kyro::print_text(kyro::print_config_text(*config));
-  return kyro::serve(*config);
+const char* look_up(const char* variable) {
+  return std::getenv(variable);
+}
+
+int run_serve(const CliCall& call) {
+  const auto config = kyro::read_serve_config(call, look_up);
+  if (!config.ok()) {
+    return kyro::cli_usage_error("kyrodb", call.command, config.status().message());
+  }
+  if (!config->print_config) return kyro::serve(*config);
+  return kyro::print_text(kyro::print_config_text(call, look_up, *config));
 }
 
 // A descriptor below 3 that is closed would become a file or a connection, and get what is meant
@@ -64,14 +67,11 @@ int run_health(const CliCall& call) {
 }
 
 int run_version(const CliCall&) {
-  return kyro::print_text("kyrodb " + std::string(kyro::kProductVersion) + " (" +
-                          std::string(kyro::kProductCommit) + ", " +
-                          std::string(kyro::kProductCompiler) + ")\n");
+  return kyro::print_version(program());
 }
 
 int run_help(const CliCall& call) {
   const std::string_view topic = call.words.empty() ? "" : std::string_view(call.words[0]);
-  if (topic == "serve") return kyro::print_text(kyro::serve_help());
   if (topic == "ctl") return kyro::print_text(kyro::program_help(kyro::ctl_program()));
   return kyro::print_help(program(), call, "kyrodbctl");
 }
@@ -80,10 +80,12 @@ int run_completion(const CliCall& call) {
   return kyro::print_completion(program(), call);
 }
 
-// `serve` and `ctl` read their words themselves.
+// `ctl` reads its words by a table of its own.
 constexpr CliCommand kCommands[] = {
-    {"serve", "[FLAGS] [HOST PORT]", "serve a data directory (default 127.0.0.1 3030)"},
-    {"ctl", "COMMAND", "the client; the same as kyrodbctl COMMAND"},
+    {"ctl", "COMMAND", "the client: kyrodb ctl COMMAND is kyrodbctl COMMAND", 0, kyro::kAnyWords,
+     [](const CliCall& call) {
+       return kyro::run_ctl(std::vector<std::string_view>(call.words.begin(), call.words.end()));
+     }},
     {"health", "[URL]", "exit 0 if a server is alive, else 1, for the checks of containers", 0, 1,
      run_health},
     {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
@@ -92,13 +94,11 @@ constexpr CliCommand kCommands[] = {
      kyro::kManFlags},
 };
 
-// The table above with the tools behind `serve`, whose flags come from a table of their own.
 const CliProgram& program() {
-  static const kyro::ServeRows serve_rows;
   static const std::vector<CliCommand> commands = [] {
-    std::vector<CliCommand> rows(std::begin(kCommands), std::end(kCommands));
-    rows[0].flags = serve_rows.flags();
-    rows.insert(rows.begin() + 1, std::begin(kyro::kTools), std::end(kyro::kTools));
+    std::vector<CliCommand> rows{kyro::serve_command(run_serve)};
+    rows.insert(rows.end(), std::begin(kyro::kTools), std::end(kyro::kTools));
+    rows.insert(rows.end(), std::begin(kCommands), std::end(kCommands));
     return rows;
   }();
   static const CliProgram table{
@@ -107,11 +107,6 @@ const CliProgram& program() {
       .usage = "kyrodb COMMAND",
       .description = "A durable key-value store with a learned index, over HTTP.",
       .commands = commands,
-      .flags = {},
-      .environment = serve_rows.variables(),
-      .environment_rule =
-          "Each flag of serve is also a variable: --data-dir is KYRODB_DATA_DIR. "
-          "A flag beats the environment. These are variables only:",
   };
   return table;
 }
@@ -122,9 +117,7 @@ int run(std::string_view name, Words words) {
     std::fputs(kyro::program_help(program()).c_str(), stderr);
     return kyro::kExitUsage;
   }
-  if (words[0] == "serve") return run_serve(words.subspan(1));
   if (words[0] == "ctl") return kyro::run_ctl(words.subspan(1));
-  if (words[0] == "--version") return run_version({});
   return kyro::run_program(program(), words);
 }
 

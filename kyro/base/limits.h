@@ -21,6 +21,8 @@ inline constexpr uint64_t kDefaultBatchBytesMax = 16 * kMiB;
 inline constexpr uint64_t kDefaultDeltaBytesMax = 64 * kMiB;
 inline constexpr uint64_t kDefaultWalSegmentBytes = 64 * kMiB;
 inline constexpr uint32_t kDefaultWalSegmentsMax = 8;
+inline constexpr uint64_t kDefaultInflightBytesMax = 256 * kMiB;
+inline constexpr uint64_t kDefaultMgetKeysMax = 100'000;
 inline constexpr uint64_t kDefaultReserveBytes = 16 * kMiB;
 
 // A thousand years: above it an expiry in any unit might not fit, and nobody means it.

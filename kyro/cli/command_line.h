@@ -1,15 +1,15 @@
 // Command lines of both programs as tables: what the commands are, what they take, and one parser
-// that reads the tables. Help, man pages and completions (cli_docs.h) read the same rows.
+// that reads the tables. Help, man pages and completions (docs.h) read the same rows.
 //
-// A flag is `--name value` or `--name=value`, `-x value` for a letter, and a switch takes no value.
-// A program's own flags may stand before or behind the command, a command's only behind it. "--"
-// ends the flags, a lone "-" is a word. Every refusal is one sentence; the caller exits with 2.
+// A flag is `--name value` or `--name=value`, `-x value` for a letter; a switch takes no value, or
+// `=true`, `=false`, `=1`, `=0`. A value that begins with "--" is given with an equals sign. A
+// program's own flags may stand before or after the command, a command's only after it. "--" ends
+// the flags, a lone "-" is a word. Every flag of a command with an `environment` is a variable too,
+// which a flag beats. Every refusal is one sentence; the caller exits with 2.
 //
 // Thread rule: pure functions over constant tables. Ownership: a call owns its words.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -20,17 +20,12 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
+#include "kyro/base/ascii.h"
 #include "kyro/base/status.h"
+#include "kyro/base/suggest.h"
+#include "kyro/cli/flag.h"
 
 namespace kyro {
-
-struct CliFlag {
-  std::string_view name;   // without dashes
-  std::string_view value;  // what its value is called; "a|b" lists the words; empty: a switch
-  std::string_view help;
-  char letter = 0;
-};
 
 struct CliCall;
 
@@ -42,27 +37,32 @@ struct CliCommand {
   uint8_t words_max = 0;                      // kAnyWords: no limit
   int (*run)(const CliCall& call) = nullptr;  // the exit code
   std::span<const CliFlag> flags = {};
-  std::string_view more = {};  // a paragraph for the command's own help and the man page
+  std::string_view more = {};         // a paragraph for the command's own help and the man page
+  std::string_view synonyms = {};     // what people call it elsewhere, with spaces between
+  std::string_view environment = {};  // "KYRODB_": what the names of its variables begin with
+  const void* defaults = nullptr;     // options that the fields of its flags belong to
 };
 
 inline constexpr uint8_t kAnyWords = 255;
 
 struct CliProgram {
   std::string_view name;
-  std::string_view purpose;  // behind the name in a man page's first line
+  std::string_view purpose;  // after the name in a man page's first line
   std::string_view usage;
   std::string_view description;
   std::span<const CliCommand> commands;
-  std::span<const CliFlag> flags;             // of every command
-  std::span<const CliFlag> environment = {};  // variables; their names as they are
-  std::string_view environment_rule = {};     // what all of them have in common
+  std::span<const CliFlag> flags = {};  // of every command
 };
+
+// Looks a variable up, as std::getenv does; a test gives its own.
+using CliEnvironment = const char* (*)(const char* name);
 
 // What a command line says.
 struct CliCall {
   const CliCommand* command = nullptr;
   bool wants_help = false;
-  std::vector<std::string> words;  // behind the command
+  bool wants_version = false;
+  std::vector<std::string> words;  // after the command
   std::vector<std::pair<const CliFlag*, std::string>> flags;
 
   // The value of a flag, the last one given; nothing if it was not.
@@ -72,26 +72,25 @@ struct CliCall {
     }
     return std::nullopt;
   }
-  [[nodiscard]] bool has(std::string_view name) const { return flag(name).has_value(); }
+  // The same of a flag whose row has bounds for a whole number.
+  [[nodiscard]] std::optional<uint64_t> number(std::string_view name) const {
+    const auto text = flag(name);
+    return text ? parse_u64(*text) : std::nullopt;
+  }
+  // A switch that is on.
+  [[nodiscard]] bool has(std::string_view name) const {
+    return cli_detail::parse_switch(flag(name).value_or("false")).value_or(false);
+  }
 };
 
-// Steps of one character (insert, delete, replace) between two names; Wagner and Fischer's table,
-// one row at a time. Only the first 64 characters count.
-[[nodiscard]] inline size_t edit_distance(std::string_view a, std::string_view b) {
-  a = a.substr(0, 64);
-  b = b.substr(0, 64);
-  std::array<size_t, 65> row{};
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
+// KYRODB_DATA_DIR for the flag data-dir; empty for a command without variables.
+[[nodiscard]] inline std::string variable_name(const CliCommand& command, const CliFlag& flag) {
+  if (command.environment.empty()) return {};
+  std::string name(command.environment);
+  for (const char c : flag.name) {
+    name += c == '-' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   }
-  return row[b.size()];
+  return name;
 }
 
 namespace cli_detail {
@@ -100,25 +99,6 @@ inline Status refuse(std::initializer_list<std::string_view> parts) {
   std::string message;
   for (const std::string_view part : parts) message += part;
   return Status(Code::kInvalid, std::move(message));
-}
-
-// How far `name` is from a row's; 0 if that begins so.
-inline size_t name_distance(std::string_view name, std::string_view row) {
-  return name.size() >= 3 && row.starts_with(name) ? 0 : edit_distance(name, row);
-}
-
-// The row whose name is nearest; one that begins like `name`, if any does.
-template <class Row>
-const Row* nearest(std::span<const Row> rows, std::string_view name, const Row* best = nullptr) {
-  size_t best_distance = best == nullptr ? SIZE_MAX : name_distance(name, best->name);
-  for (const Row& row : rows) {
-    const size_t distance = name_distance(name, row.name);
-    if (distance < best_distance) {
-      best = &row;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 inline const CliFlag* find_flag(std::span<const CliFlag> flags, std::string_view word) {
@@ -145,11 +125,13 @@ class Parser {
         flags_end_ = true;
       } else if (word == "--help" || word == "-h") {
         call_.wants_help = true;
+      } else if (word == "--version" && call_.command == nullptr) {
+        call_.wants_version = true;
       } else {
         KYRO_TRY(take_flag(word));
       }
     }
-    if (call_.wants_help) return {};
+    if (call_.wants_help || call_.wants_version) return {};
     if (call_.command == nullptr) return refuse({"no command"});
     const CliCommand& command = *call_.command;
     const size_t count = call_.words.size();
@@ -167,12 +149,23 @@ class Parser {
       call_.words.emplace_back(word);
       return {};
     }
+    Suggestion meant(word);
+    std::string_view synonym;
     for (const CliCommand& command : program_.commands) {
-      if (command.name == word) call_.command = &command;
+      if (command.name == word) {
+        call_.command = &command;
+        return {};
+      }
+      meant.offer(command.name);
+      for_each_element(
+          command.synonyms,
+          [&](std::string_view s) {
+            if (s == word) synonym = command.name;
+          },
+          ' ');
     }
-    if (call_.command != nullptr) return {};
-    return refuse(
-        {"unknown command ", word, "; the nearest is ", nearest(program_.commands, word)->name});
+    const std::string_view name = synonym.empty() ? meant.name() : synonym;
+    return refuse({"unknown command ", word, name.empty() ? "" : "; the nearest is ", name});
   }
 
   Status take_flag(std::string_view word) {
@@ -182,43 +175,40 @@ class Parser {
         call_.command == nullptr ? std::span<const CliFlag>() : call_.command->flags;
     const CliFlag* flag = find_flag(own, name);
     if (flag == nullptr) flag = find_flag(program_.flags, name);
-    if (flag == nullptr) {
-      const std::string_view bare = name.substr(name.starts_with("--") ? 2 : 1);
-      flag = nearest(own, bare, nearest(program_.flags, bare));
-      if (flag == nullptr) return refuse_flag_of_none(name, bare);
-      return refuse({"unknown flag ", name, "; the nearest is --", flag->name});
-    }
-    std::string value;
-    if (flag->value.empty()) {
-      if (equals != word.npos) return refuse({name, " takes no value"});
-    } else if (equals != word.npos) {
+    if (flag == nullptr) return refuse_flag(own, name);
+    std::string_view value = "true";
+    if (equals != word.npos) {
       value = word.substr(equals + 1);
-    } else if (at_ + 1 < words_.size()) {
+    } else if (!flag->value.empty()) {
+      if (at_ + 1 == words_.size() || words_[at_ + 1].starts_with("--")) {
+        return refuse({"--", flag->name, " needs a value"});
+      }
       value = words_[++at_];
-    } else {
-      return refuse({name, " needs a value"});
     }
-    call_.flags.emplace_back(flag, std::move(value));
+    const std::string refusal = refuse_value(*flag, value);
+    if (!refusal.empty()) return refuse({"--", flag->name, " ", refusal});
+    call_.flags.emplace_back(flag, value);
     return {};
   }
 
-  // The program has no flags of its own: what comes nearest is a command, or a flag of one.
-  Status refuse_flag_of_none(std::string_view name, std::string_view bare) const {
-    const CliCommand* command = nearest(program_.commands, bare);
-    const CliFlag* flag = nullptr;
-    size_t distance = name_distance(bare, command->name);
-    for (const CliCommand& row : program_.commands) {
-      const CliFlag* const own = nearest(row.flags, bare, flag);
-      if (own == flag || name_distance(bare, own->name) >= distance) continue;
-      distance = name_distance(bare, own->name);
-      command = &row;
-      flag = own;
+  Status refuse_flag(std::span<const CliFlag> own, std::string_view name) const {
+    const std::string_view bare = name.substr(name.starts_with("--") ? 2 : 1);
+    Suggestion meant(bare);
+    for (const CliFlag& flag : own) meant.offer(flag.name);
+    for (const CliFlag& flag : program_.flags) meant.offer(flag.name);
+    if (meant.found()) return refuse({"unknown flag ", name, "; the nearest is --", meant.name()});
+    if (call_.command != nullptr) return refuse({"unknown flag ", name});
+    // Perhaps the command was left out, or written like a flag.
+    for (const CliCommand& command : program_.commands) meant.offer(command.name);
+    std::string hint = "; the nearest is the command " + std::string(meant.name());
+    for (const CliCommand& command : program_.commands) {
+      const std::string_view before = meant.name();
+      for (const CliFlag& flag : command.flags) meant.offer(flag.name);
+      if (meant.name().data() == before.data()) continue;
+      hint = "; the nearest is --" + std::string(meant.name());
+      hint.append(", a flag of ").append(command.name);
     }
-    if (flag == nullptr) {
-      return refuse({"unknown flag ", name, "; the nearest is the command ", command->name});
-    }
-    return refuse(
-        {"unknown flag ", name, "; the nearest is --", flag->name, ", a flag of ", command->name});
+    return refuse({"unknown flag ", name, meant.found() ? std::string_view(hint) : ""});
   }
 
   const CliProgram& program_;
@@ -230,26 +220,31 @@ class Parser {
 
 }  // namespace cli_detail
 
-// Reads the words behind the program's name. With wants_help nothing else need be there.
-[[nodiscard]] inline Result<CliCall> parse_cli(const CliProgram& program,
-                                               std::span<const std::string_view> words) {
-  CliCall call;
-  KYRO_TRY(cli_detail::Parser(program, words, &call).parse());
-  return call;
+// Reads the words after the program's name into *call, which says also after a refusal how far it
+// came. With wants_help nothing else need be there.
+[[nodiscard]] inline Status parse_cli(const CliProgram& program,
+                                      std::span<const std::string_view> words, CliCall* call) {
+  return cli_detail::Parser(program, words, call).parse();
 }
 
-// A flag's value as a plain decimal u64 of at least `min`; `fallback` if the flag was not given.
-[[nodiscard]] inline Result<std::optional<uint64_t>> number_flag(const CliCall& call,
-                                                                 std::string_view name,
-                                                                 uint64_t min = 0) {
-  const std::optional<std::string> text = call.flag(name);
-  if (!text) return std::optional<uint64_t>();
-  const std::optional<uint64_t> number = parse_u64(*text);
-  if (!number || *number < min) {
-    return cli_detail::refuse({"--", name, " must be a whole number, at least ",
-                               std::to_string(min), ", not \"", *text, "\""});
+// Sets the fields of the command's flags: what the environment says, then what the call says.
+// REQUIRES: `options` is of the type that the fields belong to.
+[[nodiscard]] inline Status read_options(const CliCall& call, CliEnvironment environment,
+                                         void* options) {
+  for (const CliFlag& flag : call.command->flags) {
+    const std::string name = variable_name(*call.command, flag);
+    const char* text = name.empty() ? nullptr : environment(name.c_str());
+    if (text == nullptr) continue;
+    const std::string refusal = flag.field.set(flag, text, options);
+    if (!refusal.empty()) {
+      return cli_detail::refuse({name, " (the flag --", flag.name, ") ", refusal});
+    }
   }
-  return number;
+  for (const auto& [flag, text] : call.flags) {
+    const std::string refusal = flag->field.set(*flag, text, options);
+    if (!refusal.empty()) return cli_detail::refuse({"--", flag->name, " ", refusal});
+  }
+  return {};
 }
 
 }  // namespace kyro

@@ -1,6 +1,6 @@
-// Shell completions from the tables of cli.h: for bash a function that `complete` calls, for zsh
-// one that `_arguments` drives. Both know commands, flags, words of a choice, and offer files
-// elsewhere.
+// Shell completions from the tables of command_line.h: for bash a function that `complete` calls,
+// for zsh one that `_arguments` drives. Both know commands, flags, words of a choice, and offer
+// files elsewhere.
 //
 // Thread rule: pure functions.
 #pragma once
@@ -15,15 +15,12 @@
 namespace kyro {
 namespace completion_detail {
 
+using cli_detail::is_choice;
+
 inline std::string words_of(std::string_view choice) {
   std::string out(choice);
   std::replace(out.begin(), out.end(), '|', ' ');
   return out;
-}
-
-// "a|b" whose words a shell can offer as they are.
-inline bool is_choice(std::string_view value) {
-  return value.find('|') != value.npos && value.find_first_of("<:") == value.npos;
 }
 
 inline std::string flag_words(std::span<const CliFlag> flags) {

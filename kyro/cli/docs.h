@@ -1,5 +1,5 @@
-// What both programs do with their tables (cli.h): run a command line, print help, man page and
-// completion.
+// What both programs do with their tables (command_line.h): run a command line, print help, man
+// page and completion.
 //
 // Thread rule: one thread.
 #pragma once
@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/cli/build_info.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/completion.h"
 #include "kyro/cli/exit_codes.h"
@@ -19,15 +20,27 @@ namespace kyro {
 
 inline constexpr CliFlag kManFlags[] = {{"man", "", "print the man page"}};
 
-inline int cli_usage_error(const CliProgram& program, std::string_view message) {
-  std::fprintf(stderr, "%s: %.*s (see: %s --help)\n", program.name.data(),
-               static_cast<int>(message.size()), message.data(), program.name.data());
+// Says what is wrong with a command line and where to read on: in the help of `command`, or of the
+// program where that is null.
+inline int cli_usage_error(std::string_view program, const CliCommand* command,
+                           std::string_view message) {
+  std::string line(program);
+  line.append(": ").append(message).append(" (see: ").append(program);
+  if (command != nullptr) line.append(" help ").append(command->name);
+  line.append(command != nullptr ? ")\n" : " --help)\n");
+  std::fwrite(line.data(), 1, line.size(), stderr);
   return kExitUsage;
 }
 
 inline int print_text(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   return std::fflush(stdout) == 0 ? kExitOk : kExitError;
+}
+
+[[nodiscard]] inline int print_version(const CliProgram& program) {
+  std::string text(program.name);
+  text.append(" ").append(kProductVersion).append(" (").append(kProductCommit).append(", ");
+  return print_text(text.append(kProductCompiler).append(")\n"));
 }
 
 // The command `help [COMMAND|--man]`.
@@ -38,24 +51,27 @@ inline int print_text(const std::string& text) {
   for (const CliCommand& command : program.commands) {
     if (command.name == call.words[0]) return print_text(command_help(program, command));
   }
-  return cli_usage_error(program, "no help for " + call.words[0]);
+  return cli_usage_error(program.name, nullptr, "no help for " + call.words[0]);
 }
 
 // The command `completion bash|zsh`.
 [[nodiscard]] inline int print_completion(const CliProgram& program, const CliCall& call) {
   if (call.words[0] == "bash") return print_text(bash_completion(program));
   if (call.words[0] == "zsh") return print_text(zsh_completion(program));
-  return cli_usage_error(program, "completion is for bash or zsh, not " + call.words[0]);
+  return cli_usage_error(program.name, call.command,
+                         "completion is for bash or zsh, not " + call.words[0]);
 }
 
 // Parses the words behind the program's name and runs the command; the exit code.
 [[nodiscard]] inline int run_program(const CliProgram& program,
                                      std::span<const std::string_view> words) {
-  const auto call = parse_cli(program, words);
-  if (!call.ok()) return cli_usage_error(program, call.status().message());
-  if (!call->wants_help) return call->command->run(*call);
-  if (call->command == nullptr) return print_text(program_help(program));
-  return print_text(command_help(program, *call->command));
+  CliCall call;
+  const Status parsed = parse_cli(program, words, &call);
+  if (!parsed.ok()) return cli_usage_error(program.name, call.command, parsed.message());
+  if (call.wants_version) return print_version(program);
+  if (!call.wants_help) return call.command->run(call);
+  if (call.command == nullptr) return print_text(program_help(program));
+  return print_text(command_help(program, *call.command));
 }
 
 }  // namespace kyro

@@ -1,5 +1,5 @@
-// Help texts from the tables of cli.h: of a program, of one command, of a list of flags. At most
-// kHelpColumns wide.
+// Help texts from the tables of command_line.h: of a program, of one command, of a list of flags.
+// At most kHelpColumns wide.
 //
 // Thread rule: pure functions.
 #pragma once
@@ -59,14 +59,43 @@ inline void append_wrapped(std::string& out, std::string_view text, size_t inden
   return out;
 }
 
+// What a user would write for the value that a flag has by itself; empty if there is none to tell.
+[[nodiscard]] inline std::string default_text(const CliCommand* command, const CliFlag& flag) {
+  if (flag.field.get == nullptr || flag.value.empty()) return "";
+  return flag.field.get(flag, command == nullptr ? nullptr : command->defaults);
+}
+
+// The help of a flag of a command (null: of every command), with " (default 8)",
+// " (default 0: off)" or " (default 16MiB; 0: none)" where there is a default to tell.
+[[nodiscard]] inline std::string flag_help(const CliCommand* command, const CliFlag& flag) {
+  std::string help(flag.help);
+  const std::string value = default_text(command, flag);
+  if (value.empty()) return help;
+  help.append(" (default ").append(value);
+  if (!flag.bounds.zero.empty())
+    help.append(value == "0" ? ": " : "; 0: ").append(flag.bounds.zero);
+  return help + ")";
+}
+
 inline void append_flags_help(std::string& out, std::string_view title,
-                              std::span<const CliFlag> flags) {
-  if (flags.empty()) return;
-  out.append("\n").append(title).append(":\n");
+                              std::span<const CliFlag> flags, const CliCommand* command) {
   for (const CliFlag& flag : flags) {
+    const bool is_first = &flag == flags.data();
+    if (is_first || !flag.heading.empty()) {
+      out.append("\n").append(flag.heading.empty() ? title : flag.heading).append(":\n");
+    }
     out.append("  ").append(flag_spelling(flag)).append("\n");
-    append_wrapped(out, flag.help);
+    append_wrapped(out, flag_help(command, flag));
   }
+}
+
+// What all variables of a command have in common; empty if it has none.
+[[nodiscard]] inline std::string environment_rule(const CliCommand& command) {
+  if (command.environment.empty()) return "";
+  const CliFlag& example = command.flags.front();
+  std::string out = "Each flag of " + std::string(command.name) + " is also a variable: --";
+  out.append(example.name).append(" is ").append(variable_name(command, example));
+  return out.append(". A flag beats the environment.");
 }
 
 // What `PROGRAM --help` prints.
@@ -88,9 +117,9 @@ inline void append_flags_help(std::string& out, std::string_view title,
     append_wrapped(help, command.help, kHelpColumn);
     out.append(line).append(help.substr(kHelpColumn));
   }
-  append_flags_help(out, "Flags, before or behind the command", program.flags);
+  append_flags_help(out, "Flags, before or after the command", program.flags, nullptr);
   out.append("\n").append(program.name);
-  out.append(" help COMMAND says more about one. Behind -- nothing is a flag.\n");
+  out.append(" help COMMAND says more about one. After -- nothing is a flag.\n");
   return out.append(kExitCodesHelp);
 }
 
@@ -110,8 +139,12 @@ inline void append_flags_help(std::string& out, std::string_view title,
     out += '\n';
     append_wrapped(out, command.more, 0);
   }
-  append_flags_help(out, "Flags", command.flags);
-  append_flags_help(out, "Flags of every command", program.flags);
+  if (const std::string rule = environment_rule(command); !rule.empty()) {
+    out += '\n';
+    append_wrapped(out, rule, 0);
+  }
+  append_flags_help(out, "Flags", command.flags, &command);
+  append_flags_help(out, "Flags of every command", program.flags, nullptr);
   return out;
 }
 

@@ -1,4 +1,4 @@
-// Man pages from the tables of cli.h, in the man(7) macros that every formatter knows.
+// Man pages from the tables of command_line.h, in the man(7) macros that every formatter knows.
 //
 // Thread rule: pure functions.
 #pragma once
@@ -44,11 +44,11 @@ inline void append_section(std::string& out, std::string_view title, std::string
   if (!text.empty()) append_paragraph(out, text);
 }
 
-inline void append_flags(std::string& out, std::span<const CliFlag> flags, bool are_variables) {
+inline void append_flags(std::string& out, std::span<const CliFlag> flags,
+                         const CliCommand* command) {
   for (const CliFlag& flag : flags) {
-    out.append(".TP\n.B ");
-    out.append(escape(are_variables ? std::string(flag.name) : flag_spelling(flag))).append("\n");
-    append_paragraph(out, std::string(flag.help) + ".");
+    out.append(".TP\n.B ").append(escape(flag_spelling(flag))).append("\n");
+    append_paragraph(out, flag_help(command, flag) + ".");
   }
 }
 
@@ -61,7 +61,7 @@ inline void append_command(std::string& out, const CliCommand& command) {
     out += ".PP\n";
     append_paragraph(out, command.more);
   }
-  append_flags(out, command.flags, false);
+  append_flags(out, command.flags, &command);
 }
 
 }  // namespace man_detail
@@ -82,12 +82,12 @@ inline void append_command(std::string& out, const CliCommand& command) {
   append_section(out, "COMMANDS");
   for (const CliCommand& command : program.commands) append_command(out, command);
   if (!program.flags.empty()) {
-    append_section(out, "OPTIONS", "Before or behind the command:");
-    append_flags(out, program.flags, false);
+    append_section(out, "OPTIONS", "Before or after the command:");
+    append_flags(out, program.flags, nullptr);
   }
-  if (!program.environment.empty()) {
-    append_section(out, "ENVIRONMENT", program.environment_rule);
-    append_flags(out, program.environment, true);
+  for (const CliCommand& command : program.commands) {
+    if (command.environment.empty()) continue;
+    append_section(out, "ENVIRONMENT", environment_rule(command));
   }
   append_section(out, "EXIT STATUS",
                  "0 ok, 1 error, 2 usage, 3 not found, 4 precondition failed, 5 unreachable.");

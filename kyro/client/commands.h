@@ -1,5 +1,5 @@
 // `kyrodbctl`: the command line client. One table of commands; parsing, help, man page and
-// completions read it. What the commands do is in ctl_requests.h, ctl_streams.h, ctl_transfer.h.
+// completions read it. What the commands do is in requests.h, streams.h, transfer.h.
 //
 // Thread rule: one thread.
 #pragma once
@@ -25,44 +25,48 @@ inline int run_completion(const CliCall& call);
 
 // clang-format off
 inline constexpr CliFlag kGlobalFlags[] = {
-    {"engine", "URL", "where the server is: http://HOST:PORT or unix:/PATH (default "
-     "http://127.0.0.1:3030)", 'e'},
+    {"engine", "URL", "where the server is: http://HOST:PORT or unix:/PATH", {},
+     {nullptr, [](const CliFlag&, const void*) { return std::string(kDefaultEngineUrl); }}, 'e'},
     {"token-file", "FILE", "a file with the bearer token"},
     {"json", "", "print answers as JSON: one document, or a line per record"},
 };
 inline constexpr CliFlag kPutFlags[] = {
-    {"ttl", "SECS", "the value expires after so many seconds"},
+    {"ttl", "SECS", "the value expires after so many seconds", kCliFromOne},
     {"if-match", "OFFSET", "only if the key's version is this offset; * if the key is there"},
     {"if-none-match", "", "only if the key is not there"},
 };
 inline constexpr CliFlag kDeleteFlags[] = {
     {"if-match", "OFFSET", "only if the key's version is this offset"},
 };
+inline constexpr CliFlag kStartKey{"start", "KEY", "the first key (default 0)", kCliAnyNumber};
+inline constexpr CliFlag kEndKey{"end", "KEY", "the key to stop before (default: none)",
+                                 kCliAnyNumber};
+inline constexpr CliFlag kLimit{"limit", "N", "at most so many (default: all)", kCliFromOne};
 inline constexpr CliFlag kScanFlags[] = {
-    {"start", "KEY", "the first key (default 0)"},
-    {"end", "KEY", "the key to stop before (default: none)"},
-    {"limit", "N", "at most so many (default: all)"},
+    kStartKey,
+    kEndKey,
+    kLimit,
     {"reverse", "", "from the largest key down"},
     {"keys-only", "", "keys and offsets without values"},
 };
 inline constexpr CliFlag kImportFlags[] = {
     {"format", "ndjson|csv", "what the input is (default: by the file's name or first byte)"},
-    {"skip", "N", "pass over the first N records, which are stored already"},
+    {"skip", "N", "pass over the first N records, which are stored already", kCliAnyNumber},
 };
 inline constexpr CliFlag kExportFlags[] = {
     {"format", "ndjson|csv", "what to write (default: by the file's name, else ndjson)"},
     {"base64", "", "CSV with the header key,value_base64 instead of key,value"},
-    {"start", "KEY", "the first key (default 0)"},
-    {"end", "KEY", "the key to stop before (default: none)"},
+    kStartKey,
+    kEndKey,
 };
 inline constexpr CliFlag kReplayFlags[] = {
-    {"start", "OFFSET", "the first record (default: the oldest kept)"},
-    {"end", "OFFSET", "the record to stop before (default: none)"},
-    {"limit", "N", "at most so many (default: all)"},
+    {"start", "OFFSET", "the first record (default: the oldest kept)", kCliAnyNumber},
+    {"end", "OFFSET", "the record to stop before (default: none)", kCliAnyNumber},
+    kLimit,
 };
 inline constexpr CliFlag kSubscribeFlags[] = {
-    {"from", "OFFSET", "begin with this record (default: the next one written)"},
-    {"limit", "N", "end after so many"},
+    {"from", "OFFSET", "begin with this record (default: the next one written)", kCliAnyNumber},
+    kLimit,
 };
 
 using Call = const CliCall&;
@@ -77,21 +81,24 @@ inline constexpr CliCommand kCommands[] = {
     {"metrics", "", "the metrics page", 0, 0,
      [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kBytes}); }},
     {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,
-     kPutFlags, "Prints the offset of the write. Exit 4 if a condition does not hold."},
+     kPutFlags, "Prints the offset of the write. Exit 4 if a condition does not hold.",
+     "set write store insert update"},
     {"get", "KEY", "the raw value", 1, 1,
-     [](Call c) { return send_keyed(c, {"GET", "/v1/kv/", Reply::kBytes}); }},
-    {"delete", "KEY", "remove a key (exit 3 if it is not there)", 1, 1, run_delete, kDeleteFlags},
+     [](Call c) { return send_keyed(c, {"GET", "/v1/kv/", Reply::kBytes}); }, {}, {},
+     "read cat fetch"},
+    {"delete", "KEY", "remove a key (exit 3 if it is not there)", 1, 1, run_delete,
+     kDeleteFlags, {}, "del rm remove unset"},
     {"lookup", "KEY", "key, value and offset", 1, 1,
      [](Call c) { return send_keyed(c, {"GET", "/v1/lookup?key="}); }},
-    {"floor", "KEY", "the same of the nearest key at or below KEY", 1, 1,
+    {"floor", "KEY", "key, value and offset of the nearest key at or below KEY", 1, 1,
      [](Call c) { return send_keyed(c, {"GET", "/v1/floor/"}); }},
-    {"ceil", "KEY", "the same of the nearest key at or above KEY", 1, 1,
+    {"ceil", "KEY", "key, value and offset of the nearest key at or above KEY", 1, 1,
      [](Call c) { return send_keyed(c, {"GET", "/v1/ceil/"}); }},
     {"mget", "KEY...|-", "the values of many keys, a JSON line each", 1, kAnyWords, run_mget, {},
      "With - the keys come from standard input, one a line. The value of an absent key is null, "
      "and the exit code is 3 if there is one."},
     {"scan", "", "the records of a range in key order, a JSON line each", 0, 0, run_scan,
-     kScanFlags},
+     kScanFlags, {}, "ls list keys range dir"},
     {"batch", "FILE|-", "lines of puts and deletes, stored all or not at all", 1, 1, run_batch, {},
      "A line is {\"op\":\"put\",\"key\":K,\"value\":\"V\"} or {\"op\":\"delete\",\"key\":K}. "
      "For more than one batch can hold there is import."},
@@ -109,14 +116,14 @@ inline constexpr CliCommand kCommands[] = {
      [](Call c) { return send_maintenance(c, "/v1/snapshot"); }},
     {"compact", "", "merge everything into one run", 0, 0,
      [](Call c) { return send_maintenance(c, "/v1/compact"); }},
-    {"rmi-build", "", "the same, and build its index anew", 0, 0,
+    {"rmi-build", "", "merge everything into one run and build its index anew", 0, 0,
      [](Call c) { return send_maintenance(c, "/v1/rmi/build"); }},
     {"warmup", "", "bring the data into memory", 0, 0,
      [](Call c) { return send_maintenance(c, "/v1/warmup"); }},
     {"backup", "NAME", "make a backup in the server's --backup-dir", 1, 1, run_backup},
     {"replay", "", "records of the log, a JSON line each", 0, 0, run_replay, kReplayFlags},
-    {"subscribe", "", "the same, past and live, until it is interrupted", 0, 0, run_subscribe,
-     kSubscribeFlags},
+    {"subscribe", "", "records of the log, past and live, until it is interrupted", 0, 0,
+     run_subscribe, kSubscribeFlags, {}, "watch follow tail listen"},
     {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
     {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,
      kManFlags},

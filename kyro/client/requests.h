@@ -103,10 +103,8 @@ inline Status add_conditions(const CliCall& call, HeaderList* headers) {
 inline int run_put(const CliCall& call) {
   const auto key = parse_key_word(call.words[0]);
   if (!key.ok()) return ctl_usage_error(key.status().message());
-  const auto ttl = number_flag(call, "ttl", 1);
-  if (!ttl.ok()) return ctl_usage_error(ttl.status().message());
   Request request{.method = "PUT", .target = "/v1/kv/" + call.words[0], .reply = Reply::kETag};
-  if (*ttl) request.target += "?ttl=" + std::to_string(**ttl);
+  if (const auto ttl = call.number("ttl")) request.target += "?ttl=" + std::to_string(*ttl);
   if (Status status = add_conditions(call, &request.headers); !status.ok()) {
     return ctl_usage_error(status.message());
   }

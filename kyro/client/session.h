@@ -18,10 +18,11 @@
 
 #include "kyro/base/limits.h"
 #include "kyro/cli/command_line.h"
+#include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"
+#include "kyro/cli/token_file.h"
 #include "kyro/json/json_reader.h"
 #include "kyro/net/client/http_client.h"
-#include "kyro/storage/fs/posix_fs.h"
 
 namespace kyro {
 
@@ -41,9 +42,7 @@ struct CtlClient {
 };
 
 inline int ctl_usage_error(std::string_view message) {
-  std::fprintf(stderr, "kyrodbctl: %.*s (see: kyrodbctl --help)\n",
-               static_cast<int>(message.size()), message.data());
-  return kExitUsage;
+  return cli_usage_error("kyrodbctl", nullptr, message);
 }
 
 inline int ctl_fail(const std::string& message, int exit_code = kExitError) {
@@ -65,15 +64,6 @@ inline int ctl_finish_output(int exit_code) {
 
 inline void ctl_print(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
-}
-
-[[nodiscard]] inline Result<std::string> read_token_file(const std::string& path) {
-  PosixFileSystem fs;
-  auto text = read_small_file(fs, path, 64 * kKiB);
-  KYRO_TRY(text);
-  text->erase(text->find_last_not_of(" \t\r\n") + 1);
-  if (text->empty()) return Status(Code::kInvalid, path + " is empty");
-  return text;
 }
 
 // Runs `body(client)` with a client for the server that the flags name.

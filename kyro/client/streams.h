@@ -64,19 +64,12 @@ struct ScanRange {
   }
 };
 
-inline Status read_scan_flags(const CliCall& call, ScanRange* range) {
-  const auto start = number_flag(call, "start");
-  KYRO_TRY(start);
-  const auto end = number_flag(call, "end");
-  KYRO_TRY(end);
-  const auto limit = number_flag(call, "limit", 1);
-  KYRO_TRY(limit);
-  range->start = *start;
-  range->end = *end;
-  range->limit = *limit;
-  range->reverse = call.has("reverse");
-  range->keys_only = call.has("keys-only");
-  return {};
+[[nodiscard]] inline ScanRange range_of(const CliCall& call) {
+  return {.start = call.number("start"),
+          .end = call.number("end"),
+          .limit = call.number("limit"),
+          .reverse = call.has("reverse"),
+          .keys_only = call.has("keys-only")};
 }
 
 // Walks over a range, calling on_item(line, parsed) for each item, which returns whether to go on.
@@ -124,16 +117,13 @@ int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item) {
 }
 
 inline int run_scan(const CliCall& call) {
-  ScanRange range;
-  if (Status status = read_scan_flags(call, &range); !status.ok()) {
-    return ctl_usage_error(status.message());
-  }
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
-    return ctl_finish_output(walk_range(client, range, [](std::string_view line, const ScanLine&) {
-      ctl_print(line);
-      ctl_print("\n");
-      return std::ferror(stdout) == 0;
-    }));
+    return ctl_finish_output(
+        walk_range(client, range_of(call), [](std::string_view line, const ScanLine&) {
+          ctl_print(line);
+          ctl_print("\n");
+          return std::ferror(stdout) == 0;
+        }));
   });
 }
 
@@ -154,9 +144,7 @@ inline std::optional<uint64_t> record_offset(std::string_view line) {
 inline int run_replay(const CliCall& call) {
   std::string target = "/v1/replay";
   for (const std::string_view name : {"start", "end", "limit"}) {
-    const auto number = number_flag(call, name);
-    if (!number.ok()) return ctl_usage_error(number.status().message());
-    if (*number) add_parameter(target, name, **number);
+    if (const auto number = call.number(name)) add_parameter(target, name, *number);
   }
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     const int begun = begin_stream(client, target, "application/x-ndjson");
@@ -227,17 +215,13 @@ class Subscription {
 };
 
 inline int run_subscribe(const CliCall& call) {
-  const auto from = number_flag(call, "from");
-  if (!from.ok()) return ctl_usage_error(from.status().message());
-  const auto limit = number_flag(call, "limit", 1);
-  if (!limit.ok()) return ctl_usage_error(limit.status().message());
   std::string target = "/v1/subscribe";
-  if (*from) add_parameter(target, "from", **from);
+  if (const auto from = call.number("from")) add_parameter(target, "from", *from);
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     const int begun = begin_stream(client, target, "text/event-stream");
     if (begun != kExitOk) return begun;
     HttpBodySource body(client.http);
-    return Subscription(body, limit->value_or(UINT64_MAX)).run();
+    return Subscription(body, call.number("limit").value_or(UINT64_MAX)).run();
   });
 }
 

@@ -30,11 +30,9 @@
 namespace kyro {
 namespace ctl_detail {
 
-inline Status read_format_flag(const CliCall& call, std::string_view file, ImportFormat* format) {
+inline ImportFormat format_of(const CliCall& call, std::string_view file) {
   const auto name = call.flag("format");
-  *format = name ? format_of_name("." + *name) : format_of_name(file);
-  if (!name || *name == "csv" || *name == "ndjson") return {};
-  return Status(Code::kInvalid, "--format must be ndjson or csv, not \"" + *name + "\"");
+  return name ? format_of_name("." + *name) : format_of_name(file);
 }
 
 // What is left to read of a regular file.
@@ -46,22 +44,16 @@ inline std::optional<uint64_t> bytes_to_read(int fd) {
 }
 
 inline int run_import(const CliCall& call) {
-  const auto skip = number_flag(call, "skip");
-  if (!skip.ok()) return ctl_usage_error(skip.status().message());
-  ImportFormat format = ImportFormat::kDetect;
-  if (Status status = read_format_flag(call, call.words[0], &format); !status.ok()) {
-    return ctl_usage_error(status.message());
-  }
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     const InputFile file(call.words[0]);
     if (file.fd() < 0) return ctl_fail(call.words[0] + ": " + strerrordesc_np(errno));
     FdSource input(file.fd());
     const std::optional<uint64_t> total_bytes = bytes_to_read(file.fd());
-    auto source = make_import_source(input, format);
+    auto source = make_import_source(input, format_of(call, call.words[0]));
     if (!source.ok()) {
       return ctl_fail(call.words[0] + ": " + std::string(source.status().message()));
     }
-    return Importer(client, **source, input, total_bytes).run(skip->value_or(0));
+    return Importer(client, **source, input, total_bytes).run(call.number("skip").value_or(0));
   });
 }
 
@@ -190,20 +182,15 @@ class Exporter {
 
 inline int run_export(const CliCall& call) {
   const std::string path = call.words.empty() ? "-" : call.words[0];
-  ScanRange range;
-  ImportFormat format = ImportFormat::kDetect;
-  Status status = read_scan_flags(call, &range);
-  if (status.ok()) status = read_format_flag(call, path, &format);
-  const bool is_csv = format == ImportFormat::kCsv;
+  const bool is_csv = format_of(call, path) == ImportFormat::kCsv;
   const bool is_base64 = call.has("base64");
-  if (status.ok() && is_base64 && !is_csv) {
-    status = Status(Code::kInvalid, "--base64 is for CSV; NDJSON has it where it is needed");
+  if (is_base64 && !is_csv) {
+    return ctl_usage_error("--base64 is for CSV; NDJSON has it where it is needed");
   }
-  if (!status.ok()) return ctl_usage_error(status.message());
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     ExportFile out(path);
     if (!out.is_open()) return ctl_fail(path + ": " + strerrordesc_np(errno));
-    return Exporter(out, is_csv, is_base64).run(client, range, path);
+    return Exporter(out, is_csv, is_base64).run(client, range_of(call), path);
   });
 }
 

@@ -22,36 +22,20 @@
 #include "kyro/base/log.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/exit_codes.h"
+#include "kyro/cli/token_file.h"
 #include "kyro/net/io/address.h"
 #include "kyro/net/server/http_server.h"
 #include "kyro/server/access.h"
 #include "kyro/server/api.h"
-#include "kyro/server/config.h"
 #include "kyro/server/notify.h"
+#include "kyro/server/serve_flags.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
 
-// The token in a file. Trailing white space is not part of it. A file that is missing or empty is
-// an error.
-[[nodiscard]] inline Result<std::string> read_token_file(const char* flag,
-                                                         const std::string& path) {
-  PosixFileSystem fs;
-  auto text = read_small_file(fs, path, 64 * kKiB);
-  if (!text.ok()) {
-    return Status(Code::kInvalid, std::string(flag) + ": " + text.status().to_string());
-  }
-  text->erase(text->find_last_not_of(" \t\r\n") + 1);
-  if (text->empty()) return Status(Code::kInvalid, std::string(flag) + ": " + path + " is empty");
-  return text;
-}
-
 [[nodiscard]] inline Status check_tokens(const Tokens& tokens) {
-  for (const std::string& token : {tokens.full, tokens.read}) {
-    if (!std::all_of(token.begin(), token.end(), [](char c) { return c > 0x20 && c < 0x7F; })) {
-      return Status(Code::kInvalid, "a token must be printable ASCII without spaces");
-    }
-  }
+  KYRO_TRY(check_token(tokens.full));
+  KYRO_TRY(check_token(tokens.read));
   if (!tokens.read.empty() && tokens.read == tokens.full) {
     return Status(Code::kInvalid, "--read-token-file: the two tokens must differ");
   }
@@ -64,8 +48,11 @@ namespace kyro {
   Tokens fresh = *tokens;
   const auto load = [](const char* flag, const std::string& path, std::string* token) {
     if (path.empty()) return Status();
-    auto text = read_token_file(flag, path);
-    KYRO_TRY(text);
+    auto text = read_token_file(path);
+    if (!text.ok()) {
+      return Status(Code::kInvalid,
+                    std::string(flag) + ": " + std::string(text.status().message()));
+    }
     *token = std::move(*text);
     return Status();
   };
@@ -78,24 +65,6 @@ namespace kyro {
 
 namespace serve_detail {
 
-inline HttpServerConfig server_config(const ServeConfig& config) {
-  HttpServerConfig server;
-  server.host = config.host;
-  server.port = config.port;
-  server.unix_path = config.unix_socket;
-  server.unix_mode = config.unix_socket_mode;
-  server.threads =
-      config.threads != 0 ? config.threads : std::max(1u, std::thread::hardware_concurrency());
-  server.connections_max = config.max_connections;
-  server.connections_per_ip_max = config.max_connections_per_ip;
-  server.inflight_bytes_max = config.max_inflight_bytes;
-  server.header_timeout_ms = config.header_timeout_ms;
-  server.body_timeout_ms = config.body_timeout_ms;
-  server.idle_timeout_ms = config.idle_timeout_ms;
-  server.write_timeout_ms = config.write_timeout_ms;
-  return server;
-}
-
 // Every connection is a descriptor: asks the system for as many as it gives without being root.
 inline void raise_descriptor_limit(const ServeConfig& config) {
   constexpr uint64_t kForFiles = 1024;  // runs, indexes, log segments
@@ -103,15 +72,15 @@ inline void raise_descriptor_limit(const ServeConfig& config) {
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  if (limit.rlim_cur >= config.max_connections + kForFiles) return;
+  if (limit.rlim_cur >= config.http.connections_max + kForFiles) return;
   log_event(LogLevel::kWarn, "few_descriptors",
             {{"limit", uint64_t{limit.rlim_cur}},
-             {"max_connections", config.max_connections},
+             {"max_connections", config.http.connections_max},
              {"advice", "raise the limit (ulimit -n), or lower --max-connections"}});
 }
 
 inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token) {
-  const bool is_public = !is_loopback_host(config.host);
+  const bool is_public = !is_loopback_host(config.http.host);
   std::string access = "programs on this machine (no token)";
   if (has_token) {
     access = config.read_token_file.empty() ? "bearer token" : "bearer token, and one to read";
@@ -119,10 +88,10 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
     access = "everyone who can connect (--no-auth)";
   }
   log_event(LogLevel::kInfo, "serving",
-            {{"address", format_host_port(config.host, port)},
-             {"unix_socket", config.unix_socket},
+            {{"address", format_host_port(config.http.host, port)},
+             {"unix_socket", config.http.unix_path},
              {"data", config.engine.data_dir},
-             {"fsync", config_detail::format_fsync(config.engine)},
+             {"fsync", fsync_text(config.engine)},
              {"access", access},
              {"version", kProductVersion}});
   if (has_token && is_public) {
@@ -189,8 +158,8 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   log_config() = config.log;
   Tokens tokens{config.auth_token, {}};
   if (const Status bad = load_tokens(config, &tokens); !bad.ok()) return fail(bad);
-  if (tokens.full.empty() && !config.no_auth && !is_loopback_host(config.host)) {
-    return fail(Status(Code::kInvalid, "refusing to listen on " + config.host +
+  if (tokens.full.empty() && !config.no_auth && !is_loopback_host(config.http.host)) {
+    return fail(Status(Code::kInvalid, "refusing to listen on " + config.http.host +
                                            " without a token: give --auth-token-file, or --no-auth "
                                            "if everyone who can connect may read and write"),
                 kExitUsage);
@@ -210,17 +179,18 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
 
   std::optional<RequestLog> request_log;
   if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace();
-  const HttpServerConfig listen = server_config(config);
+  HttpServerConfig http = config.http;
+  if (http.threads == 0) http.threads = std::max(1u, std::thread::hardware_concurrency());
   ServiceManager manager = ServiceManager::from_environment();
   manager.tell("STATUS=replaying the log");
-  Api api(access, config.engine, {config.rate_data, config.rate_admin}, listen.threads);
-  api.set_mget_limits(config.max_mget_keys, config.max_inflight_bytes);
+  Api api(access, config.engine, {config.rate_data, config.rate_admin}, http.threads);
+  api.set_mget_limits(config.max_mget_keys, config.http.inflight_bytes_max);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
     if (Status made = PosixFileSystem().make_dir(config.backup_dir); !made.ok()) return fail(made);
     api.set_backup_dir(config.backup_dir);
   }
-  auto server = HttpServer::start(listen, api);
+  auto server = HttpServer::start(http, api);
   if (!server.ok()) return fail(server.status());
   api.set_server(server->get());
 
@@ -239,7 +209,8 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
     static_cast<void>((*engine)->warm(is_stop_pending));  // only slower without
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
-  manager.tell("READY=1\nSTATUS=serving " + format_host_port(config.host, (*server)->bound_port()));
+  manager.tell("READY=1\nSTATUS=serving " +
+               format_host_port(config.http.host, (*server)->bound_port()));
 
   wait_for_end(signals, config, std::move(tokens), access, **server, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");

@@ -12,7 +12,7 @@
 namespace kyro {
 
 struct Options {
-  std::string data_dir = "data";
+  std::string data_dir = "./data";
 
   // When an acknowledged write is on the disk: at once; within the interval; when the system likes.
   FsyncPolicy fsync = FsyncPolicy::kAlways;

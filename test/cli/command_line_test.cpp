@@ -8,30 +8,35 @@
 
 #include "kyro/cli/docs.h"
 #include "kyro/client/commands.h"
-#include "kyro/server/config_help.h"
+#include "kyro/server/serve_command.h"
 
 namespace kyro {
 namespace {
 
-constexpr CliFlag kAddFlags[] = {{"count", "N", "how many", 'n'}, {"dry", "", "do nothing"}};
-constexpr CliFlag kOwnFlags[] = {{"verbose", "", "say more", 'v'}, {"place", "DIR|-", "where"}};
+constexpr CliFlag kAddFlags[] = {{"count", "N", "how many", kCliFromOne, {}, 'n'},
+                                 {"dry", "", "do nothing"}};
+constexpr CliFlag kOwnFlags[] = {{"verbose", "", "say more", {}, {}, 'v'},
+                                 {"place", "DIR", "where"},
+                                 {"form", "long|short", "of the list"}};
 constexpr CliCommand kTestCommands[] = {
     {"add", "THING...", "add things", 1, kAnyWords, nullptr, kAddFlags, "More about adding."},
-    {"list", "", "list them"},
+    {"list", "", "list them", 0, 0, nullptr, {}, {}, "ls dir"},
 };
-constexpr CliProgram kTestProgram{"tool",        "a tool",  "tool COMMAND", "Does things.",
-                                  kTestCommands, kOwnFlags, kAddFlags,      "They are:"};
+constexpr CliProgram kTestProgram{"tool",         "a tool",      "tool COMMAND",
+                                  "Does things.", kTestCommands, kOwnFlags};
 
 CliCall call_of(std::vector<std::string_view> words) {
-  auto call = parse_cli(kTestProgram, words);
-  INFO(call.status().message());
-  REQUIRE(call.ok());
-  return std::move(call).value();
+  CliCall call;
+  const Status status = parse_cli(kTestProgram, words, &call);
+  INFO(status.message());
+  REQUIRE(status.ok());
+  return call;
 }
 
 std::string refusal_of(std::vector<std::string_view> words) {
-  const auto call = parse_cli(kTestProgram, words);
-  return call.ok() ? "accepted" : std::string(call.status().message());
+  CliCall call;
+  const Status status = parse_cli(kTestProgram, words, &call);
+  return status.ok() ? "accepted" : std::string(status.message());
 }
 
 TEST_CASE("words and flags are told apart, on both sides of the command") {
@@ -44,7 +49,9 @@ TEST_CASE("words and flags are told apart, on both sides of the command") {
   CHECK(call.flag("count") == "4");  // the last one counts
   CHECK(call.flag("place") == "-");
   CHECK_FALSE(call_of({"list"}).has("verbose"));
-  CHECK(call_of({"add", "x", "--place="}).flag("place") == "");
+  CHECK(call_of({"add", "x", "--place=--dry"}).flag("place") == "--dry");
+  CHECK_FALSE(call_of({"add", "x", "--dry", "--dry=false"}).has("dry"));
+  CHECK(call_of({"add", "x", "--dry=1"}).has("dry"));
 }
 
 TEST_CASE("help is asked for anywhere, and then nothing else need be there") {
@@ -64,48 +71,59 @@ TEST_CASE("what the table does not know is refused with the nearest thing that i
   CHECK(refusal_of({"--dry", "add", "x"}).starts_with("unknown flag --dry"));
   CHECK(refusal_of({"list", "-n", "1"}).starts_with("unknown flag -n"));
   CHECK(refusal_of({"list", "-verbose"}) == "unknown flag -verbose; the nearest is --verbose");
-  CHECK(refusal_of({"add", "x", "-n"}) == "-n needs a value");
-  CHECK(refusal_of({"add", "x", "--dry=1"}) == "--dry takes no value");
+  CHECK(refusal_of({"add", "x", "-n"}) == "--count needs a value");
+  CHECK(refusal_of({"add", "x", "-n", "--dry"}) == "--count needs a value");
+  CHECK(refusal_of({"add", "x", "--dry=2"}) == "--dry is on or off: use true, false, 1 or 0");
+  CHECK(refusal_of({"add", "x", "--place="}) == "--place must not be empty");
+  CHECK(refusal_of({"add", "x", "--form", "wide"}) ==
+        "--form must be one of long|short, not \"wide\"");
   CHECK(refusal_of({"add"}) == "usage: tool add THING...");
   CHECK(refusal_of({"list", "x"}) == "usage: tool list");
 }
 
-TEST_CASE("a program without flags names the nearest command, or a flag of one") {
-  constexpr CliProgram kBare{"tool", "a tool", "tool COMMAND", "Does things.", kTestCommands, {}};
-  const auto bare_refusal = [&](std::vector<std::string_view> words) {
-    return std::string(parse_cli(kBare, words).status().message());
+TEST_CASE("what is further than two steps from everything is refused without a suggestion") {
+  CHECK(refusal_of({"ls"}) == "unknown command ls; the nearest is list");  // a synonym
+  CHECK(refusal_of({"remove"}) == "unknown command remove");
+  CHECK(refusal_of({"x"}) == "unknown command x");
+  CHECK(refusal_of({"list", "--weight=1"}) == "unknown flag --weight");
+  CHECK(refusal_of({"list", "--cou"}) == "unknown flag --cou");  // that is another command's
+  CHECK(refusal_of({"add", "-z"}) == "unknown flag -z");
+}
+
+TEST_CASE("before a command, the nearest may be a command or a flag of one") {
+  CHECK(refusal_of({"--cuont=3"}) == "unknown flag --cuont; the nearest is --count, a flag of add");
+  CHECK(refusal_of({"--lits"}) == "unknown flag --lits; the nearest is the command list");
+  CHECK(refusal_of({"--cou"}) == "unknown flag --cou; the nearest is --count, a flag of add");
+  CHECK(refusal_of({"--verb"}) == "unknown flag --verb; the nearest is --verbose");
+}
+
+TEST_CASE("every command of other stores that people know leads to one of ours") {
+  const auto nearest = [](std::string_view word) {
+    CliCall call;
+    const std::string_view words[] = {word};
+    return std::string(parse_cli(ctl_program(), words, &call).message());
   };
-  CHECK(bare_refusal({"--cuont=3"}) ==
-        "unknown flag --cuont; the nearest is --count, a flag of add");
-  CHECK(bare_refusal({"--lits"}) == "unknown flag --lits; the nearest is the command list");
-  CHECK(bare_refusal({"list", "--cou"}) ==
-        "unknown flag --cou; the nearest is --count, a flag of add");
+  CHECK(nearest("set") == "unknown command set; the nearest is put");
+  CHECK(nearest("del") == "unknown command del; the nearest is delete");
+  CHECK(nearest("rm") == "unknown command rm; the nearest is delete");
+  CHECK(nearest("watch") == "unknown command watch; the nearest is subscribe");
+  CHECK(nearest("ls") == "unknown command ls; the nearest is scan");
+  CHECK(nearest("gte") == "unknown command gte; the nearest is get");
+  CHECK(nearest("frobnicate") == "unknown command frobnicate");
 }
 
 TEST_CASE("a number is a plain decimal, at least its minimum") {
-  const auto number = [](std::string_view text, uint64_t min) {
-    const CliCall call = call_of({"add", "x", "--count", text});
-    const auto result = number_flag(call, "count", min);
-    return result.ok() ? std::to_string(**result) : std::string(result.status().message());
-  };
-  CHECK(number("0", 0) == "0");
-  CHECK(number("18446744073709551615", 1) == "18446744073709551615");
-  CHECK(number("0", 1) == "--count must be a whole number, at least 1, not \"0\"");
-  for (const std::string_view text : {"", "x", "-1", "01", "1.5", "18446744073709551616"}) {
-    CHECK(number(text, 0).starts_with("--count must be a whole number"));
+  CHECK(call_of({"add", "x", "--count", "18446744073709551615"}).number("count") == UINT64_MAX);
+  CHECK_FALSE(call_of({"list"}).number("count"));
+  for (const std::string_view text : {"", "0", "x", "-1", "01", "1.5", "18446744073709551616"}) {
+    CHECK(refusal_of({"add", "x", "--count", text}) ==
+          "--count must be a whole number, at least 1, not \"" + std::string(text) + "\"");
   }
-  CHECK_FALSE(number_flag(call_of({"list"}), "count")->has_value());
 }
 
 std::vector<CliProgram> documented_programs() {
-  static const ServeRows serve;
-  static std::vector<CliCommand> commands;
-  if (commands.empty()) {
-    commands.push_back({"serve", "", "serve", 0, 0, nullptr, serve.flags()});
-  }
-  const CliProgram server{"kyrodb", "a store", "kyrodb COMMAND",  "Serves.",
-                          commands, kAddFlags, serve.variables(), "As well:"};
-  return {ctl_program(), server, kTestProgram};
+  static const CliCommand serve[] = {serve_command(nullptr)};
+  return {ctl_program(), {"kyrodb", "a store", "kyrodb COMMAND", "Serves.", serve}, kTestProgram};
 }
 
 TEST_CASE("help, man page and completions name every command and every flag") {
@@ -133,10 +151,9 @@ TEST_CASE("help, man page and completions name every command and every flag") {
       CHECK(bash.find(" " + std::string(command.name) + ")\n") != bash.npos);
       CHECK(zsh.find("    '" + std::string(command.name) + ":") != zsh.npos);
       for (const CliFlag& flag : command.flags) check_flag(help, flag);
+      const std::string rule = environment_rule(command);
+      CHECK((rule.empty() || man.find(man_detail::escape(rule.substr(0, 40))) != man.npos));
       for (const CliFlag& flag : program.flags) check_flag(help, flag);
-    }
-    for (const CliFlag& variable : program.environment) {
-      CHECK(man.find("\n.B " + man_detail::escape(variable.name) + "\n") != man.npos);
     }
   }
 }
@@ -168,6 +185,7 @@ TEST_CASE("the table of the client has no name twice and every command does some
     CHECK(names.insert(command.name).second);
     CHECK(command.run != nullptr);
     CHECK_FALSE(command.help.empty());
+    CHECK_FALSE(command.help.starts_with("the same"));
     std::set<std::string_view> flags;
     for (const CliFlag& flag : command.flags) CHECK(flags.insert(flag.name).second);
     for (const CliFlag& flag : ctl_program().flags) CHECK(flags.insert(flag.name).second);

@@ -42,13 +42,14 @@ std::string only_file(const std::string& dir, std::string_view prefix, std::stri
 
 TEST_CASE("Version and help texts name what there is", "[e2e]") {
   check_says(run_kyrodb({"--version"}), "kyrodb ");
+  check_says(run_ctl({"--version"}), "kyrodbctl ");
   for (const Args& words : {Args{"--help"}, Args{"help"}, Args{"-h"}}) {
     check_says(run_kyrodb(words), "Usage: kyrodb COMMAND");
   }
   for (const Args& words : {Args{"help", "serve"}, Args{"serve", "--help"}, Args{"serve", "-h"}}) {
     const Outcome help = run_kyrodb(words);
     for (const char* flag : {"--data-dir", "--fsync", "--unix-socket", "--auth-token-file",
-                             "--delta-max-bytes", "--drain-secs", "KYRODB_RMI_TARGET_LEAF"}) {
+                             "--delta-max-bytes", "--drain-secs", "--rmi-target-leaf"}) {
       check_says(help, flag);
     }
   }
@@ -84,7 +85,10 @@ TEST_CASE("Words that make no sense are exit 2 with a hint", "[e2e]") {
   check_fails(run_kyrodb({"serve", "--fsync", "interval:0"}), 2, "milliseconds");
   check_fails(run_kyrodb({"serve", "127.0.0.1"}), 2, "together");
   check_fails(run_kyrodb({"serve", "127.0.0.1", "65536"}), 2, "PORT");
-  check_fails(run_kyrodb({"serve", "127.0.0.1", "1", "2"}), 2, "unexpected argument");
+  check_fails(run_kyrodb({"serve", "127.0.0.1", "1", "2"}), 2, "usage: kyrodb serve");
+  check_fails(run_kyrodb({"serve", "--port", "4000"}), 2,
+              "unknown flag --port (see: kyrodb help serve)");
+  check_fails(run_ctl({"set", "1", "v"}), 2, "the nearest is put");
   check_fails(run_kyrodb({"verify"}), 2, "usage: kyrodb verify DIR");
   check_fails(run_kyrodb({"verify", "a", "b"}), 2, "usage: kyrodb verify DIR");
 
@@ -103,7 +107,7 @@ TEST_CASE("Words that make no sense are exit 2 with a hint", "[e2e]") {
   check_fails(run_ctl({"completion", "fish"}), 2, "bash or zsh");
   check_fails(run_ctl({"offset", "1"}), 2, "offset");
   check_fails(run_ctl({"offset", "--jsno"}), 2, "--jsno");
-  check_fails(run_ctl({"offset", "-e"}), 2, "-e needs a value");
+  check_fails(run_ctl({"offset", "-e"}), 2, "--engine needs a value");
   check_fails(run_ctl({"-e", "https://localhost", "offset"}), 2, "only http://");
   check_fails(run_ctl({"-e", "http://localhost:port", "offset"}), 2, "port");
   for (const char* key : {"", "x", "-1", "+1", "01", "1.0", "18446744073709551616"}) {

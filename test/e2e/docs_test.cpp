@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "kyro/client/commands.h"
-#include "kyro/server/config_help.h"
+#include "kyro/server/serve_command.h"
 #include "test/support/ctl.h"
 
 using namespace kyro;
@@ -76,13 +76,11 @@ TEST_CASE("The man pages name every flag, and formatters find nothing wrong with
     }
   }
   const std::string page = run_kyrodb({"help", "--man"}).out;
-  for (const auto& option : config_detail::kServeOptions) {
-    const std::string name = config_detail::is_flag(option)
-                                 ? "--" + std::string(option.name)
-                                 : config_detail::environment_name(option);
-    INFO(name);
-    CHECK(contains(page, man_detail::escape(name)));
+  for (const CliFlag& flag : serve_command(nullptr).flags) {
+    INFO(flag.name);
+    CHECK(contains(page, man_detail::escape("--" + std::string(flag.name))));
   }
+  CHECK(contains(page, man_detail::escape("KYRODB_UNIX_SOCKET")));
 }
 
 TEST_CASE("Completion offers commands, the flags of a command, words of a choice and files",
@@ -112,10 +110,9 @@ TEST_CASE("Completion offers commands, the flags of a command, words of a choice
   }
   const std::string server = dir.file("kyrodb");
   const std::string offer = offered(server, "kyrodb", {"serve", "-"});
-  for (const auto& option : config_detail::kServeOptions) {
-    if (!config_detail::is_flag(option)) continue;
-    INFO(option.name);
-    CHECK(contains(offer, "\n--" + std::string(option.name) + "\n"));
+  for (const CliFlag& flag : serve_command(nullptr).flags) {
+    INFO(flag.name);
+    CHECK(contains(offer, "\n--" + std::string(flag.name) + "\n"));
   }
   CHECK(offered(server, "kyrodb", {"serve", "--log-format", ""}) == "\ntext\njson\n");
   write_file(dir.file("some-token"), "x");

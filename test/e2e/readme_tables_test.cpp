@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "kyro/client/commands.h"
-#include "kyro/server/config_help.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
+#include "kyro/server/serve_command.h"
 #include "kyro/tools/commands.h"
 #include "test/support/readme.h"
 
@@ -38,12 +38,12 @@ void for_each_file(const char* dir, const std::vector<std::string>& ends,
 }
 
 // A row of the table of flags, up to its third column.
-std::string flag_row(const config_detail::Option& option) {
+std::string flag_row(const CliCommand& serve, const CliFlag& flag) {
   std::string name;
-  if (option.letter != 0) name.append(1, '-').append(1, option.letter).append(", ");
-  name.append("--").append(option.name);
-  if (!option.value.empty()) name.append(" ").append(option.value);
-  std::string text = config_detail::default_note(option);  // " (default 8)"
+  if (flag.letter != 0) name.append(1, '-').append(1, flag.letter).append(", ");
+  name.append("--").append(flag.name);
+  if (!flag.value.empty()) name.append(" ").append(flag.value);
+  std::string text = flag_help(&serve, flag).substr(flag.help.size());  // " (default 8)"
   if (!text.empty()) text = text.substr(10, text.size() - 11);
   return "| `" + replace_all(name, "|", "\\|") + "` | " + text + (text.empty() ? "| " : " | ");
 }
@@ -51,9 +51,8 @@ std::string flag_row(const config_detail::Option& option) {
 TEST_CASE("The table of flags says what the option table says") {
   std::istringstream section(Readme(kDeploy).section("## Flags"));
   std::set<std::string> wanted;
-  for (const config_detail::Option& option : config_detail::kServeOptions) {
-    if (config_detail::is_flag(option)) wanted.insert(flag_row(option));
-  }
+  const CliCommand serve = serve_command(nullptr);
+  for (const CliFlag& flag : serve.flags) wanted.insert(flag_row(serve, flag));
   for (std::string line; std::getline(section, line);) {
     if (!line.starts_with("| `")) continue;
     INFO(line);

@@ -105,7 +105,7 @@ TEST_CASE("SIGHUP reads the token file again, a bad one keeps the old token", "[
   CHECK(client.get("/v1/offset", bearer("new")).status == 200);
   std::filesystem::remove(dir.file("token"));
   server.process().signal(SIGHUP);
-  REQUIRE(server.process().wait_for_err("not_found"));
+  REQUIRE(server.process().wait_for_err("No such file"));
   CHECK(client.get("/v1/offset", bearer("new")).status == 200);
   CHECK(server.stop().exit_code == 0);
 }

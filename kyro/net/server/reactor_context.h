@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "kyro/base/limits.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/http1/parser.h"
 #include "kyro/net/http1/response.h"
@@ -35,9 +36,10 @@ struct HttpServerConfig {
 
   HttpLimits limits;
   uint32_t connections_max = 10000;
-  uint32_t connections_per_ip_max = 0;         // 0: no such bound
-  uint64_t inflight_bytes_max = 256ull << 20;  // all buffered requests, and all answers that wait
-  uint64_t body_bytes_max = 16ull << 20;       // unless the handler says otherwise
+  uint32_t connections_per_ip_max = 0;  // 0: no such bound
+  // All buffered requests, and all answers that wait.
+  uint64_t inflight_bytes_max = kDefaultInflightBytesMax;
+  uint64_t body_bytes_max = kDefaultValueBytesMax;  // unless the handler says otherwise
 
   uint64_t header_timeout_ms = 10000;  // first byte of a request to the end of its head
   uint64_t body_timeout_ms = 30000;    // end of the head to the end of the body

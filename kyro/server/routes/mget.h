@@ -30,8 +30,9 @@ namespace kyro {
 enum class MgetForm : uint8_t { kJson, kBinary };
 
 struct MgetLimits {
-  uint64_t keys_max = 100'000;
-  uint64_t held_bytes_max = 256 * kMiB;  // keys of all answers that are being streamed
+  uint64_t keys_max = kDefaultMgetKeysMax;
+  uint64_t held_bytes_max =
+      kDefaultInflightBytesMax;  // keys of all answers that are being streamed
   std::atomic<uint64_t> held_bytes{0};
 };
 

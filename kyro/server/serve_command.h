@@ -1,0 +1,131 @@
+// `serve` as a row of the table of commands, and from a call of it and the environment to a
+// ServeConfig, or to the text that --print-config asks for.
+//
+// Thread rule: before threads start. Ownership: values.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/base/decimal.h"
+#include "kyro/base/status.h"
+#include "kyro/cli/command_line.h"
+#include "kyro/cli/help.h"
+#include "kyro/json/json_writer.h"
+#include "kyro/server/serve_flags.h"
+
+namespace kyro {
+
+inline const ServeConfig kServeDefaults;
+
+[[nodiscard]] constexpr CliCommand serve_command(int (*run)(const CliCall& call)) {
+  return {"serve",
+          "[FLAGS] [HOST PORT]",
+          "serve a data directory over HTTP (default 127.0.0.1 3030)",
+          0,
+          2,
+          run,
+          serve_detail::kServeFlags,
+          "Sizes (B) take K, M, G or KiB, MiB, GiB: powers of 1024.",
+          "server start run",
+          "KYRODB_",
+          &kServeDefaults};
+}
+
+namespace serve_detail {
+
+inline Status set_address(const CliCall& call, HttpServerConfig* http) {
+  if (call.words.empty()) return {};
+  if (call.words.size() == 1) {
+    return Status(Code::kInvalid, "HOST and PORT must be given together, like 127.0.0.1 3030");
+  }
+  const auto port = parse_u64(call.words[1]);
+  if (call.words[0].empty()) return Status(Code::kInvalid, "HOST must not be empty");
+  if (!port || *port > UINT16_MAX) {
+    return Status(Code::kInvalid,
+                  "PORT must be a whole number from 0 to 65535, not " + cli_quoted(call.words[1]));
+  }
+  http->host = call.words[0];
+  http->port = static_cast<uint16_t>(*port);
+  return {};
+}
+
+inline Status check_together(const CliCall& call, ServeConfig* config) {
+  const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
+  if (!config->auth_token.empty() && !config->auth_token_file.empty()) {
+    // Of two that exclude each other a flag beats a variable.
+    const bool has_token = call.flag("auth-token").has_value();
+    if (has_token == call.flag("auth-token-file").has_value()) {
+      return refuse("--auth-token and --auth-token-file must not be given together");
+    }
+    (has_token ? config->auth_token_file : config->auth_token).clear();
+  }
+  if (!config->read_token_file.empty() && config->auth_token.empty() &&
+      config->auth_token_file.empty()) {
+    return refuse(
+        "--read-token-file needs --auth-token-file (or --auth-token) beside it: without "
+        "a token everyone may write");
+  }
+  if (config->http.inflight_bytes_max < config->engine.max_value_bytes) {
+    return refuse("--max-inflight-bytes must not be smaller than --max-value-bytes");
+  }
+  return {};
+}
+
+}  // namespace serve_detail
+
+// The configuration that a call of serve and the environment ask for; kInvalid with a sentence for
+// the user otherwise.
+[[nodiscard]] inline Result<ServeConfig> read_serve_config(const CliCall& call,
+                                                           CliEnvironment environment) {
+  ServeConfig config;
+  KYRO_TRY(serve_detail::set_address(call, &config.http));
+  KYRO_TRY(read_options(call, environment, &config));
+  KYRO_TRY(serve_detail::check_together(call, &config));
+  return config;
+}
+
+// What --print-config prints: every option with its value and where that came from (a flag, a
+// variable, "default"), in columns or as JSON. Secrets are hidden.
+[[nodiscard]] inline std::string print_config_text(const CliCall& call, CliEnvironment environment,
+                                                   const ServeConfig& config) {
+  std::string out = config.log.json ? "{\"options\":[" : "";
+  const auto add = [&](std::string_view name, std::string value, std::string_view origin) {
+    if (config.log.json) {
+      out.append(out.ends_with('[') ? "{\"name\":\"" : ",{\"name\":\"").append(name);
+      out.append("\",\"value\":");
+      append_json_string(out, value);
+      out.append(",\"origin\":\"").append(origin).append("\"}");
+      return;
+    }
+    if (value.empty()) value = "-";
+    constexpr size_t kNameColumns = 26;
+    constexpr size_t kValueColumns = 22;
+    out.append(name).append(std::max(name.size() + 1, kNameColumns) - name.size(), ' ');
+    out.append(value).append(std::max(value.size() + 1, kValueColumns) - value.size(), ' ');
+    out.append(origin).append("\n");
+  };
+  const std::string_view address_origin = call.words.empty() ? "default" : "argument";
+  add("host", config.http.host, address_origin);
+  add("port", std::to_string(config.http.port), address_origin);
+  for (const CliFlag& flag : call.command->flags) {
+    if (flag.name == "print-config") continue;
+    std::string value = flag.field.get(flag, &config);
+    const std::string variable = variable_name(*call.command, flag);
+    std::string origin = "default";
+    if (call.flag(flag.name)) {
+      origin = "--" + std::string(flag.name);
+    } else if (!value.empty() && environment(variable.c_str()) != nullptr) {
+      origin = variable;  // an empty value was set aside for a flag that excludes it
+    }
+    if (flag.value == "TOKEN" && !value.empty()) value = "(hidden)";
+    add(flag.name, std::move(value), origin);
+  }
+  return out.append(config.log.json ? "]}\n" : "");
+}
+
+}  // namespace kyro

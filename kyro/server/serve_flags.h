@@ -1,0 +1,222 @@
+// The flags of `kyrodb serve`: a row is all there is to an option, its name (from which that of its
+// variable follows), what it takes, its bounds, the field that it sets and its help. Parser, help,
+// man page, completions and --print-config read it; defaults are those of ServeConfig. To add an
+// option, add a row (and a field, where neither Options nor HttpServerConfig has one).
+//
+// Thread rule: constants. Ownership: values.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "kyro/cli/flag.h"
+#include "kyro/server/config.h"
+
+namespace kyro {
+
+// RPS or RPS:BURST; "off" for none. 0 could mean either, so it is refused.
+inline std::string set_cli_value(const CliFlag&, std::string_view text, RateLimit& value) {
+  if (text == "off") {
+    value = RateLimit{};
+    return {};
+  }
+  const size_t colon = std::min(text.find(':'), text.size());
+  const auto rate = parse_u64(text.substr(0, colon));
+  const auto burst = colon == text.size() ? rate : parse_u64(text.substr(colon + 1));
+  const auto is_good = [](const std::optional<uint64_t>& n) {
+    return n && *n >= 1 && *n <= RateLimit::kMax;
+  };
+  if (!is_good(rate) || !is_good(burst)) {
+    return "must be RPS or RPS:BURST, whole numbers from 1 to " + std::to_string(RateLimit::kMax) +
+           ", or off, not " + cli_quoted(text);
+  }
+  value = RateLimit{static_cast<uint32_t>(*rate), static_cast<uint32_t>(*burst)};
+  return {};
+}
+
+inline std::string get_cli_value(const CliFlag&, const RateLimit& value) {
+  if (value.per_second == 0) return "off";
+  return std::to_string(value.per_second) + ":" + std::to_string(value.burst);
+}
+
+// As --fsync takes it.
+[[nodiscard]] inline std::string fsync_text(const Options& engine) {
+  if (engine.fsync == FsyncPolicy::kAlways) return "always";
+  if (engine.fsync == FsyncPolicy::kNever) return "never";
+  return "interval:" + std::to_string(engine.fsync_interval_ms);
+}
+
+namespace serve_detail {
+
+inline std::string set_fsync(const CliFlag& flag, std::string_view text, void* options) {
+  constexpr std::string_view kInterval = "interval:";
+  constexpr uint64_t kIntervalMsMax = 3'600'000;
+  Options& engine = static_cast<ServeConfig*>(options)->engine;
+  if (text == "always" || text == "never") {
+    engine.fsync = text == "always" ? FsyncPolicy::kAlways : FsyncPolicy::kNever;
+    return {};
+  }
+  if (!text.starts_with(kInterval)) {
+    return "must be " + std::string(flag.value) + ", not " + cli_quoted(text);
+  }
+  const auto ms = parse_u64(text.substr(kInterval.size()));
+  if (!ms || *ms == 0 || *ms > kIntervalMsMax) {
+    return "interval must be a whole number of milliseconds from 1 to 3600000";
+  }
+  engine.fsync = FsyncPolicy::kInterval;
+  engine.fsync_interval_ms = *ms;
+  return {};
+}
+
+inline constexpr CliField kFsyncField{
+    set_fsync, [](const CliFlag&, const void* options) {
+      return fsync_text(static_cast<const ServeConfig*>(options)->engine);
+    }};
+
+using C = ServeConfig;
+using H = HttpServerConfig;
+using O = Options;
+
+template <auto kMember>
+inline constexpr CliField kOwn = kCliField<kMember>;
+template <auto... kPath>
+inline constexpr CliField kHttp = kCliField<&C::http, kPath...>;
+template <auto... kPath>
+inline constexpr CliField kEngine = kCliField<&C::engine, kPath...>;
+
+inline constexpr double kDaySecs = 86400;
+inline constexpr double kYearSecs = 366 * kDaySecs;
+inline constexpr double kDayMs = kDaySecs * 1000;
+
+inline constexpr CliBounds kEveryMs{1, kDayMs};
+inline constexpr CliBounds kEverySecs{0, kYearSecs, "off"};
+inline constexpr CliBounds kAfterBytes{0, kCliNoBound, "off"};
+
+// clang-format off
+inline constexpr CliFlag kServeFlags[] = {
+    {"unix-socket", "PATH",
+     "listen on this Unix socket too; a path that is not a socket is never replaced",
+     {}, kHttp<&H::unix_path>, 0, "Listening"},
+    {"unix-socket-mode", "MODE",
+     "permissions of the Unix socket in octal, set before anyone can connect",
+     {0, 0777}, kHttp<&H::unix_mode>},
+    {"threads", "N", "reactors", {0, 1024, "as many as cores"}, kHttp<&H::threads>},
+    {"max-connections", "N", "open connections; more are answered 503 and closed",
+     {1, 1000000}, kHttp<&H::connections_max>},
+    {"max-connections-per-ip", "N",
+     "open connections of one address; more are answered 429 and closed",
+     {0, 1000000, "no cap"}, kHttp<&H::connections_per_ip_max>},
+    {"header-timeout-ms", "MS", "from the first byte of a request to the end of its header",
+     kEveryMs, kHttp<&H::header_timeout_ms>},
+    {"body-timeout-ms", "MS", "from the end of a request's header to the end of its body",
+     kEveryMs, kHttp<&H::body_timeout_ms>},
+    {"idle-timeout-ms", "MS", "a connection may wait so long between requests",
+     kEveryMs, kHttp<&H::idle_timeout_ms>},
+    {"write-timeout-ms", "MS",
+     "a client may take so long to read an answer, and fall so far behind 1 KB/s in a stream",
+     kEveryMs, kHttp<&H::write_timeout_ms>},
+    {"drain-secs", "S", "after SIGTERM or SIGINT requests under way may take so long",
+     {0, kDaySecs}, kOwn<&C::drain_secs>},
+
+    {"auth-token", "TOKEN",
+     "bearer token for everything but /health, /ready and /metrics (a file is safer: command "
+     "lines are public). Tokens travel in clear: put a TLS proxy in front, or use the Unix socket",
+     {}, kOwn<&C::auth_token>, 0, "Access"},
+    {"auth-token-file", "FILE", "read the token from FILE, and again on SIGHUP",
+     {}, kOwn<&C::auth_token_file>},
+    {"read-token-file", "FILE",
+     "a second token that may only read: GET and HEAD of data, /v1/mget, /metrics and "
+     "/build_info; anything else is answered 403. Read again on SIGHUP",
+     {}, kOwn<&C::read_token_file>},
+    {"protect-metrics", "", "/metrics needs the token too", {}, kOwn<&C::protect_metrics>},
+    {"no-auth", "", "serve without a token also beyond loopback, and to web pages",
+     {}, kOwn<&C::no_auth>},
+
+    {"data-dir", "DIR", "where everything is stored", {}, kEngine<&O::data_dir>, 'd', "Storage"},
+    {"fsync", "always|interval:<ms>|never",
+     "when a write counts as done: once it is on the disk; synced at least every <ms> "
+     "milliseconds; when the system gets to it. Only the first survives a power cut",
+     {}, kFsyncField},
+    {"delta-max-bytes", "B",
+     "newest writes held in memory before they become a run; up to three times as much is in "
+     "memory", {64 * kKiB, 64.0 * kGiB}, kEngine<&O::delta_max_bytes>},
+    {"wal-segment-bytes", "B", "size of a log file",
+     {4 * kKiB, 16.0 * kGiB}, kEngine<&O::wal_segment_bytes>},
+    {"wal-max-segments", "N",
+     "log files kept for replay; data that is in no run yet is always kept",
+     {1, 1000000}, kEngine<&O::wal_segments_max>},
+    {"reserve-bytes", "B",
+     "disk space set aside and released when the disk is full, for deletes and flushes",
+     {0, 64.0 * kGiB, "none"}, kEngine<&O::reserve_bytes>},
+    {"backup-dir", "DIR",
+     "where POST /v1/backup?name=N may write backups; without it that answers 403",
+     {}, kOwn<&C::backup_dir>},
+    {"index-memory", "mmap|huge",
+     "map the indexes from disk, or load them into anonymous huge pages",
+     {}, kEngine<&O::huge_index>},
+    {"warm-on-start", "", "read everything into memory before /ready says so",
+     {}, kOwn<&C::warm_on_start>},
+
+    {"snapshot-every-n-appends", "N", "flush after so many records, beside the delta's size",
+     kAfterBytes, kEngine<&O::snapshot_every_appends>, 0, "Maintenance"},
+    {"auto-snapshot-secs", "S", "flush every so often",
+     kEverySecs, kEngine<&O::auto_snapshot_secs>},
+    {"wal-max-bytes", "B", "flush and trim the log when it is larger",
+     kAfterBytes, kEngine<&O::wal_bytes_max>},
+    {"compact-interval-secs", "S", "compact every so often",
+     kEverySecs, kEngine<&O::compact_interval_secs>},
+    {"compact-when-wal-bytes", "B", "compact after so many bytes of log",
+     kAfterBytes, kEngine<&O::compact_when_wal_bytes>},
+    {"rmi-rebuild-appends", "N", "merge into one run under one index after so many records",
+     kAfterBytes, kEngine<&O::rmi_rebuild_appends>},
+    {"rmi-rebuild-ratio", "R",
+     "merge into one run after so many records for each key there is (1,000 at least count)",
+     {0, 1000000, "off"}, kEngine<&O::rmi_rebuild_ratio>},
+    {"scrub-interval-secs", "S",
+     "read every run again in the background, to notice what the disk has lost",
+     kEverySecs, kEngine<&O::scrub_interval_secs>},
+
+    {"max-value-bytes", "B", "larger values are answered 413",
+     {1, kValueBytesCeiling}, kEngine<&O::max_value_bytes>, 0, "Limits"},
+    {"max-batch-bytes", "B", "larger bodies of POST /v1/batch are answered 413",
+     {1, kBatchBytesCeiling}, kEngine<&O::max_batch_bytes>},
+    {"max-mget-keys", "N", "more keys in one mget are answered 413",
+     {1, 16 * 1024 * 1024}, kOwn<&C::max_mget_keys>},
+    {"max-inflight-bytes", "B",
+     "request bodies together; beyond it reading pauses, then 503. And answers together that wait "
+     "for slow readers; beyond it a large one that cannot be sent closes its connection",
+     {64 * kKiB, kCliNoBound}, kHttp<&H::inflight_bytes_max>},
+    {"rate-data", "RPS[:BURST]",
+     "requests a second that one address (IPv6: one /64) may make, and how many at once (a "
+     "second's worth if not given); more are answered 429. Probes and admin routes do not count, "
+     "nor does the Unix socket", {}, kOwn<&C::rate_data>},
+    {"rate-admin", "RPS[:BURST]",
+     "requests a second that one address may make to snapshot, compact, rmi/build, warmup and "
+     "backup; more are answered 429", {}, kOwn<&C::rate_admin>},
+
+    {"log-level", "debug|info|warn|error|off", "least severe level that is logged, on stderr",
+     {}, kCliField<&C::log, &LogConfig::level>, 0, "Other"},
+    {"log-format", "text|json", "form of the log lines",
+     {}, kCliField<&C::log, &LogConfig::json>},
+    {"request-log", "",
+     "log a line for each request: route, status, bytes, time, peer; never a key or a value. "
+     "Lines are dropped, and counted, where stderr is too slow", {}, kOwn<&C::request_log>},
+    {"print-config", "",
+     "print every option with its value and where that came from, as JSON with --log-format json, "
+     "and exit; nothing is opened", {}, kOwn<&C::print_config>},
+
+    {"rmi-target-leaf", "N", "keys per bucket that the root of an index aims for",
+     {RmiOptions::kTargetLeafMin, RmiOptions::kTargetLeafMax},
+     kEngine<&O::rmi, &RmiOptions::target_leaf>, 0, "Tuning"},
+    {"rmi-eps-mult", "R", "multiplies the bound on the distance between a key and its prediction",
+     {RmiOptions::kEpsMultMin, RmiOptions::kEpsMultMax},
+     kEngine<&O::rmi, &RmiOptions::eps_mult>},
+};
+// clang-format on
+
+}  // namespace serve_detail
+}  // namespace kyro
