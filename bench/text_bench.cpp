@@ -1,6 +1,7 @@
 // What the encoders of answers and the decoders of bodies move in a second: base64, JSON text, the
 // judgement whether bytes are UTF-8, one value of 16 MiB in pieces of 64 KiB. Beside them memcpy of
-// the same pieces as the limit, and EVP_EncodeBlock where OpenSSL is installed (Debian: libssl-dev).
+// the same pieces as the limit, and EVP_EncodeBlock where OpenSSL is installed (Debian:
+// libssl-dev).
 //
 //   build/bench/text_bench [MiB of the value]
 //

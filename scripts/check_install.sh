@@ -31,6 +31,7 @@ fi
 mkdir "$scratch/readme"
 while read -r readme; do
   name=readme$(dirname "$readme" | tr ./ _)
+  # shellcheck disable=SC2016  # a fence of Markdown, no expansion
   sed -n '/^```cpp$/,/^```$/p' "$readme" | sed '/^```/d' >"$scratch/readme/$name.cpp"
   [ -s "$scratch/readme/$name.cpp" ] || rm "$scratch/readme/$name.cpp"
 done < <(find . -name README.md -not -path './build/*')

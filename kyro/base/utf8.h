@@ -1,6 +1,6 @@
 // Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF.
 //
-// Well-formed sequences are those of the Unicode standard, table 3-7. Longer texts are judged sixteen
+// Well-formed sequences are those of the Unicode standard, table 3-7. Longer texts are judged 16
 // bytes at a time (J. Keiser, D. Lemire: "Validating UTF-8 In Less Than One Instruction Per Byte",
 // 2021), where the machine has what that needs; else ASCII goes eight bytes at a time.
 //
@@ -123,7 +123,7 @@ inline constexpr uint8_t kBySecondHigh[16] = {
     kTooShort,
     kTooShort};
 
-// Not zero where `now`, which stands behind `before`, is wrong; a sequence that `now` leaves open is
+// Not zero where `now`, which comes after `before`, is wrong; a sequence that `now` leaves open is
 // wrong in the next block.
 [[nodiscard]] KYRO_SSSE3 inline Bytes16 errors_in(Bytes16 before, Bytes16 now) {
   const Bytes16 back1 = look_back<1>(before, now);
@@ -185,7 +185,7 @@ class Utf8Check {
   // verdict is there.
   bool advance(std::string_view text, size_t budget_bytes) {
     size_t end = std::min(text.size(), at_ + budget_bytes);
-    // Not in the middle of a sequence: of a valid text each slice is valid, and the other way round.
+    // Not in the middle of a sequence: of a valid text each slice is valid, and the reverse.
     for (int tails = 0; tails < 3 && end < text.size(); ++tails) {
       if ((static_cast<unsigned char>(text[end]) & 0xC0u) != 0x80) break;
       ++end;
