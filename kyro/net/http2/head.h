@@ -1,7 +1,7 @@
 // The fields of a request as HTTP/2 sends them, checked (RFC 9113 sections 8.2 and 8.3).
 //
-// Fields are added in their order and end up in one piece of text: the pseudo-header fields' values,
-// then lines of "name: value CRLF", as every other request's fields stand.
+// Fields are added in their order and end up in one piece of text: the values of pseudo-header
+// fields, then lines of "name: value CRLF", as every other request's fields stand.
 //
 // Thread rule: one thread. Ownership: the text lies in the head; views are valid until clear().
 #pragma once

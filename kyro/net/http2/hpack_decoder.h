@@ -4,7 +4,8 @@
 // encoder's; whoever has seen enough ignores the rest. An indexed field costs no copy, so a short
 // block that repeats a long entry many times costs a visit each and no memory.
 //
-// Thread rule: one thread. Ownership: one decoder per connection; fields are valid during the visit.
+// Thread rule: one thread. Ownership: one decoder per connection; fields are valid during their
+// visit.
 #pragma once
 
 #include <cstdint>

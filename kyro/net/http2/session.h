@@ -78,7 +78,7 @@ class Http2Session {
   // A header block has begun and not ended.
   [[nodiscard]] bool in_head() const { return block_stream_ != 0; }
 
-  // Lets the client send `bytes` more on the stream, which it had sent and which are dealt with. The
+  // Lets the client send `bytes` more on the stream: as many that it had sent are dealt with. The
   // connection's own window is always given back: what a stream holds back holds back no other.
   void return_window(Http2Stream& stream, uint32_t bytes, std::string& out);
 
