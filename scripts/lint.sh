@@ -26,10 +26,19 @@ check_shell() {
   shellcheck scripts/*.sh scripts/examples/*/*.sh bench/*.sh .ci/run
 }
 
+check_descriptors() {
+  if ! command -v protoc >/dev/null; then
+    echo "protoc is not installed (Debian: protobuf-compiler): the descriptors were not checked"
+    return
+  fi
+  scripts/make_descriptors.sh --check
+}
+
 step "format" scripts/check_format.sh
 step "layers" scripts/check_includes.sh
 step "lengths" scripts/check_lengths.sh
 step "shell" check_shell
+step "descriptors" check_descriptors
 step "headers" env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -k headers
 
 echo "lint: $passed passed, $failed failed"

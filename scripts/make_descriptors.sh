@@ -1,6 +1,6 @@
 #!/bin/bash
-# Writes kyro/server/grpc/descriptors.h: the descriptors of the protos in scripts/api as bytes, which
-# the reflection service hands out. With --check it only says whether that file is what protoc would
+# Writes kyro/server/grpc/descriptors.h: the descriptors of the protos in scripts/api as bytes, for
+# the reflection service. With --check it only says whether that file is what protoc would
 # make now. Needs protoc and python3 (Debian: protobuf-compiler).
 set -eu
 cd "$(dirname "$0")/.."
@@ -67,7 +67,10 @@ TEXT
 } >"$scratch/descriptors.h"
 
 if [ "${1:-}" = --check ]; then
-  cmp "$scratch/descriptors.h" "$out" || { echo "$out is not what protoc makes: run make proto"; exit 1; }
+  cmp "$scratch/descriptors.h" "$out" || {
+    echo "$out is not what protoc makes: run make proto"
+    exit 1
+  }
 else
   cp "$scratch/descriptors.h" "$out"
 fi

@@ -4,7 +4,7 @@
 //   tag     = varint of number << 3 | type
 //   varint  = 7 bits a byte, the lowest first, the top bit set on all but the last
 //
-// The reader takes one field after the other and knows nothing of messages: what a field means, that
+// The reader takes one field after the other and knows nothing of messages: what they mean, that
 // unknown ones are skipped, and that the last one wins is up to who reads it. Groups, which nobody
 // has written for years, are skipped whole.
 //
