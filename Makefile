@@ -60,7 +60,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 .PHONY: all man completions run \
         install uninstall check-install image test smoke unit e2e run-tests test-program crash-matrix damage \
-        asan tsan fuzz bench-build bench-index bench-engine bench-text bench-http lint headers format clean help FORCE
+        asan tsan fuzz bench-build bench-index bench-engine bench-text bench-http proto lint headers format clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
 
@@ -233,8 +233,12 @@ $(BUILD)/fuzz/%: test/fuzz/%.cpp
 
 # --- Benchmarks ----------------------------------------------------------------------------------
 
-BENCHES := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(sort $(wildcard bench/*.cpp)))
-bench-build: $(BENCHES)
+# The gRPC server that ours is compared with needs that library (Debian: libgrpc++-dev and
+# protobuf-compiler-grpc).
+HAS_GRPC := $(shell pkg-config --exists grpc++ protobuf 2>/dev/null && \
+              command -v protoc >/dev/null && command -v grpc_cpp_plugin)
+BENCHES  := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(sort $(wildcard bench/*.cpp)))
+bench-build: $(filter-out $(if $(HAS_GRPC),,%/grpc_server),$(BENCHES))
 
 # absl's containers are compared with where they are installed (Debian: libabsl-dev).
 ABSL := absl_btree absl_flat_hash_map absl_hash
@@ -263,12 +267,24 @@ $(BUILD)/bench/text_bench: bench/text_bench.cpp $(BUILD)/flags $(BUILD)/identity
 bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
 
+# What protoc writes is not held to our warnings.
+$(BUILD)/bench/grpc_server: bench/grpc_server.cpp scripts/api/kyrodb.proto
+	@mkdir -p $(BUILD)/bench/proto
+	protoc -Iscripts/api --cpp_out=$(BUILD)/bench/proto --grpc_out=$(BUILD)/bench/proto \
+	  --plugin=protoc-gen-grpc=$(HAS_GRPC) kyrodb.proto
+	$(CXX) -std=c++20 -O2 -I. -I$(BUILD)/bench/proto $< $(BUILD)/bench/proto/*.cc -o $@ \
+	  $$(pkg-config --cflags --libs grpc++ protobuf)
+
 $(BUILD)/bench/%: bench/%.cpp $(BUILD)/flags $(BUILD)/identity
 	@mkdir -p $(@D)
 	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ \
 	  $$(pkg-config --cflags --libs $(ABSL) 2>/dev/null)
 
 # --- Checks --------------------------------------------------------------------------------------
+
+# The descriptors that gRPC reflection hands out, from scripts/api/*.proto.
+proto:
+	scripts/make_descriptors.sh
 
 lint:
 	scripts/lint.sh
@@ -306,6 +322,7 @@ help:
 	@echo 'make bench-text    encoders and decoders of bodies beside memcpy'
 	@echo 'make bench-http    the server beside bare epoll, nginx, Redis and memcached'
 	@echo 'make bench-build   build all benchmarks'
+	@echo 'make proto         what the server says of its gRPC services, from scripts/api'
 	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'
 	@echo 'make headers       compile every header alone'
 	@echo 'make format        format all C++ files in place'

@@ -1,5 +1,5 @@
-// The peer of the part "grpc": KV/Get and KV/Put of scripts/api/kyrodb.proto over a hash map, served
-// by gRPC's own C++ library with its callback interface.
+// What our gRPC is measured against: KV/Get and KV/Put of scripts/api/kyrodb.proto over a hash map,
+// served by gRPC's own C++ library with its callback interface.
 //
 //   grpc_server PORT KEYS VALUE_BYTES     on 127.0.0.1, until SIGTERM
 #include <grpcpp/grpcpp.h>

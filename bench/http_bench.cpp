@@ -8,6 +8,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include "bench/http_bench_options.h"
 #include "bench/load_run.h"
 #include "bench/page_cache.h"
+#include "bench/protocol_http2.h"
 #include "kyro/net/client/http_client.h"
 
 namespace kyro::bench {
@@ -97,29 +99,18 @@ double own_cpu_seconds() {
 class Bench {
  public:
   Bench(const HttpBenchOptions& options, HttpEndpoint endpoint)
-      : options_(options), endpoint_(std::move(endpoint)), workload_(workload_options(), seed()) {
-    std::string fields;
-    if (!options.token.empty()) fields = "Authorization: Bearer " + options.token + "\r\n";
-    if (options.protocol == "resp") {
-      protocol_ = std::make_unique<RespProtocol>(workload_);
-    } else if (options.protocol == "memcache") {
-      protocol_ = std::make_unique<MemcacheProtocol>(workload_);
-    } else {
-      protocol_ = std::make_unique<HttpProtocol>(workload_, endpoint_.host, fields);
-    }
-  }
+      : options_(options), endpoint_(std::move(endpoint)), workload_(workload_options(), seed()) {}
 
   Status run() {
     raise_descriptor_limit();
     if (!options_.skip_load) KYRO_TRY(load());
     if (options_.load_only) return Status();
-    if (is_http() && options_.regime == "warm") static_cast<void>(post("/v1/warmup"));
+    if (options_.speaks_http() && options_.regime == "warm") static_cast<void>(post("/v1/warmup"));
     return measure();
   }
   [[nodiscard]] bool all_right() const { return all_right_; }
 
  private:
-  [[nodiscard]] bool is_http() const { return options_.protocol == "http"; }
   [[nodiscard]] uint64_t seed() const { return scramble(options_.seed + 1); }
   [[nodiscard]] WorkloadOptions workload_options() const {
     WorkloadOptions out;
@@ -130,6 +121,24 @@ class Bench {
     out.mget_keys = static_cast<uint32_t>(options_.mget_keys);
     out.put_share = options_.put_share;
     return out;
+  }
+
+  [[nodiscard]] std::function<std::unique_ptr<Protocol>()> maker_of(std::string name) const {
+    return [this, name = std::move(name)] { return make_protocol(name); };
+  }
+  [[nodiscard]] std::unique_ptr<Protocol> make_protocol(std::string_view name) const {
+    const auto pipeline =
+        static_cast<uint32_t>(std::max<uint64_t>(options_.pipeline, kLoadPipeline));
+    if (name == "resp") return std::make_unique<RespProtocol>(workload_);
+    if (name == "memcache") return std::make_unique<MemcacheProtocol>(workload_);
+    if (name == "h2" || name == "grpc") {
+      const auto kind = name == "h2" ? Http2Protocol::Kind::kRoutes : Http2Protocol::Kind::kGrpc;
+      return std::make_unique<Http2Protocol>(workload_, kind, endpoint_.host, options_.token,
+                                             pipeline);
+    }
+    std::string fields;
+    if (!options_.token.empty()) fields = "Authorization: Bearer " + options_.token + "\r\n";
+    return std::make_unique<HttpProtocol>(workload_, endpoint_.host, fields);
   }
 
   // The status of the answer, 0 if there is none.
@@ -145,21 +154,22 @@ class Bench {
 
   // Loads everything, then merges it into one run under one index.
   Status load() {
-    bool in_batches = is_http() && options_.load_with != "put";
+    bool in_batches = options_.speaks_http() && options_.load_with != "put";
     if (in_batches && options_.load_with == "auto") in_batches = ask("OPTIONS", "/v1/batch") == 204;
     LoadSource source(options_.load_n, in_batches);
     RunOptions run_options;
     run_options.address = endpoint_.address;
     run_options.connections = static_cast<uint32_t>(options_.load_concurrency);
     run_options.pipeline = in_batches ? 1 : kLoadPipeline;
-    auto loaded = LoadRun(run_options, *protocol_, source).run([](bool) {});
+    const std::string protocol = options_.speaks_http() ? "h1" : options_.protocol;
+    auto loaded = LoadRun(run_options, maker_of(protocol), source).run([](bool) {});
     KYRO_TRY(loaded);
     if (loaded->errors != 0) return Status(Code::kInvalid, "loading: " + loaded->first_error);
     std::printf("loaded %llu keys with %s in %.1f s, %.0f keys/s\n",
                 static_cast<unsigned long long>(options_.load_n),
                 in_batches ? "batches" : "single puts", loaded->seconds,
                 static_cast<double>(options_.load_n) / loaded->seconds);
-    if (!is_http()) return Status();
+    if (!options_.speaks_http()) return Status();
     const int status = post("/v1/rmi/build");
     if (status != 200) std::printf("POST /v1/rmi/build answered %d\n", status);
     return Status();
@@ -168,7 +178,7 @@ class Bench {
   Status measure() {
     std::vector<LoadConnection> idle;
     for (uint64_t i = 0; i < options_.idle_connections; ++i) {
-      idle.emplace_back(1);
+      idle.emplace_back(1, nullptr);
       KYRO_TRY(idle.back().connect(endpoint_.address));
     }
     RunOptions run_options;
@@ -181,7 +191,7 @@ class Bench {
     run_options.check = !options_.no_check;
     EndlessSource source(workload_);
     double server_cpu = 0, own_cpu = 0;
-    auto result = LoadRun(run_options, *protocol_, source).run([&](bool begins) {
+    auto result = LoadRun(run_options, maker_of(options_.protocol), source).run([&](bool begins) {
       const double sign = begins ? -1 : 1;
       server_cpu += sign * cpu_seconds_of(options_.server_pid);
       own_cpu += sign * own_cpu_seconds();
@@ -251,7 +261,6 @@ class Bench {
   const HttpBenchOptions& options_;
   const HttpEndpoint endpoint_;
   Workload workload_;
-  std::unique_ptr<Protocol> protocol_;
   bool all_right_ = true;
 };
 

@@ -17,7 +17,7 @@ namespace kyro::bench {
 
 struct HttpBenchOptions {
   std::string base = "http://127.0.0.1:3030";
-  std::string protocol = "http";
+  std::string protocol = "h1";
   std::string endpoint = "get_fast";
   std::string dist = "uniform";
   std::string regime = "warm";
@@ -45,6 +45,8 @@ struct HttpBenchOptions {
   bool load_only = false;
   bool no_check = false;
   bool help = false;
+
+  [[nodiscard]] bool speaks_http() const { return protocol != "resp" && protocol != "memcache"; }
 };
 
 // One flag: where its value goes says what it is. Bounds are for numbers.
@@ -95,8 +97,10 @@ inline constexpr auto kBenchFlags = [] {
   using namespace bench_flags_detail;
   return std::to_array<BenchFlag>({
       text("base", &O::base, "URL", "where the server is: http://HOST:PORT or unix:/path"),
-      text("protocol", &O::protocol, "http|resp|memcache",
-           "resp: Redis; these two know get_fast, put and mixed"),
+      text("protocol", &O::protocol, "h1|h2|grpc|resp|memcache",
+           "HTTP/1.1, HTTP/2, calls of KV (get_fast is Get), Redis, memcached. Of the last three "
+           "only\n"
+           "grpc knows more than get_fast, put and mixed: mget. h2 and grpc load over h1"),
       number("load-n", &O::load_n, 1, uint64_t{1} << 40, "keys of the data set"),
       number("val-bytes", &O::val_bytes, 1, 1 << 20, "bytes of a value"),
       number("load-concurrency", &O::load_concurrency, 1, 10000, "connections that load"),
@@ -196,12 +200,21 @@ inline std::string assign(const BenchFlag& flag, const std::string& value, HttpB
   return {};
 }
 
+// Whether the protocol has the endpoint.
+inline bool knows_endpoint(std::string_view protocol, std::string_view endpoint) {
+  if (protocol == "h1") return true;
+  if (endpoint == "get_fast" || endpoint == "put" || endpoint == "mixed") return true;
+  if (protocol == "h2") return endpoint == "lookup_fast" || endpoint == "kv";
+  return protocol == "grpc" && endpoint == "mget";
+}
+
 inline std::string find_contradiction(const HttpBenchOptions& options) {
-  const bool is_http = options.protocol == "http";
-  const bool everywhere =
-      options.endpoint == "get_fast" || options.endpoint == "put" || options.endpoint == "mixed";
-  if (!is_http && !everywhere) return "--protocol " + options.protocol + " has no such --endpoint";
-  if (!is_http && options.load_with == "batch") return "only http can --load-with batch";
+  if (!knows_endpoint(options.protocol, options.endpoint)) {
+    return "--protocol " + options.protocol + " has no such --endpoint";
+  }
+  if (!options.speaks_http() && options.load_with == "batch") {
+    return "only HTTP can --load-with batch";
+  }
   if (options.dist == "zipf" && options.zipf_theta == 0) return "--zipf-theta must be above 0";
   if (options.put_share > 1) return "--put-share must be at most 1";
   if (options.read_seconds == 0) return "--read-seconds must be above 0";

@@ -94,7 +94,7 @@ start_kyro() {
   "$build/kyrodb" serve 127.0.0.1 0 --data-dir "$dir" --threads 1 --max-connections 20000 "$@" \
     2>"$work/kyro.log" &
   pids[kyro]=$!
-  protocols[kyro]=http
+  protocols[kyro]=h1
   if ! await "${pids[kyro]}" grep -q 'serving address' "$work/kyro.log"; then
     echo "kyrodb did not start: $(tail -n 1 "$work/kyro.log")"
     exit 1
@@ -103,7 +103,7 @@ start_kyro() {
 }
 
 start_constants() {
-  protocols[epoll]=http protocols[nginx]=http
+  protocols[epoll]=h1 protocols[nginx]=h1
   start_on_port epoll "$build/bench/epoll_responder" PORT 1 64
   command -v nginx >/dev/null || {
     echo "nginx is not installed (Debian: nginx-light): left out"

@@ -12,6 +12,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,9 +32,11 @@ class LoadConnection {
     uint64_t start_ns = 0;
   };
 
-  explicit LoadConnection(uint32_t pipeline) : pending_(pipeline) {}
+  LoadConnection(uint32_t pipeline, std::unique_ptr<Protocol> protocol)
+      : protocol_(std::move(protocol)), pending_(pipeline) {}
   LoadConnection(LoadConnection&& other) noexcept
-      : pending_(std::move(other.pending_)),
+      : protocol_(std::move(other.protocol_)),
+        pending_(std::move(other.pending_)),
         out_(std::move(other.out_)),
         in_(std::move(other.in_)),
         fd_(std::exchange(other.fd_, -1)) {}
@@ -51,6 +54,7 @@ class LoadConnection {
     const int on = 1;
     if (address.family() != AF_UNIX) setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (fcntl(fd_, F_SETFL, O_NONBLOCK) != 0) return failure("cannot set up the socket");
+    if (protocol_ != nullptr) protocol_->append_greeting(out_);
     return Status();
   }
 
@@ -66,10 +70,11 @@ class LoadConnection {
   }
 
   // Puts a request in line. REQUIRES: has_room().
-  void add(Protocol& protocol, const Operation& operation, uint64_t start_ns) {
+  void add(const Operation& operation, uint64_t start_ns) {
     pending_[(first_ + count_++) % pending_.size()] = {operation, start_ns};
-    protocol.append_request(operation, out_);
+    protocol_->append_request(operation, out_);
   }
+  [[nodiscard]] Protocol& protocol() { return *protocol_; }
 
   [[nodiscard]] Status flush() {
     while (blocked()) {
@@ -90,27 +95,30 @@ class LoadConnection {
   // Reads once, through `buffer`, and calls visit(pending, answer) for every whole answer. The
   // socket must be readable.
   template <class Visit>
-  [[nodiscard]] Status receive(Protocol& protocol, std::span<char> buffer, Visit visit) {
+  [[nodiscard]] Status receive(std::span<char> buffer, Visit visit) {
     const ssize_t n = ::recv(fd_, buffer.data(), buffer.size(), 0);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return Status();
     if (n < 0) return failure("cannot receive");
     if (n == 0) return Status(Code::kIoError, "the server closed a connection");
     std::string_view bytes(buffer.data(), static_cast<size_t>(n));
     if (!in_.empty()) bytes = in_.append(bytes);
-    while (!bytes.empty()) {
-      if (count_ == 0) return Status(Code::kInvalid, "the server said something unasked");
+    while (count_ != 0) {
       const Pending& next = pending_[first_];
-      const Answer answer = protocol.parse(bytes, next.operation);
-      if (answer.kind == Answer::Kind::kIncomplete) break;
+      const Answer answer = protocol_->parse(bytes, next.operation);
       if (answer.kind == Answer::Kind::kMalformed) {
         return Status(Code::kInvalid,
                       "an answer is malformed: " + std::string(bytes.substr(0, 120)));
       }
-      visit(next, answer);
       bytes.remove_prefix(answer.bytes);
+      if (answer.kind == Answer::Kind::kIncomplete) break;
+      visit(next, answer);
       if (++first_ == pending_.size()) first_ = 0;
       --count_;
     }
+    if (count_ == 0 && !bytes.empty() && !protocol_->may_speak_unasked()) {
+      return Status(Code::kInvalid, "the server said something unasked");
+    }
+    protocol_->append_control(out_);
     if (bytes.size() != in_.size()) in_ = std::string(bytes);
     return Status();
   }
@@ -120,7 +128,8 @@ class LoadConnection {
     return Status(Code::kIoError, std::string(what) + ": " + std::strerror(errno));
   }
 
-  std::vector<Pending> pending_;  // a ring
+  std::unique_ptr<Protocol> protocol_;  // null: a connection that only exists
+  std::vector<Pending> pending_;        // a ring
   uint32_t first_ = 0;
   uint32_t count_ = 0;
   std::string out_;

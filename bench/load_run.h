@@ -16,6 +16,8 @@
 
 #include <array>
 #include <deque>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,8 +59,13 @@ struct RunResult {
 
 class LoadRun {
  public:
-  LoadRun(const RunOptions& options, Protocol& protocol, OperationSource& source)
-      : options_(options), protocol_(protocol), source_(source), buffer_(kBufferBytes) {}
+  // `make_protocol` makes that of each connection.
+  LoadRun(const RunOptions& options, std::function<std::unique_ptr<Protocol>()> make_protocol,
+          OperationSource& source)
+      : options_(options),
+        make_protocol_(std::move(make_protocol)),
+        source_(source),
+        buffer_(kBufferBytes) {}
   LoadRun(const LoadRun&) = delete;
   LoadRun& operator=(const LoadRun&) = delete;
   ~LoadRun() {
@@ -111,7 +118,7 @@ class LoadRun {
     if (epoll_fd_ < 0 || timer_fd_ < 0) return Status(Code::kIoError, "cannot set up epoll");
     watch(EPOLL_CTL_ADD, timer_fd_, EPOLLIN | EPOLLET, nullptr);
     for (uint32_t i = 0; i < options_.connections; ++i) {
-      connections_.emplace_back(options_.pipeline);
+      connections_.emplace_back(options_.pipeline, make_protocol_());
       KYRO_TRY(connections_.back().connect(options_.address));
     }
     for (LoadConnection& connection : connections_) {
@@ -150,22 +157,22 @@ class LoadRun {
     if ((events & ~uint32_t{EPOLLOUT}) == 0) return Status();
     const bool had_room = connection.has_room();
     bool is_first = true;
-    KYRO_TRY(connection.receive(protocol_, buffer_,
+    KYRO_TRY(connection.receive(buffer_,
                                 [&](const LoadConnection::Pending& pending, const Answer& answer) {
                                   if (std::exchange(is_first, false)) now_ns_ = monotonic_ns();
-                                  on_answer(pending, answer);
+                                  on_answer(connection.protocol(), pending, answer);
                                 }));
-    if (!is_open_loop()) return connection.pending() == 0 ? refill(connection) : Status();
+    if (!is_open_loop()) return connection.pending() == 0 ? refill(connection) : send(connection);
     if (!had_room && connection.has_room()) free_.push_back(&connection);
     return Status();
   }
 
-  void on_answer(const LoadConnection::Pending& pending, const Answer& answer) {
+  void on_answer(Protocol& protocol, const LoadConnection::Pending& pending, const Answer& answer) {
     --pending_;
     if (answer.kind != Answer::Kind::kOk) {
       const char* what = answer.kind == Answer::Kind::kMissing ? "not found: " : "refused: ";
       complain(what + std::string(answer.body));
-    } else if (!protocol_.is_right(pending.operation, answer.body) && options_.check) {
+    } else if (!protocol.is_right(pending.operation, answer.body) && options_.check) {
       complain("wrong bytes for key " + std::to_string(pending.operation.key));
     }
     const uint64_t counts_at = is_open_loop() ? pending.start_ns : now_ns_;
@@ -218,7 +225,7 @@ class LoadRun {
   }
 
   void add(LoadConnection& connection, const Operation& operation, uint64_t start_ns) {
-    connection.add(protocol_, operation, start_ns);
+    connection.add(operation, start_ns);
     ++started_;
     ++pending_;
   }
@@ -252,7 +259,7 @@ class LoadRun {
   }
 
   const RunOptions options_;
-  Protocol& protocol_;
+  const std::function<std::unique_ptr<Protocol>()> make_protocol_;
   OperationSource& source_;
   std::deque<LoadConnection> connections_;
   std::deque<LoadConnection*> free_;  // open loop: those with room, longest unused first

@@ -1,8 +1,9 @@
 // Operations as bytes on a connection, and answers back: HTTP/1.1, and enough of the Redis (RESP 2)
 // and memcached (text) protocols to ask those servers for the same keys with the same client.
 //
-// A protocol object only holds what all its requests share; answers are views into the bytes given.
-// Thread rule: one thread. Ownership: owns its strings, borrows the workload.
+// A connection has a protocol object of its own; answers are views that live until its next call.
+// HTTP/2 is in protocol_http2.h. Thread rule: one thread. Ownership: owns its strings, borrows the
+// workload.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +23,7 @@ namespace kyro::bench {
 
 struct Answer {
   enum class Kind : uint8_t {
-    kIncomplete,  // more bytes are needed
+    kIncomplete,  // more bytes are needed; those that `bytes` counts are dealt with
     kOk,
     kMissing,    // there is no such key
     kFailed,     // the server refuses; body says why
@@ -40,8 +41,14 @@ class Protocol {
   Protocol& operator=(const Protocol&) = delete;
   virtual ~Protocol() = default;
 
+  // What a connection begins with.
+  virtual void append_greeting(std::string& out) { static_cast<void>(out); }
   virtual void append_request(const Operation& operation, std::string& out) = 0;
-  // The first answer in `bytes`, which belongs to `operation`.
+  // Bytes may come that are no answer.
+  [[nodiscard]] virtual bool may_speak_unasked() const { return false; }
+  // What the protocol itself has to say after answers.
+  virtual void append_control(std::string& out) { static_cast<void>(out); }
+  // The first answer in `bytes`, which belongs to `operation`. It may be there without more bytes.
   [[nodiscard]] virtual Answer parse(std::string_view bytes, const Operation& operation) = 0;
   // Whether the body of a kOk answer is what the keys of the operation were given.
   [[nodiscard]] virtual bool is_right(const Operation& operation, std::string_view body) = 0;
@@ -230,7 +237,7 @@ class RespProtocol final : public Protocol {
 
   Answer parse(std::string_view bytes, const Operation& /*operation*/) override {
     const size_t end = bytes.find("\r\n");
-    if (end == bytes.npos) return {};
+    if (end == bytes.npos || end == 0) return {};
     const std::string_view line = bytes.substr(1, end - 1);
     switch (bytes[0]) {
       case '+':

@@ -1,5 +1,5 @@
-// Operations over HTTP/2: plain routes, or calls of the gRPC service. The protocol of one connection,
-// which remembers its header tables, its windows and what has arrived of each stream.
+// Operations over HTTP/2: plain routes, or calls of the gRPC service. One object is the protocol of
+// one connection: it has the header tables, the windows and what has arrived of each stream.
 //
 // Answers are handed on in the order of their requests. One that overtakes others waits for them; a
 // round of a closed loop is over when all are there, so only single latencies of a server that

@@ -9,6 +9,7 @@
 
 #include "bench/http_bench_options.h"
 #include "bench/protocol.h"
+#include "bench/protocol_http2.h"
 #include "bench/workload.h"
 
 namespace kyro::bench {
@@ -165,6 +166,72 @@ std::string parse_flags(const std::vector<const char*>& words, HttpBenchOptions*
   return parse_bench_flags(static_cast<int>(argv.size()), argv.data(), options);
 }
 
+TEST_CASE("answers over HTTP/2 and gRPC are found at every split, in the order of their requests") {
+  const Workload workload({.keys = 100, .value_bytes = 20}, 1);
+  const Operation first{Op::kGetFast, 1, key_of(1)};
+  const Operation second{Op::kGetFast, 1, key_of(2)};
+  const auto value_of = [](const Operation& operation) {
+    std::string value;
+    append_value(value, operation.key, 20);
+    return value;
+  };
+  const auto frame = [](FrameType type, uint8_t flags, uint32_t stream, std::string_view payload) {
+    std::string out;
+    append_frame_header(out, {static_cast<uint32_t>(payload.size()), type, flags, stream});
+    return out.append(payload);
+  };
+  const std::string settings = frame(FrameType::kSettings, 0, 0, {});
+  const uint8_t ends = http2_flag::kEndStream;
+  const std::string ok = "\x88";  // :status 200
+  const auto plain = [&](uint32_t stream, const Operation& operation) {
+    return frame(FrameType::kHeaders, http2_flag::kEndHeaders, stream, ok) +
+           frame(FrameType::kData, ends, stream, value_of(operation));
+  };
+  const auto call = [&](uint32_t stream, const Operation& operation) {
+    std::string message;
+    const size_t begin = rpc::begin_message(message);
+    append_bytes_field(message, 1, value_of(operation));
+    rpc::end_message(message, begin);
+    const std::string trailers(
+        "\x00\x0bgrpc-status\x01"
+        "0",
+        15);
+    return frame(FrameType::kHeaders, http2_flag::kEndHeaders, stream, ok) +
+           frame(FrameType::kData, 0, stream, message) +
+           frame(FrameType::kHeaders, http2_flag::kEndHeaders | ends, stream, trailers);
+  };
+  for (const auto kind : {Http2Protocol::Kind::kRoutes, Http2Protocol::Kind::kGrpc}) {
+    const bool is_grpc = kind == Http2Protocol::Kind::kGrpc;
+    const std::string bytes = settings + (is_grpc ? call(3, second) + call(1, first)
+                                                  : plain(3, second) + plain(1, first));
+    for (size_t step = 1; step <= bytes.size(); ++step) {
+      Http2Protocol protocol(workload, kind, "h:1", "", 4);
+      std::string sent;
+      protocol.append_request(first, sent);
+      protocol.append_request(second, sent);
+      std::string left;
+      std::vector<std::string> bodies;
+      for (size_t at = 0; at < bytes.size(); at += step) {
+        left.append(bytes, at, step);
+        for (;;) {
+          const Answer answer = protocol.parse(left, bodies.empty() ? first : second);
+          left.erase(0, answer.bytes);
+          if (answer.kind == Answer::Kind::kIncomplete) break;
+          REQUIRE(answer.kind == Answer::Kind::kOk);
+          bodies.emplace_back(answer.body);
+        }
+      }
+      REQUIRE(bodies.size() == 2);
+      CHECK(protocol.is_right(first, bodies[0]));
+      CHECK(protocol.is_right(second, bodies[1]));
+      CHECK_FALSE(protocol.is_right(first, bodies[1]));
+      std::string control;
+      protocol.append_control(control);
+      CHECK(control == frame(FrameType::kSettings, http2_flag::kAck, 0, {}));
+    }
+  }
+}
+
 TEST_CASE("flags of the load generator take values both ways and refuse what makes no sense") {
   HttpBenchOptions options;
   CHECK(parse_flags({"--base", "http://h:1", "--load-n=5", "--rate", "12.5", "--skip-load",
@@ -188,6 +255,8 @@ TEST_CASE("flags of the load generator take values both ways and refuse what mak
                                              {"--endpoint", "get_fast|lookup"},
                                              {"--dist", "normal"},
                                              {"--protocol", "resp", "--endpoint", "mget"},
+                                             {"--protocol", "h2", "--endpoint", "mget"},
+                                             {"--protocol", "grpc", "--endpoint", "kv"},
                                              {"--dist", "zipf", "--zipf-theta", "0"},
                                              {"--read-seconds", "0"}}) {
     HttpBenchOptions fresh;
