@@ -178,7 +178,10 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   raise_descriptor_limit(config);
 
   std::optional<RequestLog> request_log;
-  if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace();
+  if (config.request_log && config.log.level <= LogLevel::kInfo) {
+    request_log.emplace();
+    if (!request_log->status().ok()) return fail(request_log->status());
+  }
   HttpServerConfig http = config.http;
   if (http.threads == 0) http.threads = std::max(1u, std::thread::hardware_concurrency());
   ServiceManager manager = ServiceManager::from_environment();

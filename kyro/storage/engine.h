@@ -39,8 +39,9 @@ namespace kyro {
 
 class Engine {
  public:
-  // Opens or creates a store. Errors: kBusy (another process has it), kCorruption (refused, with
-  // file and position), kUnsupported (a newer format), kIoError, kInvalid (an option out of range).
+  // Opens or creates a store. Errors: kBusy (another process has it, or there are no threads),
+  // kCorruption (refused, with file and position), kUnsupported (a newer format), kIoError,
+  // kInvalid (an option out of range).
   // `progress`, if given, is updated while the log is replayed, and can give it up (kBusy).
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Options options,
                                                             RecoveryProgress* progress = nullptr) {
@@ -53,8 +54,8 @@ class Engine {
     KYRO_TRY(recovery.run());
     engine->committer_ = std::make_unique<Committer>(engine->state_, recovery.take_wal(),
                                                      recovery.active(), engine->maintenance_);
-    engine->maintenance_.start(*engine->committer_);
-    engine->committer_->start();
+    KYRO_TRY(engine->maintenance_.start(*engine->committer_));
+    KYRO_TRY(engine->committer_->start());
     return engine;
   }
 

@@ -209,12 +209,68 @@ TEST_CASE("A disk put back to an earlier moment is the store of that moment", "[
   Client client(server);
   CHECK(client.get(kv_path(before - 1)).status == 200);
   CHECK(client.get(kv_path(after - 1)).status == 404);
-  // Written under a policy that may lose the newest writes, so numbers of before are not given again.
+  // Under a policy that may lose the newest writes numbers of before are not given again.
   CHECK(client.next_offset() > after);
   CHECK(server.stop().exit_code == 0);
   const uint64_t found = count_dumped(run_kyrodb({"dump", server.data_dir()}));
   CHECK(found >= before);
   CHECK(found < after);
+}
+
+TEST_CASE("Where threads are refused a start is a sentence, and a running server goes on",
+          "[e2e]") {
+  if (getuid() != 0) {
+    WARN("skipped: only root can make a user without other processes");
+    return;
+  }
+  TempDir dir;
+  fs::permissions(dir.path(), fs::perms::all);
+  fs::copy(server_binary(), dir.file("kyrodb"));
+  // Nobody else is this user, so its processes and threads are those of the server.
+  const std::string uid = std::to_string(1'000'000'000 + getpid());
+  const auto command = [&](int threads_max) {
+    return Args{"/usr/bin/setpriv",
+                "--reuid",
+                uid,
+                "--clear-groups",
+                "/usr/bin/prlimit",
+                "--nproc=" + std::to_string(threads_max),
+                dir.file("kyrodb"),
+                "serve",
+                "127.0.0.1",
+                "0",
+                "--threads",
+                "2",
+                "--request-log",
+                "--data-dir",
+                dir.file("data")};
+  };
+  int threads_max = 1;
+  for (;; ++threads_max) {
+    REQUIRE(threads_max < 10);
+    Process server(command(threads_max));
+    if (server.wait_for_err(" version=")) break;
+    const Outcome outcome = server.wait();
+    INFO(threads_max << ": " << outcome.err);
+    CHECK(outcome.exit_code == 1);
+    CHECK(contains(outcome.err, "kyrodb: cannot start a thread: "));
+  }
+  CHECK(threads_max > 5);
+  // Just enough for a start: a merge has none of its own.
+  Process server(command(threads_max));
+  REQUIRE(server.wait_for_err(" version="));
+  const std::string err = server.err();
+  const size_t at = err.find("address=") + 8;
+  Client client(parse_endpoint("http://" + err.substr(at, err.find(' ', at) - at)).value());
+  for (const char* key : {"/v1/kv/1", "/v1/kv/2"}) {
+    CHECK(client.call("PUT", key, "v").status == 201);
+    CHECK(client.call("POST", "/v1/snapshot").status == 200);
+  }
+  CHECK(client.call("POST", "/v1/compact").status == 200);
+  CHECK(client.metric("kyrodb_runs") == "1");
+  server.signal(SIGTERM);
+  CHECK(server.wait().exit_code == 0);
+  require_verified(dir.file("data"));
 }
 
 TEST_CASE("A server that is stopped, debugged and continued goes on, and loses nothing", "[e2e]") {

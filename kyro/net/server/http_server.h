@@ -22,10 +22,10 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "kyro/base/thread.h"
 #include "kyro/net/server/reactor.h"
 
 namespace kyro {
@@ -92,7 +92,7 @@ class HttpServer {
   void stop() {
     stop_accepting();
     for (const auto& reactor : reactors_) reactor->command(Reactor::Command::kStop);
-    for (std::thread& thread : threads_) thread.join();
+    for (Thread& thread : threads_) thread.join();
     threads_.clear();
     listeners_.clear();
   }
@@ -126,23 +126,37 @@ class HttpServer {
       sigdelset(&blocked, own);
     }
     pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    Status started;
     for (const auto& reactor : reactors_) {
-      threads_.emplace_back([this, at = reactor.get()] {
+      Thread thread;
+      started = thread.start([this, at = reactor.get()] {
         at->run();
         const std::lock_guard lock(mutex_);
         --running_;
         left_.notify_all();
       });
+      if (!started.ok()) break;
+      threads_.push_back(std::move(thread));
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
-    return Status();
+    if (!started.ok()) abandon();
+    return started;
+  }
+
+  // Ends the reactors that were started, where others could not be: those never answer.
+  void abandon() {
+    for (size_t i = 0; i < threads_.size(); ++i) {
+      reactors_[i]->command(Reactor::Command::kStop);
+      threads_[i].join();
+    }
+    threads_.clear();
   }
 
   ServerShared shared_;
   uint16_t bound_port_ = 0;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Reactor>> reactors_;
-  std::vector<std::thread> threads_;
+  std::vector<Thread> threads_;
   std::mutex mutex_;
   std::condition_variable left_;
   unsigned running_ = 0;  // reactors that have not left, under mutex_

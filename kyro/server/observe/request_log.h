@@ -21,10 +21,10 @@
 #include <condition_variable>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "kyro/base/log.h"
+#include "kyro/base/thread.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/address.h"
 #include "kyro/server/route_table.h"
@@ -35,7 +35,8 @@ class RequestLog {
  public:
   static constexpr size_t kPendingBytesMax = 4u << 20;
 
-  explicit RequestLog(int fd = STDERR_FILENO) : fd_(fd), thread_([this] { run(); }) {}
+  explicit RequestLog(int fd = STDERR_FILENO)
+      : fd_(fd), started_(thread_.start([this] { run(); })) {}
   RequestLog(const RequestLog&) = delete;
   RequestLog& operator=(const RequestLog&) = delete;
   ~RequestLog() {
@@ -44,8 +45,11 @@ class RequestLog {
       is_ending_ = true;
     }
     changed_.notify_one();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
+
+  // kBusy where the system gave no thread: then nobody writes what is added.
+  [[nodiscard]] const Status& status() const { return started_; }
 
   void add(const Answered& answered) {
     const size_t route = answered.route < kRouteCount ? answered.route : 0;
@@ -136,7 +140,8 @@ class RequestLog {
   std::string pending_;
   uint64_t dropped_ = 0;
   bool is_ending_ = false;
-  std::thread thread_;
+  Thread thread_;
+  const Status started_;
 };
 
 }  // namespace kyro

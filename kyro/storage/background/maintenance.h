@@ -23,7 +23,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -45,11 +44,12 @@ class Maintenance final : public FlushScheduler {
       : state_(state), triggers_(state.options), scrubber_(state) {}
   ~Maintenance() override { stop(); }
 
-  void start(Committer& committer) {
+  // kBusy where the system gives no threads.
+  [[nodiscard]] Status start(Committer& committer) {
     committer_ = &committer;
     note_runs();
-    flusher_ = std::thread([this] { run_flusher(); });
-    merger_ = std::thread([this] { run_merger(); });
+    KYRO_TRY(flusher_.start([this] { run_flusher(); }));
+    return merger_.start([this] { run_merger(); });
   }
 
   // Ends the threads; what waits is told kBusy. A merge under way is given up.
@@ -472,8 +472,8 @@ class Maintenance final : public FlushScheduler {
   Triggers triggers_;
   Scrubber scrubber_;  // the merger's
   Committer* committer_ = nullptr;
-  std::thread flusher_;
-  std::thread merger_;
+  Thread flusher_;
+  Thread merger_;
   std::atomic<bool> stopping_{false};
 
   std::mutex mutex_;

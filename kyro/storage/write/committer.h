@@ -69,8 +69,9 @@ class Committer {
   Committer& operator=(const Committer&) = delete;
   ~Committer() { stop(); }
 
-  void start() {
-    thread_ = std::thread([this] { run(); });
+  // kBusy where the system gives no thread.
+  [[nodiscard]] Status start() {
+    return thread_.start([this] { run(); });
   }
 
   // Commits what was submitted before, seals the log, ends the thread. Nothing may be submitted
@@ -463,7 +464,7 @@ class Committer {
   std::shared_ptr<Delta> active_;
   FlushScheduler& scheduler_;
   RequestQueue queue_;
-  std::thread thread_;
+  Thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> is_working_{false};  // somebody has the role
   std::atomic<uint32_t> groups_taken_{0};

@@ -143,7 +143,7 @@ TEST_CASE("while a group is slowed reads and submissions go on, and the next flu
   Parts parts(small_options(fs), fs);
   ScriptedScheduler scheduler;
   Committer committer(parts.state, std::move(parts.wal), parts.active, scheduler);
-  committer.start();
+  REQUIRE(committer.start().ok());
   AsyncWrite first({{1, "first"}});
   committer.submit(&first);
   first.wait();
@@ -191,7 +191,7 @@ TEST_CASE("a slowed writer under `interval` syncs first what was promised to be 
   first.mutations = {&put, 1};
   committer.commit(&first);
   scheduler.say({.frozen = 2, .flush_ns = 1000'000 * kHourNs});
-  committer.start();
+  REQUIRE(committer.start().ok());
   AsyncWrite second({{2, "second"}});
   committer.submit(&second);
   CHECK(scheduler.wait_for_writer() > kHourNs);
@@ -208,8 +208,8 @@ TEST_CASE("a flush that commits wakes who waits for it, whatever time is left") 
   Parts parts(small_options(gate), gate);
   Maintenance maintenance(parts.state);
   Committer committer(parts.state, std::move(parts.wal), parts.active, maintenance);
-  maintenance.start(committer);
-  committer.start();
+  REQUIRE(maintenance.start(committer).ok());
+  REQUIRE(committer.start().ok());
   AsyncWrite write({{1, "one"}});
   committer.submit(&write);
   write.wait();
@@ -285,8 +285,8 @@ TEST_CASE("runs that wait for a merge are told to writers until it has been done
   Committer committer(parts.state, std::move(parts.wal), parts.active, maintenance);
   // No room for a merge: runs pile up.
   fs.inject({FsCall::kFreeBytes, Code::kBusy, 0, ~uint64_t{0}, ""});
-  maintenance.start(committer);
-  committer.start();
+  REQUIRE(maintenance.start(committer).ok());
+  REQUIRE(committer.start().ok());
   for (uint64_t key = 0; key < 20; ++key) {
     AsyncWrite write({{key, "value"}});
     committer.submit(&write);
