@@ -21,7 +21,6 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/coding.h"
 #include "kyro/base/utf8.h"
 #include "kyro/json/base64.h"
 #include "kyro/json/json_writer.h"
@@ -83,10 +82,12 @@ class RecordEncoder {
   static constexpr size_t kCheckBytes = 256 * 1024;
   // With less room nothing is appended.
   static constexpr size_t kRoomBytesMin = 512;
-  // Whether a record with such a value is best appended at once.
+  // Whether a record with such a value is best appended at once; what it then has at most.
   [[nodiscard]] static constexpr bool is_small(std::string_view value) {
-    return value.size() <= 2048;
+    return value.size() <= kSmallValueBytes;
   }
+  static constexpr size_t kSmallValueBytes = 2048;
+  static constexpr size_t kSmallRecordBytesMax = 6 * kSmallValueBytes + 512;
 
   // Each begins a record; the one before it must be done.
   inline void begin_item(uint64_t key, std::string_view value, uint64_t offset, bool string_keys);
@@ -99,10 +100,9 @@ class RecordEncoder {
     tail_.clear();
     begin(value, frame);
   }
-  // Its length (u32), and the bytes as they are.
+  // Only its bytes, as they are.
   void begin_raw(std::string_view value) {
     begin_value(value, kValueElement);
-    append_u32(head_, static_cast<uint32_t>(value.size()));
     form_ = ValueForm::kRaw;
     phase_ = Phase::kHead;
   }

@@ -23,7 +23,6 @@
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/json/json_writer.h"
-#include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/rate_limiter.h"
@@ -39,6 +38,7 @@
 #include "kyro/server/routes/content.h"
 #include "kyro/server/routes/mget.h"
 #include "kyro/server/routes/query.h"
+#include "kyro/server/routes/record_body.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/stream.h"
@@ -50,9 +50,6 @@ namespace kyro {
 
 class Api final : public Handler {
  public:
-  // Values from here on go out from where they lie, not through the output buffer.
-  static constexpr size_t kSharedValueBytes = 32 * 1024;
-
   struct Rates {
     RateLimit data;
     RateLimit admin;
@@ -274,9 +271,10 @@ class Api final : public Handler {
       case Route::kScan:
         return respond_scan(*engine(), x, http_stats_.held_moments);
       case Route::kFloor:
-        return NearestTask::start(*engine(), x, x.user(), Direction::kDown);
+        return NearestTask::start(*engine(), x, x.user(), Direction::kDown,
+                                  http_stats_.held_moments);
       case Route::kCeil:
-        return NearestTask::start(*engine(), x, x.user(), Direction::kUp);
+        return NearestTask::start(*engine(), x, x.user(), Direction::kUp, http_stats_.held_moments);
       case Route::kLookup:
         return lookup(x);
       case Route::kLookupRaw:
@@ -345,11 +343,8 @@ class Api final : public Handler {
     return false;
   }
 
-  static void respond_value(Exchange& x, const Lookup& found) {
-    if (found.source() == Source::kRun && found.value().size() >= kSharedValueBytes) {
-      return x.respond_shared(200, kBytesType, found.value(), found.holder());
-    }
-    x.respond(200, kBytesType, found.value());
+  void respond_value(Exchange& x, const Lookup& found) {
+    respond_bytes(x, found, *engine(), http_stats_.held_moments);
   }
 
   void get_fast(Exchange& x) {
@@ -412,9 +407,8 @@ class Api final : public Handler {
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
     if (!find_tagged(x, key, &found)) return;
-    std::string body;
-    append_item(body, key, found.value(), found.offset(), *string_keys);
-    x.respond(200, kJsonType, body);
+    respond_record(x, key, found.value(), found.offset(), *string_keys, *engine(),
+                   http_stats_.held_moments, [&] { return found.holder(); });
   }
 
   void lookup_raw(Exchange& x) {

@@ -103,6 +103,9 @@ enum class RejectReason : uint8_t {
   return kNames[static_cast<size_t>(reason)];
 }
 
+// Bodies from here on are sent from where they lie (respond_shared); below it a copy is cheaper.
+inline constexpr size_t kSharedBodyBytesMin = 32 * 1024;
+
 // One request and the one answer to it.
 class Exchange {
  public:

@@ -26,8 +26,6 @@ class AnswerLine;
 
 class ServerExchange final : public Exchange {
  public:
-  // Bodies from here on are sent from where they lie; below it a copy is cheaper.
-  static constexpr size_t kSharedBytesMin = 16 * 1024;
   // Deferred requests count against the in-flight bound from this size of body.
   static constexpr size_t kChargedBodyMin = 1024;
   static constexpr size_t kKeptCapacityMax = 16 * 1024;
@@ -372,7 +370,7 @@ inline void ServerExchange::respond_shared(int status, std::string_view content_
                                            std::string_view body,
                                            std::shared_ptr<const void> owner) {
   const bool sends_body = status_has_body(status) && request_.method != Method::kHead;
-  if (!sends_body || body.size() < kSharedBytesMin || owner == nullptr) {
+  if (!sends_body || body.size() < kSharedBodyBytesMin || owner == nullptr) {
     respond(status, content_type, body);
     return;
   }

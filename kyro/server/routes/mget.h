@@ -96,50 +96,60 @@ class MgetBody final : public SlicedBody {
   }
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
-    const size_t begin = out.size();
-    if (next_ == 0 && form_ == MgetForm::kJson) out += "{\"values\":[";
+    const size_t end = out.size() + budget_bytes;
+    if (!has_begun_ && form_ == MgetForm::kJson) out += "{\"values\":[";
+    has_begun_ = true;
+    if (!value_.advance(out, end - out.size())) return false;
     for (bool is_full = false; next_ < keys_.size() && !is_full;) {
+      if (end - out.size() < kRoomBytesMin) return false;
       const size_t from = next_;
       const size_t count = std::min(at_once_, keys_.size() - from);
       const auto some = std::span<const uint64_t>(keys_).subspan(from, count);
       KYRO_TRY(engine_.multi_get(moment_, some, [&](size_t, const Lookup* found) {
         form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found);
         ++next_;
-        is_full = out.size() - begin >= budget_bytes;
+        is_full = !value_.advance(out, end - out.size()) || end - out.size() < kRoomBytesMin;
         return !is_full;
       }));
       const size_t answered = is_full ? next_ - from : count;
       at_once_ = std::clamp<size_t>(2 * answered, 1, kAtOnceMax);
     }
-    if (next_ < keys_.size()) return false;
+    if (next_ < keys_.size() || !value_.is_done() || end - out.size() < kRoomBytesMin) return false;
     if (form_ == MgetForm::kJson) out += "]}";
     return true;
   }
 
  private:
-  void append_json(std::string& out, const Lookup* found) const {
+  // What a small value may become, and what stands around it.
+  static constexpr size_t kRoomBytesMin = RecordEncoder::kSmallRecordBytesMax;
+
+  void append_json(std::string& out, const Lookup* found) {
     if (next_ != 0) out += ',';
     if (found == nullptr) {
       out += "null";
-    } else if (is_valid_utf8(found->value())) {
-      append_json_string(out, found->value());
+    } else if (RecordEncoder::is_small(found->value())) {
+      append_value(out, found->value(), kValueElement);
     } else {
-      out += '{';
-      append_json_value_field(out, found->value());
-      out += '}';
+      value_.begin_value(found->value(), kValueElement);
     }
   }
-  static void append_binary(std::string& out, const Lookup* found) {
+  void append_binary(std::string& out, const Lookup* found) {
     if (found == nullptr) return append_u32(out, kAbsent);
     append_u32(out, static_cast<uint32_t>(found->value().size()));
-    out.append(found->value());
+    if (RecordEncoder::is_small(found->value())) {
+      out.append(found->value());
+    } else {
+      value_.begin_raw(found->value());
+    }
   }
 
   Engine& engine_;
   const std::vector<uint64_t> keys_;
   const MgetForm form_;
   Moment moment_;
-  size_t next_ = 0;  // the first key not answered yet
+  bool has_begun_ = false;
+  size_t next_ = 0;      // the first key not begun to be answered yet
+  RecordEncoder value_;  // a large one, being answered
   // Keys that are looked up together. What does not fit a slice is looked up again in the next, so
   // it follows the number that fits: with large values it is small.
   size_t at_once_ = kAtOnceMax;

@@ -18,6 +18,7 @@
 
 #include "kyro/server/routes/content.h"
 #include "kyro/server/routes/query.h"
+#include "kyro/server/routes/record_body.h"
 #include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
@@ -85,43 +86,53 @@ class ScanBody final : public SlicedBody {
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     const size_t begin = out.size();
+    const size_t end = begin + budget_bytes;
     if (!has_begun_ && !query_.lines) out += "{\"items\":[";
     has_begun_ = true;
     std::optional<uint64_t> next;  // the key that the page has no room for
-    const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
-      if (page_is_full()) {
-        next = record.header.key;
-        return false;
-      }
-      if (out.size() - begin >= budget_bytes) return false;
-      const size_t before = out.size();
-      append(out, record);
-      page_bytes_ += out.size() - before;
-      ++items_;
-      return true;
-    });
-    KYRO_TRY(state);
-    if (*state != Scan::State::kEnd && !next) return false;
+    auto state = Scan::State::kStopped;
+    if (record_.advance(out, end - begin)) {
+      const auto advanced = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
+        if (page_is_full(page_bytes_ + out.size() - begin)) {
+          next = record.header.key;
+          return false;
+        }
+        if (!record_.is_done() || end - out.size() < kRoomBytesMin) return false;
+        append(out, end, record);
+        ++items_;
+        return true;
+      });
+      KYRO_TRY(advanced);
+      state = *advanced;
+    }
+    page_bytes_ += out.size() - begin;
+    const bool is_end = state == Scan::State::kEnd || next;
+    if (!is_end || !record_.is_done() || end - out.size() < kRoomBytesMin) return false;
     append_end(out, next);
     return true;
   }
 
  private:
-  [[nodiscard]] bool page_is_full() const {
-    return query_.limit && (items_ >= *query_.limit || page_bytes_ >= kPageBytesMax);
+  // What a small record becomes, and what stands around it.
+  static constexpr size_t kRoomBytesMin = RecordEncoder::kSmallRecordBytesMax;
+
+  [[nodiscard]] bool page_is_full(uint64_t page_bytes) const {
+    return query_.limit && (items_ >= *query_.limit || page_bytes >= kPageBytesMax);
   }
 
-  void append(std::string& out, const RecordView& record) const {
+  // Appends a record, or as much of it as has room.
+  void append(std::string& out, size_t end, const RecordView& record) {
     const RecordHeader& header = record.header;
     if (!query_.lines && items_ != 0) out += ',';
     if (query_.keys_only) {
-      out += "{\"key\":";
-      append_json_u64(out, header.key, query_.string_keys);
-      out += ",\"offset\":";
-      append_decimal(out, header.offset);
-      out += '}';
-    } else {
+      append_key_item(out, header.key, header.offset, query_.string_keys);
+    } else if (RecordEncoder::is_small(record.value)) {
       append_item(out, header.key, record.value, header.offset, query_.string_keys);
+    } else {
+      record_.begin_item(header.key, record.value, header.offset, query_.string_keys);
+      if (query_.lines) record_.add_tail("\n");
+      static_cast<void>(record_.advance(out, end - out.size()));
+      return;
     }
     if (query_.lines) out += '\n';
   }
@@ -142,6 +153,7 @@ class ScanBody final : public SlicedBody {
   const ScanQuery query_;
   const Moment moment_;  // what of it is read, the scan holds
   const std::unique_ptr<Scan> scan_;
+  RecordEncoder record_;  // a large one, of the scan's
   uint64_t items_ = 0;
   uint64_t page_bytes_ = 0;
   bool has_begun_ = false;
@@ -158,12 +170,13 @@ inline void respond_scan(Engine& engine, Exchange& x, HeldMoments& moments) {
 class NearestTask final : public Task {
  public:
   // Downwards: floor; upwards: ceil.
-  static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction) {
+  static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction,
+                    HeldMoments& moments) {
     ScanRange range{key, ~uint64_t{0}, direction};
     if (direction == Direction::kDown) range = {0, key, direction};
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
-    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys));
+    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys, moments));
     if (!task->answer(x)) task.release()->go_on(x);
   }
 
@@ -173,8 +186,11 @@ class NearestTask final : public Task {
   }
 
  private:
-  NearestTask(Engine& engine, const ScanRange& range, bool string_keys)
-      : engine_(engine), scan_(engine.open_scan(range)), string_keys_(string_keys) {}
+  NearestTask(Engine& engine, const ScanRange& range, bool string_keys, HeldMoments& moments)
+      : engine_(engine),
+        moments_(moments),
+        scan_(engine.open_scan(range)),
+        string_keys_(string_keys) {}
 
   void go_on(Exchange& x) {
     x.defer(this);
@@ -183,18 +199,19 @@ class NearestTask final : public Task {
 
   // One slice; false if there must be another.
   bool answer(Exchange& x) {
-    std::string body;
+    RecordView found;
     const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
-      append_item(body, record.header.key, record.value, record.header.offset, string_keys_);
-      add_etag(x, record.header.offset);
-      const uint64_t expiry_secs = record.header.expiry_secs();
-      if (expiry_secs != 0) add_expires(x, expiry_secs, engine_.now_secs());
+      found = record;
       return false;
     });
     if (!state.ok()) {
       respond_status(x, state.status());
     } else if (*state == Scan::State::kStopped) {
-      x.respond(200, kJsonType, body);
+      const uint64_t expiry_secs = found.header.expiry_secs();
+      add_etag(x, found.header.offset);
+      if (expiry_secs != 0) add_expires(x, expiry_secs, engine_.now_secs());
+      respond_record(x, found.header.key, found.value, found.header.offset, string_keys_, engine_,
+                     moments_, [this] { return std::move(scan_); });
     } else if (*state == Scan::State::kEnd) {
       respond_status(x, Status(Code::kNotFound));
     } else {
@@ -204,7 +221,8 @@ class NearestTask final : public Task {
   }
 
   Engine& engine_;
-  const std::unique_ptr<Scan> scan_;
+  HeldMoments& moments_;
+  std::unique_ptr<Scan> scan_;
   const bool string_keys_;
 };
 

@@ -2,8 +2,9 @@
 // streamed otherwise.
 //
 // So a small answer costs one write and can be framed by any client, and a large one holds no more
-// memory than a slice, but for the moment it is of (held_moments.h). What goes wrong before the
-// head is out has a proper status; later the body breaks off, which the client can tell.
+// memory than a slice, but for the moment it is of (held_moments.h). What goes wrong in the first
+// slice has a proper status; later the body breaks off, which the client can tell. A slice is
+// bounded in bytes, wherever in a value they end (record_encoder.h).
 //
 // Thread rule: on the exchange's reactor. Ownership: respond_sliced() takes the body.
 #pragma once
@@ -23,9 +24,9 @@ namespace kyro {
 class SlicedBody : public BodyStream {
  public:
   // What an answer may have before it is streamed.
-  static constexpr size_t kWholeBytesMax = 256 * 1024;
+  static constexpr size_t kWholeBytesMax = 64 * 1024;
 
-  // Appends about `budget_bytes`, or less if that much work was done without; true at the end.
+  // Appends at most `budget_bytes`, or less if that much work was done without; true at the end.
   [[nodiscard]] virtual Result<bool> write_slice(std::string& out, size_t budget_bytes) = 0;
   // Called before the first slice's pin ends: what comes later needs references. Returns what they
   // are held of.

@@ -1,0 +1,74 @@
+// The answer that is one record: as JSON (lookup, floor and ceil) or the bytes of its value (get).
+//
+// A small one is written at once; a large one from where its value lies.
+//
+// Thread rule: on the exchange's reactor. Ownership: a body holds what its value lies in.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kyro/json/record_encoder.h"
+#include "kyro/server/routes/reply.h"
+#include "kyro/server/routes/sliced_body.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+class RecordBody final : public SlicedBody {
+ public:
+  // `value` stays where it is as long as `holder` lives; it is of `view`, which is pinned.
+  RecordBody(uint64_t key, std::string_view value, uint64_t offset, bool string_keys,
+             std::shared_ptr<const void> holder, const View& view)
+      : holder_(std::move(holder)), view_(view) {
+    record_.begin_item(key, value, offset, string_keys);
+  }
+
+  const View& hold() override { return view_; }
+  Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
+    return record_.advance(out, budget_bytes);
+  }
+
+ private:
+  const std::shared_ptr<const void> holder_;
+  const View& view_;  // for hold() only
+  RecordEncoder record_;
+};
+
+// Answers {"key","value"|"value_base64","offset"}. get_holder() is asked for what keeps the value,
+// if that is needed. REQUIRES: the calling thread holds an EpochPin.
+template <class GetHolder>
+void respond_record(Exchange& x, uint64_t key, std::string_view value, uint64_t offset,
+                    bool string_keys, Engine& engine, HeldMoments& moments,
+                    const GetHolder& get_holder) {
+  constexpr size_t kAtOnceBytesMax = 8 * 1024;  // however much of it has to be escaped
+  if (value.size() <= kAtOnceBytesMax) {
+    std::string body;
+    append_item(body, key, value, offset, string_keys);
+    return x.respond(200, kJsonType, body);
+  }
+  auto body = std::make_unique<RecordBody>(key, value, offset, string_keys, get_holder(),
+                                           *engine.moment().view);
+  respond_sliced(x, kJsonType, std::move(body), moments);
+}
+
+// Answers the bytes of a value, large ones from where they lie. REQUIRES: the calling thread holds an
+// EpochPin.
+inline void respond_bytes(Exchange& x, const Lookup& found, Engine& engine, HeldMoments& moments) {
+  struct Held {
+    std::shared_ptr<const void> holder;
+    HeldMoments::Hold hold;
+  };
+  if (found.value().size() < kSharedBodyBytesMin) {
+    return x.respond(200, kBytesType, found.value());
+  }
+  const auto held = std::make_shared<Held>();
+  held->holder = found.holder();
+  if (found.source() == Source::kDelta) moments.begin(*engine.moment().view, &held->hold);
+  x.respond_shared(200, kBytesType, found.value(), held);
+}
+
+}  // namespace kyro
