@@ -181,6 +181,9 @@ inline constexpr uint8_t kBySecondHigh[16] = {
 // Whether a text is valid, found out in slices.
 class Utf8Check {
  public:
+  // `position`: where an earlier one has stopped.
+  explicit Utf8Check(size_t position = 0) : at_(position) {}
+
   // Looks at about `budget_bytes` more of `text`, which is the same in every call. True when the
   // verdict is there.
   bool advance(std::string_view text, size_t budget_bytes) {
@@ -195,6 +198,7 @@ class Utf8Check {
     return !is_valid_ || at_ == text.size();
   }
   [[nodiscard]] bool is_valid() const { return is_valid_; }
+  [[nodiscard]] size_t position() const { return at_; }
 
  private:
   size_t at_ = 0;

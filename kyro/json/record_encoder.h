@@ -103,61 +103,74 @@ class RecordEncoder {
   // Only its bytes, as they are.
   void begin_raw(std::string_view value) {
     begin_value(value, kValueElement);
-    form_ = ValueForm::kRaw;
-    phase_ = Phase::kHead;
+    now_ = {Phase::kHead, ValueForm::kRaw, 0};
   }
   // What the record ends with, after itself.
   void add_tail(std::string_view text) { tail_ += text; }
   // What comes before the record.
   void add_head(std::string_view text) { head_.insert(0, text); }
 
-  [[nodiscard]] bool is_done() const { return phase_ == Phase::kDone; }
+  [[nodiscard]] bool is_done() const { return now_.phase == Phase::kDone; }
+
+  // How far a record is. What has been written of it by one can be gone on with by another.
+  enum class Phase : uint8_t { kChecking, kHead, kValue, kDone };
+  struct Progress {
+    Phase phase = Phase::kDone;
+    ValueForm form = ValueForm::kRaw;
+    uint64_t value_bytes = 0;  // checked or written of the value
+    friend bool operator==(const Progress&, const Progress&) = default;
+  };
+  [[nodiscard]] const Progress& progress() const { return now_; }
+  void resume(const Progress& progress) { now_ = progress; }
 
   // Goes on; true when the record has been written.
   bool advance(std::string& out, size_t room) {
-    if (phase_ == Phase::kDone) return true;
-    if (phase_ == Phase::kChecking) {
-      if (!check_.advance(rest_, kCheckBytes)) return false;
-      form_ = check_.is_valid() ? ValueForm::kText : ValueForm::kBase64;
-      phase_ = Phase::kHead;
-    }
+    if (now_.phase == Phase::kDone) return true;
+    if (now_.phase == Phase::kChecking && !check()) return false;
     const size_t end = out.size() + room;
-    const bool is_text = form_ == ValueForm::kText;
-    const bool is_raw = form_ == ValueForm::kRaw;
-    if (phase_ == Phase::kHead) {
+    const bool is_text = now_.form == ValueForm::kText;
+    const bool is_raw = now_.form == ValueForm::kRaw;
+    if (now_.phase == Phase::kHead) {
       if (room < kRoomBytesMin) return false;
       out += head_;
       if (!is_raw) out += is_text ? frame_.text_begin : frame_.base64_begin;
-      phase_ = Phase::kValue;
+      now_ = {Phase::kValue, now_.form, 0};
     }
-    rest_.remove_prefix(append_value_bytes(out, form_, rest_, end - out.size()));
+    const std::string_view rest = value_.substr(now_.value_bytes);
+    now_.value_bytes += append_value_bytes(out, now_.form, rest, end - out.size());
     const std::string_view close = is_raw    ? std::string_view()
                                    : is_text ? frame_.text_end
                                              : frame_.base64_end;
-    if (!rest_.empty() || end - out.size() < close.size() + tail_.size()) return false;
+    const bool is_written = now_.value_bytes == value_.size();
+    if (!is_written || end - out.size() < close.size() + tail_.size()) return false;
     out += close;
     out += tail_;
-    phase_ = Phase::kDone;
+    now_.phase = Phase::kDone;
     return true;
   }
 
  private:
-  enum class Phase : uint8_t { kChecking, kHead, kValue, kDone };
-
   void begin(std::string_view value, const ValueFrame& frame) {
-    rest_ = value;
+    value_ = value;
     frame_ = frame;
-    check_ = Utf8Check();
-    phase_ = Phase::kChecking;
+    now_ = {Phase::kChecking, ValueForm::kRaw, 0};
+  }
+
+  // True when it is known whether the value is text.
+  bool check() {
+    Utf8Check utf8(now_.value_bytes);
+    const bool is_known = utf8.advance(value_, kCheckBytes);
+    now_.value_bytes = utf8.position();
+    if (!is_known) return false;
+    now_ = {Phase::kHead, utf8.is_valid() ? ValueForm::kText : ValueForm::kBase64, 0};
+    return true;
   }
 
   std::string head_;  // before the value and its frame
   std::string tail_;  // after them
   ValueFrame frame_;
-  std::string_view rest_;  // of the value
-  Utf8Check check_;
-  ValueForm form_ = ValueForm::kRaw;
-  Phase phase_ = Phase::kDone;
+  std::string_view value_;
+  Progress now_;
 };
 
 // Appends a value in its frame.
@@ -231,8 +244,7 @@ inline void RecordEncoder::begin_log_record(uint64_t offset, uint64_t key,
   json_detail::append_log_record_head(head_, offset, key, value.has_value());
   tail_ += '}';
   if (!value) {
-    form_ = ValueForm::kRaw;
-    phase_ = Phase::kHead;
+    now_ = {Phase::kHead, ValueForm::kRaw, 0};
   }
 }
 

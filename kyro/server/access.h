@@ -6,7 +6,9 @@
 // Origin field, or a Host that is not this machine: DNS rebinding) is refused. Connections over the
 // Unix socket are not reachable for web pages.
 //
-// Thread rule: set_tokens() from the main thread at any time (SIGHUP); check() from any thread.
+// An answer that takes its time holds a Permit, which tells when its token has been withdrawn.
+//
+// Thread rule: set_tokens() from the main thread at any time (SIGHUP); the rest from any thread.
 // Ownership: retired tokens are freed when no reader can see them (epoch.h).
 #pragma once
 
@@ -29,6 +31,22 @@ struct Tokens {
   std::string read;
 };
 
+class AccessControl;
+
+// That the token which a long answer was asked for with is still one of the server's.
+class Permit {
+ public:
+  // Always valid.
+  Permit() = default;
+  // REQUIRES: the calling thread holds an EpochPin.
+  [[nodiscard]] inline bool is_valid() const;
+
+ private:
+  friend class AccessControl;
+  const AccessControl* access_ = nullptr;
+  uint64_t token_id_ = 0;
+};
+
 class AccessControl {
  public:
   enum class Verdict : uint8_t { kAllowed, kNeedsToken, kMayOnlyRead, kForbidden };
@@ -49,12 +67,17 @@ class AccessControl {
   AccessControl& operator=(const AccessControl&) = delete;
   ~AccessControl() { delete tokens_.load(); }
 
-  // Replaces the tokens.
+  // Replaces the tokens. Permits for a token that is still one of them, in either role, stay valid.
   void set_tokens(const Tokens& tokens) {
     KYRO_CHECK(tokens.read.empty() || !tokens.full.empty());
-    const auto* fresh = tokens.full.empty() ? nullptr : new Tokens(tokens);
-    const Tokens* old = tokens_.exchange(fresh);
-    if (old != nullptr) epoch_retire(std::unique_ptr<const Tokens>(old));
+    Known* fresh = tokens.full.empty() ? nullptr : new Known{tokens};
+    const Known* old = tokens_.load(std::memory_order_acquire);
+    if (fresh != nullptr) {
+      fresh->full_id = id_of(fresh->full, old);
+      fresh->read_id = id_of(fresh->read, old);
+    }
+    tokens_.store(fresh);
+    if (old != nullptr) epoch_retire(std::unique_ptr<const Known>(old));
     generation_.fetch_add(1, std::memory_order_release);
   }
   // Verdicts do not change as long as this stays what it was before check().
@@ -67,9 +90,21 @@ class AccessControl {
     return tokens_.load(std::memory_order_acquire) != nullptr;
   }
 
+  // For an answer to `request`, which was allowed. REQUIRES: the calling thread holds an EpochPin.
+  [[nodiscard]] Permit permit(const HttpRequest& request) const {
+    Permit permit;
+    permit.access_ = this;
+    const Known* tokens = tokens_.load(std::memory_order_acquire);
+    if (tokens == nullptr) return permit;
+    const std::string_view given = given_token(request);
+    const bool is_full = equals_in_constant_time(given, tokens->full);
+    permit.token_id_ = is_full ? tokens->full_id : tokens->read_id;
+    return permit;
+  }
+
   // REQUIRES: the calling thread holds an EpochPin.
   [[nodiscard]] Verdict check(const HttpRequest& request, Need need) const {
-    const Tokens* tokens = tokens_.load(std::memory_order_acquire);
+    const Known* tokens = tokens_.load(std::memory_order_acquire);
     if (tokens == nullptr) {
       if (!rules_.guard_against_pages || request.is_unix) return Verdict::kAllowed;
       const bool is_from_page = request.header("origin").has_value();
@@ -86,6 +121,21 @@ class AccessControl {
   }
 
  private:
+  friend class Permit;
+
+  // Tokens, each with a number that it keeps as long as it is one of the server's, and no other
+  // ever has. Nobody holds a permit of 0 where there are tokens.
+  struct Known : Tokens {
+    explicit Known(const Tokens& tokens) : Tokens(tokens) {}
+    uint64_t full_id = 0;
+    uint64_t read_id = 0;
+  };
+  uint64_t id_of(const std::string& token, const Known* old) {
+    if (!token.empty() && old != nullptr && token == old->full) return old->full_id;
+    if (!token.empty() && old != nullptr && token == old->read) return old->read_id;
+    return ++last_id_;
+  }
+
   // What stands behind "Bearer"; empty if nothing does, or if the field is there twice: whoever
   // stands between may have looked at the other one.
   static std::string_view given_token(const HttpRequest& request) {
@@ -119,8 +169,16 @@ class AccessControl {
   }
 
   const Rules rules_;
-  std::atomic<const Tokens*> tokens_{nullptr};
+  uint64_t last_id_ = 0;
+  std::atomic<const Known*> tokens_{nullptr};
   std::atomic<uint32_t> generation_{0};
 };
+
+inline bool Permit::is_valid() const {
+  if (access_ == nullptr) return true;
+  const auto* tokens = access_->tokens_.load(std::memory_order_acquire);
+  if (tokens == nullptr) return token_id_ == 0;
+  return token_id_ == tokens->full_id || token_id_ == tokens->read_id;
+}
 
 }  // namespace kyro

@@ -266,15 +266,13 @@ class Api final : public Handler {
       case Route::kBatch:
         return BatchWrite::start(*engine(), x);
       case Route::kMget:
-        return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_,
-                            http_stats_.held_moments);
+        return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_, rules_);
       case Route::kScan:
-        return respond_scan(*engine(), x, http_stats_.held_moments);
+        return respond_scan(*engine(), x, rules_);
       case Route::kFloor:
-        return NearestTask::start(*engine(), x, x.user(), Direction::kDown,
-                                  http_stats_.held_moments);
+        return NearestTask::start(*engine(), x, x.user(), Direction::kDown, rules_);
       case Route::kCeil:
-        return NearestTask::start(*engine(), x, x.user(), Direction::kUp, http_stats_.held_moments);
+        return NearestTask::start(*engine(), x, x.user(), Direction::kUp, rules_);
       case Route::kLookup:
         return lookup(x);
       case Route::kLookupRaw:
@@ -282,9 +280,9 @@ class Api final : public Handler {
       case Route::kOffset:
         return offset(x);
       case Route::kReplay:
-        return respond_replay(*engine(), x);
+        return respond_replay(*engine(), x, rules_);
       case Route::kSubscribe:
-        return respond_subscribe(*engine(), x, http_stats_.subscribe);
+        return respond_subscribe(*engine(), x, http_stats_.subscribe, rules_);
       case Route::kSnapshot:
         return AdminTask::start(*engine(), x, AdminTask::Kind::kSnapshot);
       case Route::kCompact:
@@ -344,7 +342,7 @@ class Api final : public Handler {
   }
 
   void respond_value(Exchange& x, const Lookup& found) {
-    respond_bytes(x, found, *engine(), http_stats_.held_moments);
+    respond_bytes(x, found, *engine(), rules_.moments);
   }
 
   void get_fast(Exchange& x) {
@@ -407,8 +405,8 @@ class Api final : public Handler {
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
     if (!find_tagged(x, key, &found)) return;
-    respond_record(x, key, found.value(), found.offset(), *string_keys, *engine(),
-                   http_stats_.held_moments, [&] { return found.holder(); });
+    respond_record(x, key, found.value(), found.offset(), *string_keys, *engine(), rules_,
+                   [&] { return found.holder(); });
   }
 
   void lookup_raw(Exchange& x) {
@@ -470,6 +468,7 @@ class Api final : public Handler {
   std::atomic<bool> draining_{false};
   RecoveryProgress progress_;
   HttpStats http_stats_;
+  const StreamRules rules_{http_stats_.held_moments, access_};
   std::vector<RoundPin> pins_;
 };
 

@@ -146,6 +146,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
     }
     manager.tell_reloading();
     reload(config, tokens, access);
+    server.wake_streams();  // whose token may be gone
     manager.tell("READY=1");
   }
 }

@@ -25,6 +25,7 @@
 #include "kyro/storage/engine_stats.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/lifetime_clock.h"
+#include "kyro/storage/log/segment_map.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/options.h"
 #include "kyro/storage/view.h"
@@ -139,6 +140,7 @@ struct EngineState {
   EngineStats stats;
   ReadOnlyLatch latch;
   DiskReserve reserve;
+  SegmentMaps segment_maps;
   std::atomic<bool> disk_is_full{false};  // a write has failed for space, and none worked since
 
   // Every record below `visible` has been acknowledged and is in the view; below `durable`, synced.

@@ -8,12 +8,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 #include <random>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "kyro/base/coding.h"
@@ -137,6 +141,7 @@ TEST_CASE("200 clients that ask for 16 MB values and do not read cost little mem
       get_request("/v1/floor/20"),
       get_request("/v1/ceil/2"),
       get_request("/v1/kv/16"),
+      get_request("/v1/replay?start=0"),
   };
   for (const bool is_in_run : {false, true}) {
     if (is_in_run) REQUIRE(client.call("POST", "/v1/snapshot", {}, writer).status == 200);
@@ -148,4 +153,66 @@ TEST_CASE("200 clients that ask for 16 MB values and do not read cost little mem
       CHECK(seen.slowest_of_99.count() <= kSmallGetMax.count());
     }
   }
+}
+
+TEST_CASE("100 subscribers that read all get a 16 MB value, and hold nobody up", "[e2e]") {
+  TempDir dir;
+  ServerProcess server(dir.file("data"),
+                       {"--threads", "2", "--fsync", "never", "--max-inflight-bytes", "64MiB"});
+  constexpr int kSubscribers = 100;
+  const std::string value = noise(16'000'000);
+  Client client(server);
+  REQUIRE(client.call("PUT", "/v1/kv/1", "small").status == 201);
+  std::vector<std::unique_ptr<HttpClient>> subscribers;
+  for (int i = 0; i < kSubscribers; ++i) {
+    subscribers.push_back(std::make_unique<HttpClient>(server.endpoint()));
+    HttpResponse head;
+    REQUIRE(subscribers.back()->send("GET", "/v1/subscribe", "").ok());
+    REQUIRE(subscribers.back()->receive_head(&head).ok());
+  }
+  std::atomic<int> whole{0};
+  std::thread reading([&] {
+    // One piece from each in turn.
+    std::vector<uint64_t> got(subscribers.size());
+    for (int left = kSubscribers; left > 0;) {
+      for (size_t i = 0; i < subscribers.size(); ++i) {
+        if (subscribers[i] == nullptr) continue;
+        std::string piece;
+        bool end = false;
+        const Status status = subscribers[i]->receive_body(&piece, &end);
+        got[i] += piece.size();
+        const bool has_all = got[i] > value.size() / 3 * 4;
+        if (status.ok() && !end && !has_all) continue;
+        whole += has_all ? 1 : 0;
+        subscribers[i].reset();
+        --left;
+      }
+    }
+  });
+  REQUIRE(client.call("PUT", "/v1/kv/16", value).status == 201);
+  const Seen seen = look(server);
+  reading.join();
+  CHECK(whole == kSubscribers);
+  INFO(seen.memory_bytes << " bytes");
+  CHECK(seen.memory_bytes <= kInflightBytes + kSpareBytes);
+  CHECK(seen.slowest_of_99.count() <= kSmallGetMax.count());
+}
+
+TEST_CASE("Damage in the first piece of the log is a status, not a stream that breaks off",
+          "[e2e]") {
+  const size_t value_bytes = GENERATE(size_t{10}, size_t{1'000'000});
+  Served s({"--fsync", "never"});
+  REQUIRE(s.client.call("PUT", "/v1/kv/1", std::string(value_bytes, 'x')).status == 201);
+  for (const auto& entry : std::filesystem::directory_iterator(s.server.data_dir())) {
+    if (!entry.path().filename().string().starts_with("wal-")) continue;
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    const size_t at = bytes.find("xxxxx");
+    REQUIRE(at != bytes.npos);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put('X');
+  }
+  check_error(s.client.get("/v1/replay?start=0"), 500, "corruption");
+  check_error(s.client.get("/v1/subscribe?from=0"), 500, "corruption");
+  CHECK(s.client.get("/v1/kv/1").status == 200);
 }

@@ -110,6 +110,30 @@ TEST_CASE("SIGHUP reads the token file again, a bad one keeps the old token", "[
   CHECK(server.stop().exit_code == 0);
 }
 
+TEST_CASE("After SIGHUP the streams of a token that is gone end, and those of others go on",
+          "[e2e]") {
+  TempDir dir;
+  write_file(dir.file("full"), "full");
+  write_file(dir.file("read"), "read");
+  ServerProcess server(dir.file("data"), {"--auth-token-file", dir.file("full"),
+                                          "--read-token-file", dir.file("read")});
+  Client writer(server);
+  Client kept(server);
+  Client gone(server);
+  kept.must_send(
+      "GET /v1/subscribe HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer full\r\n\r\n");
+  gone.must_send(
+      "GET /v1/subscribe HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer read\r\n\r\n");
+  kept.read_until(": subscribed");
+  gone.read_until(": subscribed");
+  write_file(dir.file("read"), "other");
+  server.process().signal(SIGHUP);
+  const std::string end = gone.read_until("0\r\n\r\n");
+  CHECK(contains(end, "event: end\ndata: {\"reason\":\"the token is no longer valid\"}\n\n"));
+  CHECK(writer.call("PUT", "/v1/kv/1", "live", bearer("full")).status == 201);
+  CHECK_FALSE(contains(kept.read_until("live"), "event: end"));
+}
+
 TEST_CASE("A missing, empty or unusable token refuses to start", "[e2e]") {
   TempDir dir;
   write_file(dir.file("empty"), "\n");

@@ -126,6 +126,30 @@ TEST_CASE("The read token reads, is refused everywhere else, and opens protected
   CHECK(check("", {.is_read = true}) == Verdict::kNeedsToken);
 }
 
+TEST_CASE("A permit lasts as long as its token is one of the server's, in whichever role") {
+  const EpochPin pin;
+  AccessControl access({});
+  const auto permit = [&](const char* token) {
+    return access.permit(request_with("Authorization: Bearer " + std::string(token) + "\r\n", "x"));
+  };
+  const Permit of_none = permit("");
+  CHECK(of_none.is_valid());
+  CHECK(Permit().is_valid());
+  access.set_tokens({"full", "read"});
+  CHECK_FALSE(of_none.is_valid());
+  const Permit full = permit("full");
+  const Permit read = permit("read");
+  CHECK((full.is_valid() && read.is_valid()));
+  access.set_tokens({"full", "other"});
+  CHECK((full.is_valid() && !read.is_valid()));
+  access.set_tokens({"new", "full"});
+  CHECK((full.is_valid() && !read.is_valid()));
+  access.set_tokens({"new", ""});
+  CHECK_FALSE(full.is_valid());
+  access.set_tokens({"full", "read"});  // once withdrawn, always
+  CHECK_FALSE((full.is_valid() || read.is_valid()));
+}
+
 TEST_CASE("What the read token may do are the methods that change nothing, on no admin route") {
   for (const RouteInfo& info : kRoutes) {
     INFO(info.path);

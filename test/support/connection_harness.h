@@ -104,6 +104,12 @@ class HandTurned {
     for (const Wire& wire : wires_) wire.connection->drain();
   }
 
+  // As HttpServer does when there may be something new for them.
+  void wake_streams() {
+    const std::vector<Connection*> streaming = context_.streaming;
+    for (Connection* one : streaming) one->wake_stream();
+  }
+
   void round() {
     context_.loop.wait(0);
     context_.loop.dispatch_events();

@@ -90,9 +90,9 @@ class MgetBody final : public SlicedBody {
   // Takes the keys' bytes off `held` when it goes.
   void set_charged(std::atomic<uint64_t>* held) { charged_ = held; }
 
-  const View& hold() override {
+  const View* hold() override {
     moment_.hold();
-    return *moment_.view;
+    return moment_.view;
   }
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
@@ -157,7 +157,7 @@ class MgetBody final : public SlicedBody {
 };
 
 inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits& limits,
-                         HeldMoments& moments) {
+                         const StreamRules& rules) {
   std::vector<uint64_t> keys;
   const Status decoded = decode_mget(x.request().body, form, limits.keys_max, &keys);
   if (!decoded.ok()) {
@@ -173,7 +173,7 @@ inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits&
     x.add_header("Retry-After", "1");
     return x.respond_error(503, "overloaded", "too many large answers are under way");
   }
-  respond_sliced(x, form == MgetForm::kJson ? kJsonType : kBytesType, std::move(body), moments);
+  respond_sliced(x, form == MgetForm::kJson ? kJsonType : kBytesType, std::move(body), rules);
 }
 
 }  // namespace kyro

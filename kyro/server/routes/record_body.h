@@ -27,7 +27,7 @@ class RecordBody final : public SlicedBody {
     record_.begin_item(key, value, offset, string_keys);
   }
 
-  const View& hold() override { return view_; }
+  const View* hold() override { return &view_; }
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     return record_.advance(out, budget_bytes);
   }
@@ -42,7 +42,7 @@ class RecordBody final : public SlicedBody {
 // if that is needed. REQUIRES: the calling thread holds an EpochPin.
 template <class GetHolder>
 void respond_record(Exchange& x, uint64_t key, std::string_view value, uint64_t offset,
-                    bool string_keys, Engine& engine, HeldMoments& moments,
+                    bool string_keys, Engine& engine, const StreamRules& rules,
                     const GetHolder& get_holder) {
   constexpr size_t kAtOnceBytesMax = 8 * 1024;  // however much of it has to be escaped
   if (value.size() <= kAtOnceBytesMax) {
@@ -52,11 +52,11 @@ void respond_record(Exchange& x, uint64_t key, std::string_view value, uint64_t 
   }
   auto body = std::make_unique<RecordBody>(key, value, offset, string_keys, get_holder(),
                                            *engine.moment().view);
-  respond_sliced(x, kJsonType, std::move(body), moments);
+  respond_sliced(x, kJsonType, std::move(body), rules);
 }
 
-// Answers the bytes of a value, large ones from where they lie. REQUIRES: the calling thread holds an
-// EpochPin.
+// Answers the bytes of a value, large ones from where they lie. REQUIRES: the calling thread holds
+// an EpochPin.
 inline void respond_bytes(Exchange& x, const Lookup& found, Engine& engine, HeldMoments& moments) {
   struct Held {
     std::shared_ptr<const void> holder;

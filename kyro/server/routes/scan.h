@@ -82,7 +82,7 @@ class ScanBody final : public SlicedBody {
         moment_(engine.moment()),
         scan_(std::make_unique<Scan>(moment_, query.range)) {}
 
-  const View& hold() override { return *moment_.view; }
+  const View* hold() override { return moment_.view; }
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     const size_t begin = out.size();
@@ -108,6 +108,19 @@ class ScanBody final : public SlicedBody {
     page_bytes_ += out.size() - begin;
     const bool is_end = state == Scan::State::kEnd || next;
     if (!is_end || !record_.is_done() || end - out.size() < kRoomBytesMin) return false;
+    append_end(out, next);
+    return true;
+  }
+
+  // A page that goes on with the key that would have come next.
+  bool write_early_end(std::string& out, size_t budget_bytes) override {
+    if (!record_.advance(out, budget_bytes)) return false;
+    std::optional<uint64_t> next;
+    const auto state = engine_.advance(*scan_, kScanSliceBytes, [&](const RecordView& record) {
+      next = record.header.key;
+      return false;
+    });
+    if (!state.ok() || *state == Scan::State::kPaused) return false;
     append_end(out, next);
     return true;
   }
@@ -159,11 +172,11 @@ class ScanBody final : public SlicedBody {
   bool has_begun_ = false;
 };
 
-inline void respond_scan(Engine& engine, Exchange& x, HeldMoments& moments) {
+inline void respond_scan(Engine& engine, Exchange& x, const StreamRules& rules) {
   const auto query = parse_scan(x.request());
   if (!query.ok()) return respond_status(x, query.status());
   respond_sliced(x, query->lines ? "application/x-ndjson" : kJsonType,
-                 std::make_unique<ScanBody>(engine, *query), moments);
+                 std::make_unique<ScanBody>(engine, *query), rules);
 }
 
 // Finds the nearest live key in slices: there may be many tombstones before it.
@@ -171,13 +184,15 @@ class NearestTask final : public Task {
  public:
   // Downwards: floor; upwards: ceil.
   static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction,
-                    HeldMoments& moments) {
+                    const StreamRules& rules) {
     ScanRange range{key, ~uint64_t{0}, direction};
     if (direction == Direction::kDown) range = {0, key, direction};
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
-    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys, moments));
-    if (!task->answer(x)) task.release()->go_on(x);
+    auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys, rules));
+    if (task->answer(x)) return;
+    task->rules_.permit = rules.access.permit(x.request());  // which is gone later
+    task.release()->go_on(x);
   }
 
   void run(Exchange* x) override {
@@ -186,11 +201,8 @@ class NearestTask final : public Task {
   }
 
  private:
-  NearestTask(Engine& engine, const ScanRange& range, bool string_keys, HeldMoments& moments)
-      : engine_(engine),
-        moments_(moments),
-        scan_(engine.open_scan(range)),
-        string_keys_(string_keys) {}
+  NearestTask(Engine& engine, const ScanRange& range, bool string_keys, const StreamRules& rules)
+      : engine_(engine), rules_(rules), scan_(engine.open_scan(range)), string_keys_(string_keys) {}
 
   void go_on(Exchange& x) {
     x.defer(this);
@@ -211,7 +223,7 @@ class NearestTask final : public Task {
       add_etag(x, found.header.offset);
       if (expiry_secs != 0) add_expires(x, expiry_secs, engine_.now_secs());
       respond_record(x, found.header.key, found.value, found.header.offset, string_keys_, engine_,
-                     moments_, [this] { return std::move(scan_); });
+                     rules_, [this] { return std::move(scan_); });
     } else if (*state == Scan::State::kEnd) {
       respond_status(x, Status(Code::kNotFound));
     } else {
@@ -221,7 +233,7 @@ class NearestTask final : public Task {
   }
 
   Engine& engine_;
-  HeldMoments& moments_;
+  StreamRules rules_;
   std::unique_ptr<Scan> scan_;
   const bool string_keys_;
 };

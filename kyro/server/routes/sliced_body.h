@@ -2,24 +2,37 @@
 // streamed otherwise.
 //
 // So a small answer costs one write and can be framed by any client, and a large one holds no more
-// memory than a slice, but for the moment it is of (held_moments.h). What goes wrong in the first
-// slice has a proper status; later the body breaks off, which the client can tell. A slice is
-// bounded in bytes, wherever in a value they end (record_encoder.h).
+// memory than a slice, but for the moment it is of (held_moments.h). A slice is bounded in bytes,
+// wherever in a value they end (record_encoder.h). The head goes out with the first piece: what
+// goes wrong before has a proper status; later the body breaks off, which the client can tell.
+//
+// A body whose token has been withdrawn ends early, with whatever says so in its form.
 //
 // Thread rule: on the exchange's reactor. Ownership: respond_sliced() takes the body.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "kyro/base/log.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/access.h"
 #include "kyro/server/routes/held_moments.h"
 #include "kyro/server/routes/reply.h"
 
 namespace kyro {
+
+inline constexpr std::string_view kWithdrawn = "the token is no longer valid";
+
+// What bodies that take their time have to do with.
+struct StreamRules {
+  HeldMoments& moments;
+  const AccessControl& access;
+  std::optional<Permit> permit = {};  // where the request's fields are not at hand any more
+};
 
 class SlicedBody : public BodyStream {
  public:
@@ -29,9 +42,16 @@ class SlicedBody : public BodyStream {
   // Appends at most `budget_bytes`, or less if that much work was done without; true at the end.
   [[nodiscard]] virtual Result<bool> write_slice(std::string& out, size_t budget_bytes) = 0;
   // Called before the first slice's pin ends: what comes later needs references. Returns what they
-  // are held of.
-  virtual const View& hold() = 0;
-  [[nodiscard]] bool is_revoked() const final { return held_.is_revoked(); }
+  // are held of; null if that costs nobody anything.
+  virtual const View* hold() { return nullptr; }
+  // Ends the body before its time, in a way that its reader understands; false if there is none
+  // within `budget_bytes`.
+  [[nodiscard]] virtual bool write_early_end(std::string& out, size_t budget_bytes) {
+    static_cast<void>(out);
+    static_cast<void>(budget_bytes);
+    return false;
+  }
+  [[nodiscard]] bool is_revoked() const final { return held_.is_revoked() || !permit_.is_valid(); }
 
   Next produce(std::string& out, size_t budget_bytes) final {
     if (!first_slice_.empty()) {
@@ -39,7 +59,10 @@ class SlicedBody : public BodyStream {
       std::string().swap(first_slice_);
       return Next::kMore;
     }
-    if (is_revoked()) return Next::kAbort;
+    if (held_.is_revoked()) return Next::kAbort;
+    if (!permit_.is_valid()) {
+      return write_early_end(out, budget_bytes) ? Next::kEnd : Next::kAbort;
+    }
     const Result<bool> ended = write_slice(out, budget_bytes);
     if (ended.ok()) return *ended ? Next::kEnd : Next::kMore;
     log_event(LogLevel::kWarn, "answer_broken_off", {{"reason", ended.status().to_string()}});
@@ -47,20 +70,58 @@ class SlicedBody : public BodyStream {
   }
 
  private:
-  friend void respond_sliced(Exchange& x, std::string_view content_type,
-                             std::unique_ptr<SlicedBody> body, HeldMoments& moments);
+  friend class FirstSlice;
   std::string first_slice_;
   HeldMoments::Hold held_;
+  Permit permit_;
+};
+
+// Makes the first piece of a body, in more than one slice if there is much to be looked at before
+// it, and then answers.
+class FirstSlice final : public Task {
+ public:
+  static void respond(Exchange& x, std::string_view content_type, std::unique_ptr<SlicedBody> body,
+                      const StreamRules& rules) {
+    SlicedBody& made = *body;
+    const Result<bool> ended = made.write_slice(made.first_slice_, SlicedBody::kWholeBytesMax);
+    if (!ended.ok()) return respond_status(x, ended.status());
+    if (*ended) return x.respond(200, content_type, made.first_slice_);
+    made.permit_ = rules.permit ? *rules.permit : rules.access.permit(x.request());
+    if (const View* held = made.hold()) rules.moments.begin(*held, &made.held_);
+    if (!made.first_slice_.empty()) return x.respond_stream(200, content_type, std::move(body));
+    (new FirstSlice(content_type, std::move(body)))->go_on(x);
+  }
+
+  void run(Exchange* x) override {
+    std::unique_ptr<FirstSlice> self(this);
+    if (x == nullptr) return;
+    SlicedBody& made = *body_;
+    if (made.held_.is_revoked()) {
+      return respond_status(*x, Status(Code::kBusy, "too much was written meanwhile"));
+    }
+    const Result<bool> ended = made.write_slice(made.first_slice_, SlicedBody::kWholeBytesMax);
+    if (!ended.ok()) return respond_status(*x, ended.status());
+    if (*ended) return x->respond(200, content_type_, made.first_slice_);
+    if (!made.first_slice_.empty()) return x->respond_stream(200, content_type_, std::move(body_));
+    self.release()->go_on(*x);
+  }
+
+ private:
+  FirstSlice(std::string_view content_type, std::unique_ptr<SlicedBody> body)
+      : content_type_(content_type), body_(std::move(body)) {}
+
+  void go_on(Exchange& x) {
+    x.defer(this);
+    post();
+  }
+
+  const std::string_view content_type_;  // a literal
+  std::unique_ptr<SlicedBody> body_;
 };
 
 inline void respond_sliced(Exchange& x, std::string_view content_type,
-                           std::unique_ptr<SlicedBody> body, HeldMoments& moments) {
-  std::string& first = body->first_slice_;
-  const Result<bool> ended = body->write_slice(first, SlicedBody::kWholeBytesMax);
-  if (!ended.ok()) return respond_status(x, ended.status());
-  if (*ended) return x.respond(200, content_type, first);
-  moments.begin(body->hold(), &body->held_);
-  x.respond_stream(200, content_type, std::move(body));
+                           std::unique_ptr<SlicedBody> body, const StreamRules& rules) {
+  FirstSlice::respond(x, content_type, std::move(body), rules);
 }
 
 }  // namespace kyro

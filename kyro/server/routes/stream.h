@@ -1,8 +1,8 @@
 // Streams of log records: replay (finite, NDJSON) and subscribe (endless, server-sent events).
 //
-// Both pull from the log in bounded slices as the client reads, so a slow client costs no memory:
-// its place in the log is its buffer. A subscriber that falls behind what the log retains is told
-// so and closed. Past and live records come from the same place, so there is no seam between them.
+// A subscriber that falls behind what the log retains is told so and closed. Past and live records
+// come from the same place, so there is no seam between them. The first piece is read before the
+// head goes out, so an error in it has a proper status.
 //
 // Thread rule: produce() on the reactor. Ownership: the server owns the stream.
 #pragma once
@@ -13,45 +13,41 @@
 #include <utility>
 
 #include "kyro/base/counters.h"
-#include "kyro/json/record_encoder.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/routes/log_pieces.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
+#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
 
-class ReplayStream final : public BodyStream {
+class ReplayBody final : public SlicedBody {
  public:
   // Records in [reader's place, end), at most `limit`.
-  ReplayStream(std::unique_ptr<LogReader> reader, uint64_t end, uint64_t limit)
-      : reader_(std::move(reader)), end_(end), left_(limit) {}
+  ReplayBody(std::unique_ptr<LogReader> reader, uint64_t end, uint64_t limit)
+      : pieces_(std::move(reader), LogForm::kLines, end, limit, nullptr) {}
 
-  Next produce(std::string& out, size_t budget_bytes) override {
-    bool caught_up = false;
-    const Status status =
-        reader_->read(end_, budget_bytes, &caught_up, [&](const RecordView& record) {
-          if (left_ == 0) return;
-          --left_;
-          append_log_record(out, record.header.offset, record.header.key, record.stored_value());
-          out += '\n';
-        });
-    if (!status.ok()) {
-      log_event(LogLevel::kWarn, "replay_broken_off", {{"reason", status.to_string()}});
-      return Next::kAbort;
-    }
-    return caught_up || left_ == 0 ? Next::kEnd : Next::kMore;
+  Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
+    bool at_end = false;
+    KYRO_TRY(pieces_.write(out, budget_bytes, &at_end));
+    return at_end;
+  }
+  bool write_early_end(std::string& out, size_t budget_bytes) override {
+    if (!pieces_.finish_record(out, budget_bytes)) return false;
+    append_error_json(out, "unauthorized", kWithdrawn);
+    out += '\n';
+    return true;
   }
 
  private:
-  std::unique_ptr<LogReader> reader_;
-  const uint64_t end_;
-  uint64_t left_;
+  LogPieces pieces_;
 };
 
 struct SubscribeStats {
   Gauge subscribers;
   Counter lagged;
+  SharedPieces pieces;
 };
 
 class SubscribeStream final : public BodyStream {
@@ -59,46 +55,73 @@ class SubscribeStream final : public BodyStream {
   static constexpr uint64_t kHeartbeatMs = 15'000;
 
   SubscribeStream(Engine& engine, std::unique_ptr<LogReader> reader, SubscribeStats& stats,
-                  uint64_t heartbeat_interval_ms = kHeartbeatMs)
+                  const Permit& permit = {}, uint64_t heartbeat_interval_ms = kHeartbeatMs)
       : engine_(engine),
-        reader_(std::move(reader)),
+        pieces_(std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &stats.pieces),
         stats_(stats),
+        permit_(permit),
         heartbeat_ms_(heartbeat_interval_ms) {
     stats_.subscribers.add(1);
   }
-  ~SubscribeStream() override { stats_.subscribers.sub(1); }
+  ~SubscribeStream() override {
+    stats_.subscribers.sub(1);
+    if (stats_.subscribers.value() == 0) stats_.pieces.clear();
+  }
+
+  // A slice of the first piece, before the head is out: true when the stream may begin, because
+  // there is something to send, or nothing for now.
+  [[nodiscard]] Result<bool> prepare() {
+    bool caught_up = false;
+    KYRO_TRY(pieces_.write(first_piece_, kFirstBytesMax, &caught_up));
+    return caught_up || !first_piece_.empty();
+  }
 
   Next produce(std::string& out, size_t budget_bytes) override {
     const size_t before = out.size();
-    if (!is_greeted_) out += ": subscribed\n\n";
-    is_greeted_ = true;
+    if (!permit_.is_valid()) {
+      return pieces_.finish_record(out, budget_bytes) ? end(out, kWithdrawn) : Next::kAbort;
+    }
+    if (!is_greeted_) {
+      is_greeted_ = true;
+      out += ": subscribed\n\n";
+      out += first_piece_;
+      std::string().swap(first_piece_);
+      last_output_ns_ = monotonic_ns();
+      return Next::kMore;
+    }
     bool caught_up = false;
-    constexpr uint64_t kNoEnd = ~uint64_t{0};
-    const Status status =
-        reader_->read(kNoEnd, budget_bytes, &caught_up, [&](const RecordView& record) {
-          out += "id: ";
-          append_decimal(out, record.header.offset);
-          out += "\ndata: ";
-          append_log_record(out, record.header.offset, record.header.key, record.stored_value());
-          out += "\n\n";
-        });
+    const Status status = pieces_.write(out, budget_bytes, &caught_up);
     const uint64_t now = monotonic_ns();
     if (!status.ok()) return finish(out, status);
+    if (is_draining_ && pieces_.is_between_records()) return end(out, kStopping);
     // The timer may be early by a little, and comes again only after another interval.
     const bool is_due = now - last_output_ns_ >= heartbeat_ms_ * (1'000'000 / 2);
-    if (out.size() == before && is_due) out += ": heartbeat\n\n";
+    if (out.size() == before && caught_up && is_due) out += ": heartbeat\n\n";
     if (out.size() != before) last_output_ns_ = now;
     return caught_up ? Next::kWait : Next::kMore;
   }
 
   [[nodiscard]] uint64_t heartbeat_ms() const override { return heartbeat_ms_; }
+  [[nodiscard]] bool is_revoked() const override { return !permit_.is_valid(); }
 
+  // In the middle of a record it is told that later.
   bool on_drain(std::string& out) override {
-    out += "event: end\ndata: {\"reason\":\"the server is stopping\"}\n\n";
+    is_draining_ = true;
+    if (!pieces_.is_between_records()) return false;
+    static_cast<void>(end(out, kStopping));
     return true;
   }
 
  private:
+  static constexpr size_t kFirstBytesMax = 32 * 1024;
+  static constexpr std::string_view kStopping = "the server is stopping";
+
+  // Ends the stream before its time, between two records.
+  static Next end(std::string& out, std::string_view reason) {
+    out.append("event: end\ndata: {\"reason\":\"").append(reason).append("\"}\n\n");
+    return Next::kEnd;
+  }
+
   Next finish(std::string& out, const Status& status) {
     if (status.code() != Code::kGone) {
       log_event(LogLevel::kWarn, "subscription_broken_off", {{"reason", status.to_string()}});
@@ -115,14 +138,58 @@ class SubscribeStream final : public BodyStream {
   }
 
   Engine& engine_;
-  std::unique_ptr<LogReader> reader_;
+  LogPieces pieces_;
   SubscribeStats& stats_;
+  const Permit permit_;
   const uint64_t heartbeat_ms_;
   uint64_t last_output_ns_ = monotonic_ns();
+  std::string first_piece_;
   bool is_greeted_ = false;
+  bool is_draining_ = false;
 };
 
-inline void respond_replay(Engine& engine, Exchange& x) {
+// Reads the first piece of a subscription, in slices, and then answers.
+class SubscribeTask final : public Task {
+ public:
+  static void start(Engine& engine, Exchange& x, std::unique_ptr<SubscribeStream> stream) {
+    std::unique_ptr<SubscribeTask> task(new SubscribeTask(engine, std::move(stream)));
+    if (!task->answer(x)) task.release()->go_on(x);
+  }
+
+  void run(Exchange* x) override {
+    std::unique_ptr<SubscribeTask> self(this);
+    if (x != nullptr && !answer(*x)) self.release()->go_on(*x);
+  }
+
+ private:
+  SubscribeTask(Engine& engine, std::unique_ptr<SubscribeStream> stream)
+      : engine_(engine), stream_(std::move(stream)) {}
+
+  void go_on(Exchange& x) {
+    x.defer(this);
+    post();
+  }
+
+  // One slice; false if there must be another.
+  bool answer(Exchange& x) {
+    const Result<bool> prepared = stream_->prepare();
+    if (prepared.ok() && !*prepared) return false;
+    if (prepared.status().code() == Code::kGone) {
+      respond_gone(x, prepared.status(), engine_.log_range());
+    } else if (!prepared.ok()) {
+      respond_status(x, prepared.status());
+    } else {
+      x.add_header("Cache-Control", "no-store");
+      x.respond_stream(200, "text/event-stream", std::move(stream_));
+    }
+    return true;
+  }
+
+  Engine& engine_;
+  std::unique_ptr<SubscribeStream> stream_;
+};
+
+inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules) {
   const std::string_view query = x.request().query;
   const auto start = find_number(query, "start");
   const auto end = find_number(query, "end");
@@ -137,12 +204,13 @@ inline void respond_replay(Engine& engine, Exchange& x) {
   auto reader = engine.read_log(start->value_or(range.oldest));
   if (!reader.ok()) return respond_gone(x, reader.status(), range);
   const uint64_t last = std::min(end->value_or(range.next), range.next);
-  x.respond_stream(
-      200, "application/x-ndjson",
-      std::make_unique<ReplayStream>(std::move(*reader), last, limit->value_or(~uint64_t{0})));
+  respond_sliced(
+      x, "application/x-ndjson",
+      std::make_unique<ReplayBody>(std::move(*reader), last, limit->value_or(~uint64_t{0})), rules);
 }
 
-inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats) {
+inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats,
+                              const StreamRules& rules) {
   const auto from = find_number(x.request().query, "from");
   if (!from.ok()) return respond_status(x, from.status());
   const LogRange range = engine.log_range();
@@ -156,9 +224,9 @@ inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats
   }
   auto reader = engine.read_log(start);
   if (!reader.ok()) return respond_gone(x, reader.status(), range);
-  x.add_header("Cache-Control", "no-store");
-  x.respond_stream(200, "text/event-stream",
-                   std::make_unique<SubscribeStream>(engine, std::move(*reader), stats));
+  SubscribeTask::start(engine, x,
+                       std::make_unique<SubscribeStream>(engine, std::move(*reader), stats,
+                                                         rules.access.permit(x.request())));
 }
 
 }  // namespace kyro

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -68,6 +69,26 @@ class SegmentReader {
     }
     if (step.ok() && *step == Step::kStop) forget_buffer();
     return step;
+  }
+
+  // The header of the group at position(), if it may be the one that comes next: what it says of
+  // its body has not been checked. For a group that is to be read elsewhere than in a buffer.
+  [[nodiscard]] Result<std::optional<GroupHeader>> peek_header() {
+    const bool was_buffered = buffered_ > 0;
+    auto header = parse_header();
+    if (header.ok() && !header->has_value() && was_buffered) {
+      forget_buffer();  // what was read ahead may be older than what lies there now
+      header = parse_header();
+    }
+    return header;
+  }
+  // Moves over the group whose header peek_header() gave: it is whole.
+  void pass(const GroupHeader& header) {
+    group_ = header;
+    body_ = {};
+    position_ += kGroupHeaderBytes + header.body_bytes;
+    chain_crc_ = header.crc;
+    next_offset_ = header.end_offset();
   }
 
   // Goes on with the group at `position`, where there is one; its chain is taken as its header
@@ -143,23 +164,29 @@ class SegmentReader {
   static constexpr size_t kReadAheadBytesMin = 4 << 10;
   static constexpr size_t kReadAheadBytesMax = 64 << 10;
 
-  Result<Step> parse_group() {
+  Result<std::optional<GroupHeader>> parse_header() {
     auto bytes = peek(position_, kGroupHeaderBytes);
     KYRO_TRY(bytes);
-    if (bytes->size() != kGroupHeaderBytes) return Step::kStop;
+    if (bytes->size() != kGroupHeaderBytes) return std::optional<GroupHeader>();
     const auto header = load<GroupHeader>(bytes->data());
     if (header.nonce != header_.nonce || header.previous_crc != chain_crc_ ||
         header.first_offset != next_offset_) {
-      return Step::kStop;
+      return std::optional<GroupHeader>();
     }
-    auto valid = read_body(position_, header);
+    return std::optional<GroupHeader>(header);
+  }
+
+  Result<Step> parse_group() {
+    auto header = parse_header();
+    KYRO_TRY(header);
+    if (!header->has_value()) return Step::kStop;
+    auto valid = read_body(position_, **header);
     KYRO_TRY(valid);
     const auto ignore = [](const RecordView&, std::string_view) {};
-    if (!*valid || !for_each_record(header, body_, ignore)) return Step::kStop;
-    group_ = header;
-    position_ += kGroupHeaderBytes + body_.size();
-    chain_crc_ = header.crc;
-    next_offset_ = header.end_offset();
+    if (!*valid || !for_each_record(**header, body_, ignore)) return Step::kStop;
+    const std::string_view body = body_;
+    pass(**header);
+    body_ = body;
     return Step::kGroup;
   }
 

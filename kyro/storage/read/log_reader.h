@@ -1,8 +1,11 @@
 // Reads records out of the log from an offset on, for replay and subscriptions.
 //
-// It follows the segments that a view lists, holds one group in memory, and never passes the
-// visible offset it is given, so it sees exactly the acknowledged records, in order, each once. In
-// the first segment it finds its place by searching (segment_search.h), not by reading up to it.
+// It follows the segments that a view lists and never passes the visible offset it is given, so it
+// sees exactly the acknowledged records, in order, each once. In the first segment it finds its
+// place by searching (segment_search.h), not by reading up to it.
+//
+// It holds a small group in memory; a large one it reads where it lies (segment_map.h), and checks
+// in slices before the first of its records is handed out.
 //
 // Thread rule: one thread per reader; it takes no lock. Ownership: a segment that is trimmed while
 // it is read stays readable until the reader moves on; then reading ends with kGone.
@@ -10,11 +13,14 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "kyro/storage/engine_state.h"
+#include "kyro/storage/log/segment_map.h"
 #include "kyro/storage/log/segment_search.h"
 #include "kyro/storage/log/wal_reader.h"
 
@@ -59,8 +65,9 @@ class LogReader {
   [[nodiscard]] uint64_t next_offset() const { return next_offset_; }
 
   // Calls visit(RecordView) for records below `end` and below the visible offset, until about
-  // `budget_bytes` of log have been looked at, be it in the middle of a group. *caught_up says that
-  // there is nothing more for now.
+  // `budget_bytes` of log have been looked at, be it in the middle of a group, or until it returns
+  // false (it may return nothing): that record has been visited, and stays valid until the next
+  // call. *caught_up says that there is nothing more for now.
   template <class Visit>
   Status read(uint64_t end, size_t budget_bytes, bool* caught_up, Visit visit) {
     const uint64_t limit = std::min(end, state_.visible.load(std::memory_order_acquire));
@@ -74,14 +81,43 @@ class LogReader {
         continue;
       }
       if (rest_.empty()) KYRO_TRY(next_group(&budget_bytes));
-      visit_records(limit, &budget_bytes, visit);
+      bool goes_on = true;
+      KYRO_TRY(visit_records(limit, &budget_bytes, visit, &goes_on));
+      if (!goes_on) return Status();
     }
     *caught_up = true;
-    if (segment_ != nullptr && rest_.empty()) segment_->release_body();
+    if (rest_.empty()) {
+      large_.reset();
+      if (segment_ != nullptr) segment_->release_body();
+    }
     return Status();
+  }
+  // kCorruption if what was visited last may not be what was written any more (pages of the log
+  // could not be read).
+  [[nodiscard]] Status check_visited() const {
+    if (!large_ || !large_->map->has_lost_pages()) return Status();
+    return Status(Code::kCorruption, segment_->name() + ": a part of it cannot be read");
   }
 
  private:
+  // Groups above it are not read into memory.
+  static constexpr uint32_t kSmallGroupBytes = 64 * 1024;
+  // A checksum costs little beside what is counted elsewhere.
+  static constexpr size_t kCheckedPerBudget = 8;
+
+  // A large group where it lies.
+  struct LargeGroup {
+    std::shared_ptr<SegmentMap> map;
+    GroupHeader header;
+    uint64_t position;
+    bool is_fresh;       // the map was made for it
+    size_t checked = 0;  // bytes of the body
+    uint32_t crc = 0;
+    [[nodiscard]] std::string_view body() const {
+      return map->bytes().substr(position + kGroupHeaderBytes, header.body_bytes);
+    }
+  };
+
   static bool is_in_gap(const std::vector<SegmentRef>& segments, uint64_t offset) {
     return std::any_of(segments.begin(), segments.end(), [&](const SegmentRef& segment) {
       return segment.previous_end <= offset && offset < segment.first_offset &&
@@ -106,39 +142,119 @@ class LogReader {
   }
 
   Status next_group(size_t* budget_bytes) {
+    if (large_ && large_->position < segment_->position()) large_.reset();  // done with
+    if (!large_) {
+      auto header = segment_->peek_header();
+      KYRO_TRY(header);
+      if (header->has_value() && (*header)->body_bytes > kSmallGroupBytes) {
+        static_cast<void>(map_large(**header, false));
+      }
+    }
+    if (large_) return check_large(budget_bytes);
     auto step = segment_->next();
     KYRO_TRY(step);
-    if (*step == SegmentReader::Step::kStop) {
-      if (!has_skipped_) {
-        return Status(Code::kCorruption, segment_->name() + " at " +
-                                             std::to_string(segment_->position()) +
-                                             ": acknowledged records are damaged");
-      }
-      has_skipped_ = false;  // no group after all, or a damaged one: reading in order will tell
-      segment_->restart();
-      return Status();
+    if (*step == SegmentReader::Step::kStop) return no_group();
+    take_group(segment_->body(), budget_bytes);
+    return Status();
+  }
+
+  // There is no valid group where one should be.
+  Status no_group() {
+    if (!has_skipped_) {
+      return Status(Code::kCorruption, segment_->name() + " at " +
+                                           std::to_string(segment_->position()) +
+                                           ": acknowledged records are damaged");
     }
+    has_skipped_ = false;  // no group after all, or a damaged one: reading in order will tell
+    segment_->restart();
+    return Status();
+  }
+
+  // segment_->group() is whole; `body` is its records.
+  void take_group(std::string_view body, size_t* budget_bytes) {
     has_skipped_ = false;
     const GroupHeader& group = segment_->group();
     if (group.end_offset() <= next_offset_) {  // a mark, or before the place that is wanted
       charge(budget_bytes, group.body_bytes);
-      return Status();
+      return;
     }
-    rest_ = segment_->body();
+    rest_ = body;
+    record_offset_ = group.first_offset;
+  }
+
+  // Makes large_ the group at the segment's position. Where it cannot be mapped it is read like any
+  // other.
+  bool map_large(const GroupHeader& header, bool fresh) {
+    const uint64_t position = segment_->position();
+    auto map = state_.segment_maps.get(segment_->file(), segment_->header().first_offset,
+                                       position + kGroupHeaderBytes + header.body_bytes, fresh);
+    if (!map.ok()) return false;
+    const uint32_t crc = crc32c(reinterpret_cast<const char*>(&header) + sizeof header.crc,
+                                kGroupHeaderBytes - sizeof header.crc);
+    large_ = LargeGroup{std::move(*map), header, position, fresh, 0, crc};
+    return true;
+  }
+
+  // Goes on with the checksum of the large group, or hands the group on once it is known.
+  Status check_large(size_t* budget_bytes) {
+    LargeGroup& large = *large_;
+    if (!large.map->is_whole(large.position)) {
+      const std::string_view body = large.body();
+      const size_t n = std::min(body.size() - large.checked, *budget_bytes * kCheckedPerBudget);
+      large.crc = crc32c(body.substr(large.checked, n), large.crc);
+      large.checked += n;
+      charge(budget_bytes, n / kCheckedPerBudget + 1);
+      if (large.checked < body.size()) return Status();
+      if (large.crc != large.header.crc) {
+        const bool was_fresh = large.is_fresh;
+        const GroupHeader header = large.header;
+        large_.reset();
+        if (!was_fresh && map_large(header, true)) return Status();
+        return no_group();
+      }
+      large.map->note_whole(large.position);
+    }
+    segment_->pass(large.header);
+    take_group(large.body(), budget_bytes);
     return Status();
   }
 
-  // Goes on with the records of the group that was read.
+  // Goes on with the records of the group.
   template <class Visit>
-  void visit_records(uint64_t limit, size_t* budget_bytes, Visit visit) {
+  Status visit_records(uint64_t limit, size_t* budget_bytes, Visit& visit, bool* goes_on) {
     charge(budget_bytes, kGroupHeaderBytes);
-    while (!rest_.empty() && *budget_bytes != 0 && next_offset_ < limit) {
-      const RecordView record = take_verified_record(&rest_);  // by next()
+    while (*goes_on && !rest_.empty() && *budget_bytes != 0 && next_offset_ < limit) {
+      RecordView record;
+      if (!take_record(&record)) {
+        return Status(Code::kCorruption, segment_->name() + ": a record cannot be read any more");
+      }
       charge(budget_bytes, record.header.record_bytes());
       if (record.header.offset < next_offset_) continue;
-      visit(record);
       next_offset_ = record.header.offset + 1;
+      if constexpr (std::is_void_v<decltype(visit(record))>) {
+        visit(record);
+      } else {
+        *goes_on = visit(record);
+      }
     }
+    return Status();
+  }
+
+  // Takes the first record off rest_. The group was whole, but what lies in a map may have been
+  // lost since then: small records are checked again, large ones afterwards (check_visited()).
+  [[nodiscard]] bool take_record(RecordView* record) {
+    if (large_) {
+      if (rest_.size() < kRecordHeaderBytes) return false;
+      const auto header = load<RecordHeader>(rest_.data());
+      if (header.offset != record_offset_ || header.record_bytes() > rest_.size()) return false;
+      if (header.value_bytes <= kSmallGroupBytes &&
+          check_record(rest_.data(), rest_.size()) != RecordCheck::kOk) {
+        return false;
+      }
+    }
+    *record = take_verified_record(&rest_);
+    ++record_offset_;
+    return true;
   }
 
   // Makes segment_ the one that holds next_offset_, moving over the end of one and over gaps.
@@ -169,6 +285,7 @@ class LogReader {
     KYRO_TRY(opened);
     segment_ = std::move(*opened);
     search_.reset();
+    large_.reset();
     rest_ = {};
     return next_offset_ > wanted.first_offset ? begin_search(is_newest) : Status();
   }
@@ -193,7 +310,9 @@ class LogReader {
   EngineState& state_;
   std::unique_ptr<SegmentReader> segment_;
   std::unique_ptr<SegmentSearch> search_;  // null once the place in segment_ is found
-  std::string_view rest_;                  // of the body of the group that was read
+  std::optional<LargeGroup> large_;        // being checked or visited, if it is a large one
+  std::string_view rest_;                  // of the body of the group that is visited
+  uint64_t record_offset_ = 0;             // of the first record in rest_
   bool has_skipped_ = false;               // segment_ was skipped in, no good group seen since
   uint64_t next_offset_ = 0;
 };

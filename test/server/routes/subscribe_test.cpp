@@ -23,9 +23,9 @@ class SubscribeHandler final : public Handler {
   void on_request(Exchange& x) override {
     auto reader = engine_.read_log(engine_.next_offset());
     KYRO_CHECK(reader.ok());
-    x.respond_stream(
-        200, "text/event-stream",
-        std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats, heartbeat_ms_));
+    x.respond_stream(200, "text/event-stream",
+                     std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats, Permit(),
+                                                       heartbeat_ms_));
   }
   void on_rejected(RejectReason) override { ++rejections; }
 
@@ -112,7 +112,7 @@ class StreamsHandler final : public Handler {
     if (x.request().path == "/subscribe") {
       stream = std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats);
     } else {
-      stream = std::make_unique<ReplayStream>(std::move(*reader), engine_.next_offset(), kNoLimit);
+      stream = std::make_unique<ReplayBody>(std::move(*reader), engine_.next_offset(), kNoLimit);
     }
     x.respond_stream(200, "text/plain", std::make_unique<CountedStream>(std::move(stream), counts));
   }

@@ -148,5 +148,87 @@ TEST_CASE("a value that looks like groups of its segment does not lead a reader 
   }
 }
 
+TEST_CASE("a large group is checked in slices before its first record is handed out") {
+  const QuietLog quiet;
+  FaultFs fs;
+  auto engine = must_open(large_segments(fs));
+  const std::string value(3 * kMiB, 'v');
+  must_put(*engine, 1, value);
+  constexpr size_t kBudget = 16 * 1024;
+  for (int pass = 0; pass < 2; ++pass) {
+    auto reader = engine->read_log(0);
+    REQUIRE(reader.ok());
+    bool caught_up = false;
+    int slices = 0;
+    std::string_view seen;
+    for (; seen.empty(); ++slices) {
+      REQUIRE_FALSE(caught_up);
+      REQUIRE((*reader)
+                  ->read(~uint64_t{0}, kBudget, &caught_up,
+                         [&](const RecordView& record) {
+                           seen = record.value;
+                           return false;
+                         })
+                  .ok());
+    }
+    // It stays where it is until the next call.
+    CHECK((seen == value));
+    CHECK((*reader)->check_visited().ok());
+    CHECK(slices >= static_cast<int>(value.size() / (8 * kBudget)));
+    CHECK(slices <= static_cast<int>(value.size() / (8 * kBudget)) + 3);
+  }
+}
+
+TEST_CASE("a group that others have checked is not checked again, and all see the same memory") {
+  const QuietLog quiet;
+  FaultFs fs;
+  auto engine = must_open(large_segments(fs));
+  must_put(*engine, 1, std::string(2 * kMiB, 'v'));
+  std::vector<std::unique_ptr<LogReader>> readers;
+  std::vector<const char*> places;
+  for (int i = 0; i < 5; ++i) {
+    auto opened = engine->read_log(0);
+    REQUIRE(opened.ok());
+    readers.push_back(std::move(*opened));
+    bool caught_up = false;
+    int slices = 0;
+    for (const char* place = nullptr; place == nullptr; ++slices) {
+      REQUIRE(readers.back()
+                  ->read(~uint64_t{0}, 64 * 1024, &caught_up,
+                         [&](const RecordView& record) {
+                           place = record.value.data();
+                           places.push_back(place);
+                           return false;
+                         })
+                  .ok());
+    }
+    CHECK((i == 0 || slices == 1));
+    CHECK(places.back() == places.front());
+  }
+}
+
+TEST_CASE("large groups that are written while a reader follows are read, each once") {
+  const QuietLog quiet;
+  FaultFs fs;
+  auto engine = must_open(large_segments(fs));
+  auto reader = engine->read_log(0);
+  REQUIRE(reader.ok());
+  uint64_t next = 0;
+  for (uint64_t key = 0; key < 12; ++key) {
+    const std::string value(200'000 + 1000 * key, static_cast<char>('a' + key));
+    must_put(*engine, key, value);
+    for (bool caught_up = false; !caught_up;) {
+      REQUIRE((*reader)
+                  ->read(~uint64_t{0}, 64 * 1024, &caught_up,
+                         [&](const RecordView& record) {
+                           REQUIRE(record.header.offset == next++);
+                           REQUIRE((record.value == value));
+                         })
+                  .ok());
+    }
+    REQUIRE(next == key + 1);
+  }
+}
+
 }  // namespace
 }  // namespace kyro::test
