@@ -191,7 +191,8 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   api.set_mget_limits(config.max_mget_keys, config.http.inflight_bytes_max);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
-    if (Status made = PosixFileSystem().make_dir(config.backup_dir); !made.ok()) return fail(made);
+    const auto made = PosixFileSystem().open_dir(config.backup_dir, DirMode::kCreate);
+    if (!made.ok()) return fail(made.status());
     api.set_backup_dir(config.backup_dir);
   }
   auto server = HttpServer::start(http, api);

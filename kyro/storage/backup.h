@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -22,7 +23,9 @@ namespace kyro {
 // are copied. Errors: kExists, kNoSpace, kBusy (shutting down), kIoError.
 inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
                                      const std::atomic<bool>& cancelled) {
-  StoreCopy copy(state.fs, state.dir, to, cancelled);
+  auto directory = state.fs.open_dir(to, DirMode::kOwnName);
+  KYRO_TRY(directory);
+  StoreCopy copy(state.dir, std::move(*directory), cancelled);
   KYRO_TRY(copy.begin());
   uint64_t end = 0;
   {
@@ -45,7 +48,9 @@ inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
   auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
   static const std::atomic<bool> kNeverCancelled{false};
-  StoreCopy copy(fs, from, to, kNeverCancelled);
+  auto directory = fs.open_dir(to, DirMode::kCreate);
+  KYRO_TRY(directory);
+  StoreCopy copy(*store->dir, std::move(*directory), kNeverCancelled);
   KYRO_TRY(copy.begin());
   KYRO_TRY(copy.gather(*manifest));
   return copy.finish({}, database_id);

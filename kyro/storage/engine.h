@@ -48,7 +48,10 @@ class Engine {
     KYRO_TRY(check_options(options));
     static PosixFileSystem posix;
     FileSystem& fs = options.fs != nullptr ? *options.fs : posix;
-    std::unique_ptr<Engine> engine(new Engine(std::move(options), fs));
+    auto dir = fs.open_dir(options.data_dir, DirMode::kCreate);
+    KYRO_TRY(dir);
+    KYRO_TRY((*dir)->lock(LockKind::kOwner));
+    std::unique_ptr<Engine> engine(new Engine(std::move(options), fs, std::move(*dir)));
     RecoveryProgress ignored;
     Recovery recovery(engine->state_, progress != nullptr ? *progress : ignored);
     KYRO_TRY(recovery.run());
@@ -345,12 +348,13 @@ class Engine {
     return state_.wal_position.load(std::memory_order_relaxed);
   }
   [[nodiscard]] uint64_t disk_free_bytes() {
-    auto free_bytes = state_.fs.free_bytes(state_.dir);
+    auto free_bytes = state_.dir.free_bytes();
     return free_bytes.ok() ? *free_bytes : 0;
   }
 
  private:
-  Engine(Options options, FileSystem& fs) : state_(std::move(options), fs), maintenance_(state_) {}
+  Engine(Options options, FileSystem& fs, std::unique_ptr<Directory> dir)
+      : state_(std::move(options), fs, std::move(dir)), maintenance_(state_) {}
 
   static Status check_options(const Options& options) {
     KYRO_TRY(options.rmi.validate());

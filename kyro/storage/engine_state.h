@@ -66,32 +66,31 @@ class DiskReserve {
   static constexpr char kName[] = "RESERVE";
 
   // Claims `bytes` in `dir`; without room for them the reserve counts as released.
-  void claim(FileSystem& fs, const std::string& dir, uint64_t bytes) {
+  void claim(Directory& dir, uint64_t bytes) {
     if (bytes == 0) return;
     const std::lock_guard lock(mutex_);
-    path_ = dir + "/" + kName;
     bytes_ = bytes;
     if (is_lent_) return;
     // Not by trying: that would take the last bytes from others for a moment.
-    const auto room = fs.free_bytes(dir);
+    const auto room = dir.free_bytes();
     if (!room.ok() || *room < bytes) {
       released_.store(true, std::memory_order_release);
       return;
     }
-    auto file = fs.open(path_, OpenMode::kCreate);
+    auto file = dir.open(kName, OpenMode::kCreate);
     const bool held = file.ok() && (*file)->allocate(bytes).ok();
-    if (!held) static_cast<void>(fs.remove(path_));
+    if (!held) static_cast<void>(dir.remove(kName));
     released_.store(!held, std::memory_order_release);
   }
   // Gives the room back; false if it was gone already (or there never was any).
-  [[nodiscard]] bool release(FileSystem& fs) {
+  [[nodiscard]] bool release(Directory& dir) {
     const std::lock_guard lock(mutex_);
-    return release_locked(fs);
+    return release_locked(dir);
   }
   // For a merge that lacks `lacking_bytes` of room: true if it has them until end_loan().
-  [[nodiscard]] bool lend(FileSystem& fs, uint64_t lacking_bytes) {
+  [[nodiscard]] bool lend(Directory& dir, uint64_t lacking_bytes) {
     const std::lock_guard lock(mutex_);
-    if (lacking_bytes > 0 && (is_released() || lacking_bytes > bytes_ || !release_locked(fs))) {
+    if (lacking_bytes > 0 && (is_released() || lacking_bytes > bytes_ || !release_locked(dir))) {
       return false;
     }
     is_lent_ = is_released();
@@ -104,25 +103,26 @@ class DiskReserve {
   [[nodiscard]] bool is_released() const { return released_.load(std::memory_order_acquire); }
 
  private:
-  bool release_locked(FileSystem& fs) {
-    if (path_.empty() || is_released()) return false;
+  bool release_locked(Directory& dir) {
+    if (bytes_ == 0 || is_released()) return false;
     released_.store(true, std::memory_order_release);
     log_event(LogLevel::kWarn, "disk_reserve_released");
-    return fs.remove(path_).ok();
+    return dir.remove(kName).ok();
   }
 
   std::mutex mutex_;
-  std::string path_;
   uint64_t bytes_ = 0;
   bool is_lent_ = false;
   std::atomic<bool> released_{false};
 };
 
 struct EngineState {
-  EngineState(Options chosen, FileSystem& file_system)
+  // `directory` is locked as this engine's own.
+  EngineState(Options chosen, FileSystem& file_system, std::unique_ptr<Directory> directory)
       : options(std::move(chosen)),
         fs(file_system),
-        dir(options.data_dir),
+        owned_dir(std::move(directory)),
+        dir(*owned_dir),
         clock({options.clock_secs, options.boot_clock_ns, options.boot_id}) {}
   EngineState(const EngineState&) = delete;
   EngineState& operator=(const EngineState&) = delete;
@@ -132,11 +132,11 @@ struct EngineState {
   }
 
   const Options options;
-  FileSystem& fs;
-  const std::string dir;
+  FileSystem& fs;  // for backups; what is the engine's own goes through `dir`
+  const std::unique_ptr<Directory> owned_dir;
+  Directory& dir;
   LifetimeClock clock;
   std::atomic<bool> has_lifetimes{false};  // something in the store may expire
-  std::unique_ptr<FileLock> lock;
   EngineStats stats;
   ReadOnlyLatch latch;
   DiskReserve reserve;
@@ -183,8 +183,7 @@ struct EngineState {
     next.clock = clock.anchor();
     anchored_ns.store(next.clock->boot_ns, std::memory_order_relaxed);
     bool renamed = false;
-    Status status =
-        write_file_atomically(fs, dir, dir + "/" + kManifestName, encode_manifest(next), &renamed);
+    Status status = write_file_atomically(dir, kManifestName, encode_manifest(next), &renamed);
     if (status.ok()) {
       manifest = std::move(next);
     } else if (renamed || !is_temporary(status)) {

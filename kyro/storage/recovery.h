@@ -46,11 +46,6 @@ class Recovery {
 
   // On ok the state has a view and a manifest; wal() and active() go to the committer.
   Status run() {
-    KYRO_TRY(state_.fs.make_dir(state_.dir));
-    KYRO_TRY(state_.fs.sync_dir(parent_dir(state_.dir)));
-    auto lock = state_.fs.lock(state_.dir + "/LOCK");
-    KYRO_TRY(lock);
-    state_.lock = std::move(*lock);
     KYRO_TRY(load_manifest());
     state_.database_id = state_.manifest.database_id;
     start_clock();
@@ -60,7 +55,7 @@ class Recovery {
       view.active = active_;
       view.contained_offset = state_.manifest.flushed_offset;
     });
-    wal_ = std::make_unique<WalWriter>(state_.fs, state_.dir, state_.options.fsync,
+    wal_ = std::make_unique<WalWriter>(state_.dir, state_.options.fsync,
                                        state_.options.wal_segment_bytes);
     KYRO_TRY(read_segment_headers());
     for (size_t i = 0; i < headers_.size(); ++i) {
@@ -72,7 +67,7 @@ class Recovery {
     // Everything is proved to be there; a full disk gets some room before anything is written.
     KYRO_TRY(remove_leftovers());
     KYRO_TRY(resume_log());
-    state_.reserve.claim(state_.fs, state_.dir, state_.options.reserve_bytes);
+    state_.reserve.claim(state_.dir, state_.options.reserve_bytes);
     return Status();
   }
 
@@ -105,7 +100,7 @@ class Recovery {
   }
 
   Status load_manifest() {
-    auto text = read_small_file(state_.fs, state_.dir + "/" + kManifestName, kManifestBytesMax);
+    auto text = read_small_file(state_.dir, kManifestName, kManifestBytesMax);
     if (text.ok()) {
       auto manifest = decode_manifest(*text);
       if (!manifest.ok()) return refuse(manifest.status());
@@ -114,7 +109,7 @@ class Recovery {
       return Status();
     }
     if (text.status().code() != Code::kNotFound) return text.status();
-    auto names = state_.fs.list(state_.dir);
+    auto names = state_.dir.list();
     KYRO_TRY(names);
     for (const std::string& name : *names) {
       if (is_data_name(name)) {
@@ -124,6 +119,7 @@ class Recovery {
     }
     Manifest fresh;
     fresh.database_id = new_database_id();
+    KYRO_TRY(state_.dir.sync_own_name());  // a crash may have come after it was made
     const std::lock_guard guard(state_.manifest_mutex);
     return state_.commit_manifest(std::move(fresh));
   }
@@ -139,7 +135,7 @@ class Recovery {
     if (cause.code() != Code::kCorruption) return cause;
     return Status(Code::kCorruption, std::string(cause.message()) +
                                          "; refusing to open (inspect with: kyrodb verify " +
-                                         state_.dir + ")");
+                                         state_.dir.path() + ")");
   }
 
   Status check_cancelled() {
@@ -155,8 +151,8 @@ class Recovery {
       KYRO_TRY(check_cancelled());
       const uint64_t began_ns = monotonic_ns();
       bool rebuilt = false;
-      auto run = Run::open(state_.fs, state_.dir, meta,
-                           {state_.options.rmi, state_.options.huge_index}, &rebuilt);
+      auto run =
+          Run::open(state_.dir, meta, {state_.options.rmi, state_.options.huge_index}, &rebuilt);
       if (!run.ok()) return refuse(run.status());
       if (rebuilt) {
         state_.stats.count_rebuild(monotonic_ns() - began_ns);
@@ -173,7 +169,7 @@ class Recovery {
   // descriptors, and checks that they follow each other.
   Status read_segment_headers() {
     for (SegmentRef& ref : state_.manifest.segments) {
-      auto reader = SegmentReader::open(state_.fs, state_.dir, ref.first_offset, ref.nonce);
+      auto reader = SegmentReader::open(state_.dir, ref.first_offset, ref.nonce);
       if (!reader.ok()) return refuse(reader.status());
       auto size = (*reader)->file().size();
       KYRO_TRY(size);
@@ -206,8 +202,7 @@ class Recovery {
     if (!is_last && headers_[at + 1].previous_end <= state_.manifest.flushed_offset) {
       return Status();
     }
-    auto opened =
-        SegmentReader::open(state_.fs, state_.dir, headers_[at].first_offset, headers_[at].nonce);
+    auto opened = SegmentReader::open(state_.dir, headers_[at].first_offset, headers_[at].nonce);
     if (!opened.ok()) return refuse(opened.status());
     last_segment_ = std::move(*opened);
     SegmentReader& reader = *last_segment_;
@@ -316,7 +311,7 @@ class Recovery {
   }
 
   Status remove_leftovers() {
-    auto names = state_.fs.list(state_.dir);
+    auto names = state_.dir.list();
     KYRO_TRY(names);
     for (const std::string& name : *names) {
       // The reserve is claimed again when everything else has what it needs.
@@ -325,7 +320,7 @@ class Recovery {
           is_reserve || is_temporary_name(name) || (is_data_name(name) && !is_named(name));
       if (!is_leftover) continue;
       if (!is_reserve) log_event(LogLevel::kInfo, "leftover_removed", {{"file", name}});
-      KYRO_TRY(state_.fs.remove(state_.dir + "/" + name));
+      KYRO_TRY(state_.dir.remove(name));
     }
     return Status();
   }

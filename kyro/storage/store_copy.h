@@ -30,7 +30,7 @@
 #include <vector>
 
 #include "kyro/base/random.h"
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
 #include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/manifest.h"
 
@@ -51,27 +51,27 @@ struct CopyStats {
 
 class StoreCopy {
  public:
-  StoreCopy(FileSystem& fs, std::string from, std::string to, const std::atomic<bool>& cancelled)
-      : fs_(fs), from_(std::move(from)), to_(std::move(to)), cancelled_(cancelled) {}
+  // `to` is empty, or kExists will be the answer.
+  StoreCopy(Directory& from, std::unique_ptr<Directory> to, const std::atomic<bool>& cancelled)
+      : from_(from), to_(std::move(to)), cancelled_(cancelled) {}
   StoreCopy(const StoreCopy&) = delete;
   StoreCopy& operator=(const StoreCopy&) = delete;
   ~StoreCopy() {
     if (is_begun_ && !is_whole_) abandon();
   }
 
-  // Makes the new directory; kExists if there is something in it.
+  // kExists if there is something in the new directory.
   Status begin() {
-    auto names = fs_.list(to_);
-    if (names.ok() && !names->empty()) {
+    auto names = to_->list();
+    KYRO_TRY(names);
+    if (!names->empty()) {
       const bool is_store = std::find(names->begin(), names->end(), kManifestName) != names->end();
-      return Status(Code::kExists,
-                    to_ + (is_store ? ": there is a store in it already"
-                                    : ": not empty, and not a store (an unfinished copy?)"));
+      return Status(Code::kExists, to_->path() + (is_store ? ": there is a store in it already"
+                                                           : ": not empty, and not a store (an "
+                                                             "unfinished copy?)"));
     }
-    if (!names.ok() && names.status().code() != Code::kNotFound) return names.status();
-    KYRO_TRY(fs_.make_dir(to_));
     is_begun_ = true;
-    return fs_.sync_dir(parent_dir(to_));
+    return to_->sync_own_name();
   }
 
   // Takes hold of all that `manifest` names and that its state needs.
@@ -88,8 +88,7 @@ class StoreCopy {
     for (size_t i = 0; i + 1 < segments.size(); ++i) {
       KYRO_TRY(take(segment_name(segments[i].first_offset)));
     }
-    auto reader =
-        SegmentReader::open(fs_, from_, segments.back().first_offset, segments.back().nonce);
+    auto reader = SegmentReader::open(from_, segments.back().first_offset, segments.back().nonce);
     KYRO_TRY(reader);
     tail_ = std::move(*reader);
     return Status();
@@ -107,12 +106,11 @@ class StoreCopy {
     if (tail_ != nullptr) {
       KYRO_TRY(copy_file(tail_->file(), tail_->name(), tail_->position(), end_mark()));
     }
-    KYRO_TRY(fs_.sync_dir(to_));
+    KYRO_TRY(to_->sync());
     if (!database_id.empty()) manifest_.database_id = database_id;
     ++manifest_.generation;
     bool renamed = false;
-    KYRO_TRY(write_file_atomically(fs_, to_, to_ + "/" + kManifestName, encode_manifest(manifest_),
-                                   &renamed));
+    KYRO_TRY(write_file_atomically(*to_, kManifestName, encode_manifest(manifest_), &renamed));
     is_whole_ = true;
     stats_.files = made_.size() + 1;
     return stats_;
@@ -128,12 +126,11 @@ class StoreCopy {
   // Links a file, or keeps it open to be copied: an open file stays whole whatever becomes of its
   // name.
   Status take(const std::string& name) {
-    const std::string path = from_ + "/" + name;
-    auto file = fs_.open(path, OpenMode::kRead);
+    auto file = from_.open(name, OpenMode::kRead);
     KYRO_TRY(file);
     auto bytes = (*file)->size();
     KYRO_TRY(bytes);
-    const Status linked = fs_.link(path, to_ + "/" + name);
+    const Status linked = from_.link(name, *to_);
     if (linked.code() == Code::kUnsupported) {
       to_copy_.push_back({name, std::move(*file), *bytes});
       return Status();
@@ -189,7 +186,7 @@ class StoreCopy {
     uint64_t needed_bytes = kMiB;
     for (const Copied& copied : to_copy_) needed_bytes += copied.bytes;
     if (tail_ != nullptr) needed_bytes += tail_->position();
-    auto free_bytes = fs_.free_bytes(to_);
+    auto free_bytes = to_->free_bytes();
     KYRO_TRY(free_bytes);
     if (*free_bytes >= needed_bytes) return Status();
     return Status(Code::kNoSpace, "the copy needs " + std::to_string(needed_bytes) +
@@ -199,14 +196,14 @@ class StoreCopy {
 
   Status sync_file(const std::string& name) {
     KYRO_TRY(check_cancelled());
-    auto file = fs_.open(to_ + "/" + name, OpenMode::kRead);
+    auto file = to_->open(name, OpenMode::kRead);
     KYRO_TRY(file);
     return (*file)->sync();
   }
 
   Status copy_file(File& from, const std::string& name, uint64_t bytes, std::string_view behind) {
     made_.push_back(name);
-    auto to = fs_.open(to_ + "/" + name, OpenMode::kCreate);
+    auto to = to_->open(name, OpenMode::kCreate);
     KYRO_TRY(to);
     constexpr uint64_t kChunkBytes = 1 * kMiB;
     std::string chunk(std::min(bytes, kChunkBytes), '\0');
@@ -236,13 +233,12 @@ class StoreCopy {
   // Removes what was made; a failure leaves files that no manifest names.
   void abandon() {
     made_.insert(made_.begin(), {kManifestName, std::string(kManifestName) + ".tmp"});
-    for (const std::string& name : made_) static_cast<void>(fs_.remove(to_ + "/" + name));
-    static_cast<void>(fs_.remove(to_));
+    for (const std::string& name : made_) static_cast<void>(to_->remove(name));
+    static_cast<void>(to_->remove_itself());
   }
 
-  FileSystem& fs_;
-  const std::string from_;
-  const std::string to_;
+  Directory& from_;
+  const std::unique_ptr<Directory> to_;
   const std::atomic<bool>& cancelled_;
   Manifest manifest_;  // of the copy
   std::vector<std::string> made_;

@@ -1,6 +1,7 @@
 // Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `salvage`.
 //
-// Each takes the lock of what it reads, so a directory that a server uses is refused. Data goes to
+// Each takes a reader's lock of what it reads, so a directory that a server uses is refused;
+// nothing is written there. Data goes to
 // stdout, messages and progress (on a terminal) to stderr.
 #pragma once
 

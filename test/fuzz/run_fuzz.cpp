@@ -37,7 +37,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   test::FaultFs fs;
   fs.put_file("data/" + run_data_name(meta.id), std::move(bytes));
   bool rebuilt = false;
-  const auto run = Run::open(fs, "data", meta, {}, &rebuilt);
+  const auto run = Run::open(*fs.open_now("data"), meta, {}, &rebuilt);
   if (!run.ok()) return 0;
   static_cast<void>((*run)->verify());
   RunCursor cursor(*run);

@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const size_t file_bytes = bytes.size();
   test::FaultFs fs;
   fs.put_file("data/" + segment_name(0), std::move(bytes));
-  auto reader = SegmentReader::open(fs, "data", 0, kNonce);
+  auto reader = SegmentReader::open(*fs.open_now("data"), 0, kNonce);
   if (!reader.ok()) return 0;
   for (;;) {
     const uint64_t offset = (*reader)->next_offset();

@@ -183,25 +183,25 @@ TEST_CASE("while writes fit a merge does not take the reserve from them") {
 TEST_CASE("the reserve is lent once, whole, and not taken back before the loan ends") {
   const QuietLog quiet;
   FaultFs fs;
-  REQUIRE(fs.make_dir(kDir).ok());
+  const auto dir = fs.open_now(kDir);
   const std::string path = path_of(DiskReserve::kName);
   DiskReserve reserve;
-  CHECK(!reserve.lend(fs, 1));  // there is none
-  CHECK(reserve.lend(fs, 0));
-  reserve.claim(fs, kDir, 1000);
+  CHECK(!reserve.lend(*dir, 1));  // there is none
+  CHECK(reserve.lend(*dir, 0));
+  reserve.claim(*dir, 1000);
   REQUIRE(fs.exists(path));
-  CHECK(!reserve.lend(fs, 1001));
+  CHECK(!reserve.lend(*dir, 1001));
   CHECK(fs.exists(path));
-  CHECK(reserve.lend(fs, 0));  // no need of it
+  CHECK(reserve.lend(*dir, 0));  // no need of it
   CHECK(fs.exists(path));
-  CHECK(reserve.lend(fs, 1000));
+  CHECK(reserve.lend(*dir, 1000));
   CHECK(reserve.is_released());
   CHECK(!fs.exists(path));
-  reserve.claim(fs, kDir, 1000);
+  reserve.claim(*dir, 1000);
   CHECK(reserve.is_released());
-  CHECK(!reserve.lend(fs, 1));
+  CHECK(!reserve.lend(*dir, 1));
   reserve.end_loan();
-  reserve.claim(fs, kDir, 1000);
+  reserve.claim(*dir, 1000);
   CHECK(!reserve.is_released());
   CHECK(fs.exists(path));
 }

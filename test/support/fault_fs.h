@@ -9,6 +9,9 @@
 // durable separately, unsynced sectors arrive in any combination, a failed sync loses what it was
 // to keep. Bytes that were synced and not rewritten are never harmed.
 //
+// Directories are opened once, as the contract wants it, and an outsider (a test's own hands) may
+// move, replace or remove them and what is in them at any moment.
+//
 // Thread rule: any thread, one lock. Ownership: files and mappings outlive it only as dead objects.
 #pragma once
 
@@ -19,7 +22,6 @@
 #include <memory>
 #include <mutex>
 #include <random>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,8 +42,9 @@ enum class FsCall : uint8_t {
   kAllocate,
   kSize,
   kMap,
-  kList,
+  kOpenDir,
   kMakeDir,
+  kList,
   kRename,
   kLink,
   kRemove,
@@ -69,9 +72,15 @@ class FaultFs final : public FileSystem {
     std::shared_ptr<Inode> inode;
   };
   using Names = std::map<std::string, std::shared_ptr<Inode>>;
+  struct Dir {
+    Names live;
+    Names durable;
+    std::vector<NameChange> pending;
+    bool name_is_durable = false;  // its own
+  };
   class SimulatedFile;
   class SimulatedMapping;
-  class SimulatedLock;
+  class SimulatedDirectory;
 
  public:
   FaultFs() = default;
@@ -126,12 +135,16 @@ class FaultFs final : public FileSystem {
       if (made == nullptr) made = std::make_shared<Inode>(*inode);
       return made;
     };
-    for (const auto& [name, inode] : live_) copy->live_[name] = copy_of(inode);
-    for (const auto& [name, inode] : durable_) copy->durable_[name] = copy_of(inode);
-    for (const NameChange& change : pending_) {
-      copy->pending_.push_back({change.from, change.to, copy_of(change.inode)});
+    for (const auto& [path, dir] : dirs_) {
+      auto made = std::make_shared<Dir>();
+      for (const auto& [name, inode] : dir->live) made->live[name] = copy_of(inode);
+      for (const auto& [name, inode] : dir->durable) made->durable[name] = copy_of(inode);
+      for (const NameChange& change : dir->pending) {
+        made->pending.push_back({change.from, change.to, copy_of(change.inode)});
+      }
+      made->name_is_durable = dir->name_is_durable;
+      copy->dirs_[path] = std::move(made);
     }
-    copy->dirs_ = dirs_;
     copy->capacity_ = capacity_;
     return copy;
   }
@@ -141,26 +154,23 @@ class FaultFs final : public FileSystem {
     const std::lock_guard lock(mutex_);
     std::mt19937_64 random(seed);
     std::map<const Inode*, std::shared_ptr<Inode>> kept;
-    Names names;
-    for (auto& [name, inode] : surviving_names(loss, random)) {
-      const size_t slash = name.rfind('/');
-      const auto dir = dirs_.find(slash == name.npos ? "." : name.substr(0, slash));
-      if (loss == Loss::kEverything && dir != dirs_.end() && !dir->second) continue;
-      auto& fresh = kept[inode.get()];
-      if (fresh == nullptr) {
-        fresh = std::make_shared<Inode>();
-        fresh->live = fresh->durable = inode->surviving_bytes(loss, random);
+    std::map<std::string, std::shared_ptr<Dir>> dirs;
+    for (const auto& [path, dir] : dirs_) {
+      if (loss == Loss::kEverything && !dir->name_is_durable) continue;
+      auto fresh_dir = std::make_shared<Dir>();
+      for (auto& [name, inode] : surviving_names(*dir, loss, random)) {
+        auto& fresh = kept[inode.get()];
+        if (fresh == nullptr) {
+          fresh = std::make_shared<Inode>();
+          fresh->live = fresh->durable = inode->surviving_bytes(loss, random);
+        }
+        fresh_dir->live[name] = fresh_dir->durable[name] = fresh;
       }
-      names[name] = fresh;
+      fresh_dir->name_is_durable = true;
+      dirs[path] = std::move(fresh_dir);
     }
-    live_ = durable_ = std::move(names);
-    pending_.clear();
-    for (auto dir = dirs_.begin(); dir != dirs_.end();) {
-      const bool gone = !dir->second && loss == Loss::kEverything;
-      dir->second = true;
-      dir = gone ? dirs_.erase(dir) : std::next(dir);
-    }
-    locked_.clear();
+    dirs_ = std::move(dirs);
+    locks_.clear();
     faults_.clear();
     ++generation_;
     dead_ = false;
@@ -172,45 +182,68 @@ class FaultFs final : public FileSystem {
 
   [[nodiscard]] bool exists(const std::string& path) const {
     const std::lock_guard lock(mutex_);
-    return live_.contains(path);
+    return find(path) != nullptr;
+  }
+  [[nodiscard]] bool dir_exists(const std::string& path) const {
+    const std::lock_guard lock(mutex_);
+    return dirs_.contains(path);
   }
   [[nodiscard]] std::string contents(const std::string& path) const {
     const std::lock_guard lock(mutex_);
-    const auto found = live_.find(path);
-    return found == live_.end() ? std::string() : found->second->live;
+    const auto inode = find(path);
+    return inode == nullptr ? std::string() : inode->live;
   }
+  // A file of that name that is not the one that may have been there.
   void put_file(const std::string& path, std::string bytes) {
     const std::lock_guard lock(mutex_);
     auto inode = std::make_shared<Inode>();
     inode->live = inode->durable = std::move(bytes);
-    live_[path] = durable_[path] = inode;
-    const size_t slash = path.rfind('/');
-    if (slash != path.npos) dirs_[path.substr(0, slash)] = true;
+    auto& dir = dirs_[dir_of(path)];
+    if (dir == nullptr) dir = std::make_shared<Dir>();
+    dir->name_is_durable = true;
+    dir->live[name_of(path)] = dir->durable[name_of(path)] = inode;
   }
   void erase_file(const std::string& path) {
     const std::lock_guard lock(mutex_);
-    live_.erase(path);
-    durable_.erase(path);
+    const auto dir = dirs_.find(dir_of(path));
+    if (dir == dirs_.end()) return;
+    dir->second->live.erase(name_of(path));
+    dir->second->durable.erase(name_of(path));
   }
-  // Paths of all files, in order.
+  void make_dir(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    auto& dir = dirs_[path];
+    if (dir == nullptr) dir = std::make_shared<Dir>();
+    dir->name_is_durable = true;
+  }
+  // Opened for a test; made if it is not there.
+  [[nodiscard]] std::unique_ptr<Directory> open_now(const std::string& path);
+  // What was at `to` is gone.
+  void move_dir(const std::string& from, const std::string& to) {
+    const std::lock_guard lock(mutex_);
+    dirs_[to] = dirs_.at(from);
+    dirs_.erase(from);
+  }
+  // With all that is in it; those who have it open go on with it.
+  void erase_dir(const std::string& path) {
+    const std::lock_guard lock(mutex_);
+    dirs_.erase(path);
+  }
+  // Paths of all files, in order; the empty file LOCK, which every store has had, is left out.
   [[nodiscard]] std::vector<std::string> paths() const {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> out;
-    for (const auto& entry : live_) out.push_back(entry.first);
+    for (const auto& [path, dir] : dirs_) {
+      for (const auto& entry : dir->live) {
+        if (entry.first != kLockName) out.push_back(path + "/" + entry.first);
+      }
+    }
     return out;
   }
 
   // ---- FileSystem ----
 
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override;
-  Result<std::vector<std::string>> list(const std::string& dir) override;
-  Status make_dir(const std::string& dir) override;
-  Status rename(const std::string& from, const std::string& to) override;
-  Status link(const std::string& from, const std::string& to) override;
-  Status remove(const std::string& path) override;
-  Status sync_dir(const std::string& dir) override;
-  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override;
-  Result<uint64_t> free_bytes(const std::string& dir) override;
+  Result<std::unique_ptr<Directory>> open_dir(const std::string& path, DirMode mode) override;
 
  private:
   // Counts a call and performs `action` unless it is to fail. Status or a Result, as `action`
@@ -244,7 +277,9 @@ class FaultFs final : public FileSystem {
 
   [[nodiscard]] uint64_t used() const {
     uint64_t sum = 0;
-    for (const auto& entry : live_) sum += entry.second->live.size();
+    for (const auto& [path, dir] : dirs_) {
+      for (const auto& entry : dir->live) sum += entry.second->live.size();
+    }
     return sum;
   }
   [[nodiscard]] uint64_t room() const {
@@ -252,15 +287,15 @@ class FaultFs final : public FileSystem {
     return in_use < capacity_ ? capacity_ - in_use : 0;
   }
 
-  // The names that a disk kept.
-  Names surviving_names(Loss loss, std::mt19937_64& random) const {
-    if (loss == Loss::kEverything) return durable_;
-    if (loss == Loss::kNothing || loss == Loss::kZeros) return live_;
-    Names names = durable_;
+  // The names in a directory that a disk kept.
+  static Names surviving_names(const Dir& dir, Loss loss, std::mt19937_64& random) {
+    if (loss == Loss::kEverything) return dir.durable;
+    if (loss == Loss::kNothing || loss == Loss::kZeros) return dir.live;
+    Names names = dir.durable;
     const bool in_order = random() % 2 == 0;
-    const uint64_t end = random() % (pending_.size() + 1);
-    for (size_t i = 0; i < pending_.size(); ++i) {
-      const NameChange& change = pending_[i];
+    const uint64_t end = random() % (dir.pending.size() + 1);
+    for (size_t i = 0; i < dir.pending.size(); ++i) {
+      const NameChange& change = dir.pending[i];
       if (in_order ? i >= end : random() % 2 == 0) continue;
       if (change.from.empty()) {
         names[change.to] = change.inode;
@@ -276,13 +311,17 @@ class FaultFs final : public FileSystem {
     const size_t slash = path.rfind('/');
     return slash == path.npos ? "." : path.substr(0, slash);
   }
+  static std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+  [[nodiscard]] std::shared_ptr<Inode> find(const std::string& path) const {
+    const auto dir = dirs_.find(dir_of(path));
+    if (dir == dirs_.end()) return nullptr;
+    const auto found = dir->second->live.find(name_of(path));
+    return found == dir->second->live.end() ? nullptr : found->second;
+  }
 
-  mutable std::recursive_mutex mutex_;  // a result that is thrown away may be a lock
-  Names live_;
-  Names durable_;
-  std::vector<NameChange> pending_;
-  std::map<std::string, bool> dirs_;  // whether its own name is durable
-  std::set<std::string> locked_;
+  mutable std::recursive_mutex mutex_;                // a result that is thrown away may be a lock
+  std::map<std::string, std::shared_ptr<Dir>> dirs_;  // by path
+  std::map<const void*, int> locks_;  // of directories and files: readers, or -1 for an owner
   std::vector<Fault> faults_;
   uint64_t capacity_ = ~uint64_t{0};
   uint64_t calls_ = 0;

@@ -19,21 +19,6 @@ class FaultFs::SimulatedMapping final : public Mapping {
   const std::string bytes_;
 };
 
-class FaultFs::SimulatedLock final : public FileLock {
- public:
-  SimulatedLock(FaultFs& fs, std::string path)
-      : fs_(fs), path_(std::move(path)), generation_(fs.generation_) {}
-  ~SimulatedLock() override {
-    const std::lock_guard lock(fs_.mutex_);
-    if (generation_ == fs_.generation_) fs_.locked_.erase(path_);
-  }
-
- private:
-  FaultFs& fs_;
-  const std::string path_;
-  const uint64_t generation_;
-};
-
 class FaultFs::SimulatedFile final : public File {
  public:
   SimulatedFile(FaultFs& fs, std::string path, std::shared_ptr<Inode> inode)
@@ -129,108 +114,195 @@ class FaultFs::SimulatedFile final : public File {
   const uint64_t generation_;
 };
 
-inline Result<std::unique_ptr<File>> FaultFs::open(const std::string& path, OpenMode mode) {
-  return perform(FsCall::kOpen, path, [&]() -> Result<std::unique_ptr<File>> {
-    auto found = live_.find(path);
-    if (found == live_.end()) {
-      if (mode != OpenMode::kCreate || !dirs_.contains(dir_of(path))) {
-        return Status(Code::kNotFound, "open " + path + ": no such file");
+class FaultFs::SimulatedDirectory final : public Directory {
+ public:
+  SimulatedDirectory(FaultFs& fs, std::string path, std::shared_ptr<Dir> dir)
+      : fs_(fs), path_(std::move(path)), dir_(std::move(dir)), generation_(fs.generation_) {}
+  ~SimulatedDirectory() override {
+    const std::lock_guard lock(fs_.mutex_);
+    if (generation_ != fs_.generation_ || !is_locked_) return;
+    for (const void* held :
+         {static_cast<const void*>(dir_.get()), static_cast<const void*>(lock_.get())}) {
+      const auto found = fs_.locks_.find(held);
+      if (found != fs_.locks_.end() && --found->second <= 0) fs_.locks_.erase(found);
+    }
+  }
+
+  [[nodiscard]] const std::string& path() const override { return path_; }
+
+  Result<std::unique_ptr<File>> open(const std::string& name, OpenMode mode) override {
+    return perform(FsCall::kOpen, name, [&]() -> Result<std::unique_ptr<File>> {
+      auto found = dir_->live.find(name);
+      if (mode == OpenMode::kCreate) {
+        KYRO_TRY(check_ownership());
+        if (found != dir_->live.end()) drop(found);
+        found = add(name, std::make_shared<Inode>());
       }
-      found = live_.emplace(path, std::make_shared<Inode>()).first;
-      pending_.push_back({"", path, found->second});
-    } else if (mode == OpenMode::kCreate && !found->second->live.empty()) {
-      found->second->change({false, 0, {}});
-    }
-    return std::unique_ptr<File>(std::make_unique<SimulatedFile>(*this, path, found->second));
-  });
-}
-
-inline Result<std::vector<std::string>> FaultFs::list(const std::string& dir) {
-  return perform(FsCall::kList, dir, [&]() -> Result<std::vector<std::string>> {
-    if (!dirs_.contains(dir)) return Status(Code::kNotFound, dir + ": no such directory");
-    std::vector<std::string> names;
-    for (const auto& entry : live_) {
-      if (dir_of(entry.first) == dir) names.push_back(entry.first.substr(dir.size() + 1));
-    }
-    return names;
-  });
-}
-
-inline Status FaultFs::make_dir(const std::string& dir) {
-  return perform(FsCall::kMakeDir, dir, [&]() -> Status {
-    dirs_.emplace(dir, false);
-    return Status();
-  });
-}
-
-inline Status FaultFs::rename(const std::string& from, const std::string& to) {
-  return perform(FsCall::kRename, from, [&]() -> Status {
-    const auto found = live_.find(from);
-    if (found == live_.end()) return Status(Code::kNotFound, from + ": no such file");
-    const std::shared_ptr<Inode> inode = found->second;
-    live_.erase(found);
-    live_[to] = inode;
-    pending_.push_back({from, to, inode});
-    return Status();
-  });
-}
-
-inline Status FaultFs::link(const std::string& from, const std::string& to) {
-  return perform(FsCall::kLink, from, [&]() -> Status {
-    const auto found = live_.find(from);
-    if (found == live_.end()) return Status(Code::kNotFound, from + ": no such file");
-    if (!dirs_.contains(dir_of(to))) return Status(Code::kNotFound, to + ": no such directory");
-    if (!live_.emplace(to, found->second).second) return Status(Code::kExists, to + ": exists");
-    pending_.push_back({"", to, found->second});
-    return Status();
-  });
-}
-
-inline Status FaultFs::remove(const std::string& path) {
-  return perform(FsCall::kRemove, path, [&]() -> Status {
-    if (const auto dir = dirs_.find(path); dir != dirs_.end()) {
-      const bool is_empty = std::none_of(live_.begin(), live_.end(), [&](const auto& entry) {
-        return dir_of(entry.first) == path;
-      });
-      if (!is_empty) return Status(Code::kIoError, path + ": not empty");
-      dirs_.erase(dir);
-      return Status();
-    }
-    const auto found = live_.find(path);
-    if (found == live_.end()) return Status(Code::kNotFound, path + ": no such file");
-    pending_.push_back({path, "", found->second});
-    live_.erase(found);
-    return Status();
-  });
-}
-
-// Makes the names in `dir` durable, directories among them.
-inline Status FaultFs::sync_dir(const std::string& dir) {
-  return perform(FsCall::kSyncDir, dir, [&]() -> Status {
-    for (auto& [name, durable] : dirs_) {
-      if (dir_of(name) == dir) durable = true;
-    }
-    const auto is_there = [&](const std::string& name) { return dir_of(name) == dir; };
-    std::erase_if(durable_, [&](const auto& entry) { return is_there(entry.first); });
-    for (const auto& entry : live_) {
-      if (is_there(entry.first)) durable_.insert(entry);
-    }
-    std::erase_if(pending_, [&](const NameChange& change) {
-      return is_there(change.from.empty() ? change.to : change.from);
+      if (found == dir_->live.end()) {
+        return Status(Code::kNotFound, "open " + path_of(name) + ": no such file");
+      }
+      return std::unique_ptr<File>(
+          std::make_unique<SimulatedFile>(fs_, path_of(name), found->second));
     });
-    return Status();
-  });
+  }
+  Result<std::vector<std::string>> list() override {
+    return perform(FsCall::kList, "", [&]() -> Result<std::vector<std::string>> {
+      std::vector<std::string> names;
+      for (const auto& entry : dir_->live) names.push_back(entry.first);
+      return names;
+    });
+  }
+  Status rename(const std::string& from, const std::string& to) override {
+    return perform(FsCall::kRename, from, [&]() -> Status {
+      KYRO_TRY(check_ownership());
+      const auto found = dir_->live.find(from);
+      if (found == dir_->live.end()) return Status(Code::kNotFound, from + ": no such file");
+      const std::shared_ptr<Inode> inode = found->second;
+      dir_->live.erase(found);
+      dir_->live[to] = inode;
+      dir_->pending.push_back({from, to, inode});
+      return Status();
+    });
+  }
+  Status link(const std::string& name, Directory& to) override {
+    auto& target = static_cast<SimulatedDirectory&>(to);
+    return perform(FsCall::kLink, name, [&]() -> Status {
+      KYRO_TRY(target.check_ownership());
+      const auto found = dir_->live.find(name);
+      if (found == dir_->live.end()) return Status(Code::kNotFound, name + ": no such file");
+      if (target.dir_->live.contains(name)) return Status(Code::kExists, name + ": exists");
+      target.add(name, found->second);
+      return Status();
+    });
+  }
+  Status remove(const std::string& name) override {
+    return perform(FsCall::kRemove, name, [&]() -> Status {
+      KYRO_TRY(check_ownership());
+      const auto found = dir_->live.find(name);
+      if (found == dir_->live.end()) return Status(Code::kNotFound, name + ": no such file");
+      drop(found);
+      return Status();
+    });
+  }
+  Status sync() override {
+    return perform(FsCall::kSyncDir, "", [&]() -> Status {
+      dir_->durable = dir_->live;
+      dir_->pending.clear();
+      return Status();
+    });
+  }
+  Status sync_own_name() override {
+    return perform(FsCall::kSyncDir, "", [&]() -> Status {
+      dir_->name_is_durable = true;
+      return Status();
+    });
+  }
+  Status remove_itself() override {
+    return perform(FsCall::kRemove, "", [&]() -> Status {
+      KYRO_TRY(check_place());
+      if (!dir_->live.empty()) return Status(Code::kIoError, path_ + ": not empty");
+      fs_.dirs_.erase(path_);
+      return Status();
+    });
+  }
+  Status lock(LockKind kind) override {
+    return perform(FsCall::kLock, kLockName, [&]() -> Status {
+      const bool is_owner = kind == LockKind::kOwner;
+      auto found = dir_->live.find(kLockName);
+      if (found == dir_->live.end() && is_owner) found = add(kLockName, std::make_shared<Inode>());
+      lock_ = found == dir_->live.end() ? nullptr : found->second;
+      for (const void* wanted :
+           {static_cast<const void*>(dir_.get()), static_cast<const void*>(lock_.get())}) {
+        const auto held = fs_.locks_.find(wanted);
+        if (held == fs_.locks_.end() || wanted == nullptr) continue;
+        if (is_owner || held->second < 0) {
+          return Status(Code::kBusy, path_of(kLockName) + ": in use by process 1");
+        }
+      }
+      for (const void* wanted :
+           {static_cast<const void*>(dir_.get()), static_cast<const void*>(lock_.get())}) {
+        if (wanted != nullptr) fs_.locks_[wanted] += is_owner ? -1 : 1;
+      }
+      is_locked_ = true;
+      is_owner_ = is_owner;
+      return Status();
+    });
+  }
+  Status check_place() override {
+    const std::lock_guard lock(fs_.mutex_);
+    const auto at_place = fs_.dirs_.find(path_);
+    if (at_place == fs_.dirs_.end() || at_place->second != dir_) {
+      return Status(Code::kReadOnly, path_ + ": another directory is at its place, or none");
+    }
+    if (lock_ == nullptr) return Status();
+    const auto found = dir_->live.find(kLockName);
+    if (found != dir_->live.end() && found->second == lock_) return Status();
+    return Status(Code::kReadOnly, path_ + ": its LOCK has been removed or replaced");
+  }
+  Result<uint64_t> free_bytes() override {
+    return perform(FsCall::kFreeBytes, "", [&]() -> Result<uint64_t> { return fs_.room(); });
+  }
+  [[nodiscard]] bool is_open_to_others() override { return false; }
+
+ private:
+  [[nodiscard]] std::string path_of(const std::string& name) const { return path_ + "/" + name; }
+
+  template <class Action>
+  auto perform(FsCall call, const std::string& name, Action action) -> decltype(action()) {
+    const std::lock_guard lock(fs_.mutex_);
+    if (generation_ != fs_.generation_) return Status(Code::kIoError, path_ + ": from before");
+    return fs_.perform_locked(call, name.empty() ? path_ : path_of(name), action);
+  }
+
+  Status check_ownership() { return is_owner_ ? check_place() : Status(); }
+
+  Names::iterator add(const std::string& name, std::shared_ptr<Inode> inode) {
+    dir_->pending.push_back({"", name, inode});
+    return dir_->live.emplace(name, std::move(inode)).first;
+  }
+  void drop(Names::iterator at) {
+    dir_->pending.push_back({at->first, "", at->second});
+    dir_->live.erase(at);
+  }
+
+  FaultFs& fs_;
+  const std::string path_;
+  const std::shared_ptr<Dir> dir_;
+  const uint64_t generation_;
+  std::shared_ptr<Inode> lock_;
+  bool is_locked_ = false;
+  bool is_owner_ = false;
+};
+
+inline std::unique_ptr<Directory> FaultFs::open_now(const std::string& path) {
+  make_dir(path);
+  const std::lock_guard lock(mutex_);
+  return std::make_unique<SimulatedDirectory>(*this, path, dirs_.at(path));
 }
 
-inline Result<std::unique_ptr<FileLock>> FaultFs::lock(const std::string& path) {
-  return perform(FsCall::kLock, path, [&]() -> Result<std::unique_ptr<FileLock>> {
-    if (!locked_.insert(path).second) return Status(Code::kBusy, path + ": in use by process 1");
-    return std::unique_ptr<FileLock>(std::make_unique<SimulatedLock>(*this, path));
-  });
-}
-
-inline Result<uint64_t> FaultFs::free_bytes(const std::string& dir) {
-  return perform(FsCall::kFreeBytes, dir, [&]() -> Result<uint64_t> { return room(); });
+// What is made has a durable name: two calls, so that power may go between them.
+inline Result<std::unique_ptr<Directory>> FaultFs::open_dir(const std::string& path, DirMode mode) {
+  bool is_there = false;
+  KYRO_TRY(perform(FsCall::kOpenDir, path, [&]() -> Status {
+    is_there = dirs_.contains(path);
+    if (is_there || mode != DirMode::kExisting) return Status();
+    return Status(Code::kNotFound, "open " + path + ": no such directory");
+  }));
+  if (!is_there) {
+    KYRO_TRY(perform(FsCall::kMakeDir, path, [&]() -> Status {
+      dirs_.emplace(path, std::make_shared<Dir>());
+      return Status();
+    }));
+  }
+  std::unique_ptr<Directory> dir;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = dirs_.find(path);
+    if (found == dirs_.end()) return Status(Code::kNotFound, path + ": no such directory");
+    dir = std::make_unique<SimulatedDirectory>(*this, path, found->second);
+  }
+  if (!is_there) KYRO_TRY(dir->sync_own_name());
+  return dir;
 }
 
 }  // namespace kyro::test

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kyro/storage/fs/fs.h"
@@ -26,32 +27,52 @@ class GateFs final : public FileSystem {
     changed_.wait(lock, [this] { return visitors_ > 0; });
   }
 
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    if (mode == OpenMode::kCreate && path.ends_with(".data")) {
-      std::unique_lock lock(mutex_);
-      ++visitors_;
-      changed_.notify_all();
-      changed_.wait(lock, [this] { return is_open_; });
-      --visitors_;
-    }
-    return fs_.open(path, mode);
+  Result<std::unique_ptr<Directory>> open_dir(const std::string& path, DirMode mode) override {
+    auto dir = fs_.open_dir(path, mode);
+    KYRO_TRY(dir);
+    return std::unique_ptr<Directory>(std::make_unique<GateDirectory>(*this, std::move(*dir)));
   }
-  Result<std::vector<std::string>> list(const std::string& dir) override { return fs_.list(dir); }
-  Status make_dir(const std::string& dir) override { return fs_.make_dir(dir); }
-  Status rename(const std::string& from, const std::string& to) override {
-    return fs_.rename(from, to);
-  }
-  Status link(const std::string& from, const std::string& to) override {
-    return fs_.link(from, to);
-  }
-  Status remove(const std::string& path) override { return fs_.remove(path); }
-  Status sync_dir(const std::string& dir) override { return fs_.sync_dir(dir); }
-  Result<std::unique_ptr<FileLock>> lock(const std::string& path) override {
-    return fs_.lock(path);
-  }
-  Result<uint64_t> free_bytes(const std::string& dir) override { return fs_.free_bytes(dir); }
 
  private:
+  class GateDirectory final : public Directory {
+   public:
+    GateDirectory(GateFs& gate, std::unique_ptr<Directory> behind)
+        : gate_(gate), dir_(std::move(behind)) {}
+
+    [[nodiscard]] const std::string& path() const override { return dir_->path(); }
+    Result<std::unique_ptr<File>> open(const std::string& name, OpenMode mode) override {
+      if (mode == OpenMode::kCreate && name.ends_with(".data")) gate_.pass();
+      return dir_->open(name, mode);
+    }
+    Result<std::vector<std::string>> list() override { return dir_->list(); }
+    Status rename(const std::string& from, const std::string& to) override {
+      return dir_->rename(from, to);
+    }
+    Status link(const std::string& name, Directory& to) override {
+      return dir_->link(name, *static_cast<GateDirectory&>(to).dir_);
+    }
+    Status remove(const std::string& name) override { return dir_->remove(name); }
+    Status sync() override { return dir_->sync(); }
+    Status sync_own_name() override { return dir_->sync_own_name(); }
+    Status remove_itself() override { return dir_->remove_itself(); }
+    Status lock(LockKind kind) override { return dir_->lock(kind); }
+    Status check_place() override { return dir_->check_place(); }
+    Result<uint64_t> free_bytes() override { return dir_->free_bytes(); }
+    [[nodiscard]] bool is_open_to_others() override { return dir_->is_open_to_others(); }
+
+   private:
+    GateFs& gate_;
+    const std::unique_ptr<Directory> dir_;
+  };
+
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++visitors_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return is_open_; });
+    --visitors_;
+  }
+
   void set(bool open) {
     const std::lock_guard lock(mutex_);
     is_open_ = open;

@@ -37,11 +37,9 @@ inline std::string encode_version(uint64_t key, const Version& version) {
 
 class Store {
  public:
-  Store() { REQUIRE(fs.make_dir("data").ok()); }
-
   std::shared_ptr<Run> write(const Versions& versions, uint64_t first, uint64_t end) {
     const uint64_t id = next_id_++;
-    RunWriter writer(fs, "data", id, {});
+    RunWriter writer(*dir, id, {});
     REQUIRE(writer.start().ok());
     for (const auto& [key, version] : versions) {
       const std::string bytes = encode_version(key, version);
@@ -54,7 +52,7 @@ class Store {
   }
   std::shared_ptr<Run> open(const RunMeta& meta) {
     bool rebuilt = false;
-    auto run = Run::open(fs, "data", meta, {}, &rebuilt);
+    auto run = Run::open(*dir, meta, {}, &rebuilt);
     INFO(run.status().to_string());
     REQUIRE(run.ok());
     REQUIRE(!rebuilt);
@@ -63,10 +61,11 @@ class Store {
   }
   Status merge(const MergeInput& input, MergeOutput* output) {
     const std::atomic<bool> cancelled{false};
-    return merge_to_run(fs, "data", next_id_++, {}, input, cancelled, output);
+    return merge_to_run(*dir, next_id_++, {}, input, cancelled, output);
   }
 
   FaultFs fs;
+  std::unique_ptr<Directory> dir = fs.open_now("data");
 
  private:
   uint64_t next_id_ = 1;

@@ -253,7 +253,7 @@ class Maintenance final : public FlushScheduler {
       // While deltas wait to be flushed, the room is theirs.
       if (state_.reserve.is_released() && frozen_ == 0) {
         lock.unlock();
-        state_.reserve.claim(state_.fs, state_.dir, state_.options.reserve_bytes);
+        state_.reserve.claim(state_.dir, state_.options.reserve_bytes);
         lock.lock();
       }
       if (EngineState::is_temporary(stuck_)) stuck_ = Status();
@@ -287,7 +287,7 @@ class Maintenance final : public FlushScheduler {
     } else if (!stopping_.load(std::memory_order_relaxed)) {
       log_event(LogLevel::kWarn, "flush_failed", {{"reason", status.to_string()}});
       // With the reserve's room it may work at once.
-      if (status.code() == Code::kNoSpace && state_.reserve.release(state_.fs)) stuck_ = Status();
+      if (status.code() == Code::kNoSpace && state_.reserve.release(state_.dir)) stuck_ = Status();
       if (!EngineState::is_temporary(status)) state_.latch.set(status);
     }
     next_turn();

@@ -96,11 +96,11 @@ inline Result<uint64_t> merged_bytes(const MergeInput& input, const std::atomic<
 }
 
 // Writes the merged run `id`. On any failure nothing of it is left that matters.
-inline Status merge_to_run(FileSystem& fs, const std::string& dir, uint64_t id,
-                           const RmiOptions& rmi, const MergeInput& input,
-                           const std::atomic<bool>& cancelled, MergeOutput* output) {
+inline Status merge_to_run(Directory& dir, uint64_t id, const RmiOptions& rmi,
+                           const MergeInput& input, const std::atomic<bool>& cancelled,
+                           MergeOutput* output) {
   MergedCursor cursor = merge_detail::open_sources(input);
-  RunWriter writer(fs, dir, id, rmi);
+  RunWriter writer(dir, id, rmi);
   const auto write = [&]() -> Status {
     KYRO_TRY(writer.start());
     const auto append = [&](const RecordHeader& header, std::string_view bytes) {

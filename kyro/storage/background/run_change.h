@@ -45,7 +45,7 @@ inline std::vector<SegmentRef> trim_log(const Options& options, Manifest* manife
 
 // A file that stays behind costs only room, and the next start removes it.
 inline void remove_file(EngineState& state, const std::string& name) {
-  if (Status removed = state.fs.remove(state.dir + "/" + name); !removed.ok()) {
+  if (Status removed = state.dir.remove(name); !removed.ok()) {
     log_event(LogLevel::kWarn, "remove_failed", {{"reason", removed.to_string()}});
   }
 }
@@ -67,16 +67,15 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
                                              const std::atomic<bool>& cancelled) {
   const uint64_t id = state.next_run.fetch_add(1, std::memory_order_relaxed);
   MergeOutput output;
-  const Status merged =
-      merge_to_run(state.fs, state.dir, id, state.options.rmi, input, cancelled, &output);
+  const Status merged = merge_to_run(state.dir, id, state.options.rmi, input, cancelled, &output);
   if (!merged.ok()) {
     note_damage(state, output.damaged_run);
     return merged;
   }
   if (output.empty) return std::shared_ptr<Run>();
   bool rebuilt = false;
-  auto run = Run::open(state.fs, state.dir, output.meta,
-                       {state.options.rmi, state.options.huge_index}, &rebuilt);
+  auto run =
+      Run::open(state.dir, output.meta, {state.options.rmi, state.options.huge_index}, &rebuilt);
   if (!run.ok()) {
     remove_run_files(state, id);
     return run;
@@ -91,7 +90,7 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
 // that the inputs give back. REQUIRES: end_loan() of the reserve when the merge is over.
 inline Status check_room(EngineState& state, const MergeInput& input, uint64_t at_most,
                          const std::atomic<bool>& cancelled) {
-  auto free_bytes = state.fs.free_bytes(state.dir);
+  auto free_bytes = state.dir.free_bytes();
   KYRO_TRY(free_bytes);
   if (*free_bytes >= at_most) return Status();
   auto needed_bytes = merged_bytes(input, cancelled);
@@ -99,7 +98,7 @@ inline Status check_room(EngineState& state, const MergeInput& input, uint64_t a
   const uint64_t lacking_bytes = *needed_bytes - std::min(*needed_bytes, *free_bytes);
   const bool may_lend = lacking_bytes == 0 || (state.disk_is_full.load(std::memory_order_relaxed) &&
                                                *needed_bytes < at_most);
-  if (may_lend && state.reserve.lend(state.fs, lacking_bytes)) return Status();
+  if (may_lend && state.reserve.lend(state.dir, lacking_bytes)) return Status();
   return Status(Code::kNoSpace, "merging needs " + std::to_string(*needed_bytes) +
                                     " bytes of free space, " + std::to_string(*free_bytes) +
                                     " are there");
@@ -188,9 +187,9 @@ inline Status prepare_index_rebuild(EngineState& state, const View& view, size_t
   const uint64_t began_ns = monotonic_ns();
   const Run& run = *view.runs[at];
   const RunOptions options{state.options.rmi, state.options.huge_index};
-  KYRO_TRY(run.rebuild_index(state.fs, state.dir, options));
+  KYRO_TRY(run.rebuild_index(state.dir, options));
   bool rebuilt = false;
-  auto fresh = Run::open(state.fs, state.dir, run.meta(), options, &rebuilt);
+  auto fresh = Run::open(state.dir, run.meta(), options, &rebuilt);
   KYRO_TRY(fresh);
   (*fresh)->settle();
   if (run.is_quarantined()) (*fresh)->quarantine();

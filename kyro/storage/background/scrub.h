@@ -130,7 +130,7 @@ class Scrubber {
   }
 
   bool open_file(OpenMode mode) {
-    auto file = state_.fs.open(state_.dir + "/" + run_data_name(meta_.id), mode);
+    auto file = state_.dir.open(run_data_name(meta_.id), mode);
     if (!file.ok()) return false;  // removed meanwhile, or no descriptor left: another time
     file_ = std::move(*file);
     is_cached_ = mode == OpenMode::kRead;

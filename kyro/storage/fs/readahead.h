@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/file.h"
 
 namespace kyro {
 

@@ -16,7 +16,7 @@
 #include <memory>
 #include <string_view>
 
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/file.h"
 #include "kyro/storage/log/wal_format.h"
 
 namespace kyro {

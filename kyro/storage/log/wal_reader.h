@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
 #include "kyro/storage/log/wal_format.h"
 
 namespace kyro {
@@ -30,13 +30,12 @@ class SegmentReader {
   };
 
   // Opens a segment and checks its header against what the manifest says of it.
-  [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open(FileSystem& fs,
-                                                                   const std::string& dir,
+  [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open(Directory& dir,
                                                                    uint64_t first_offset,
                                                                    uint64_t nonce) {
     auto reader = std::make_unique<SegmentReader>();
     reader->name_ = segment_name(first_offset);
-    auto file = fs.open(dir + "/" + reader->name_, OpenMode::kRead);
+    auto file = dir.open(reader->name_, OpenMode::kRead);
     if (!file.ok() && file.status().code() == Code::kNotFound) {
       return Status(Code::kCorruption,
                     reader->name_ + ": the manifest names this log segment, but it is missing");

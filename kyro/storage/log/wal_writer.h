@@ -17,7 +17,7 @@
 #include <utility>
 
 #include "kyro/base/random.h"
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
 #include "kyro/storage/log/segment_ref.h"
 #include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/log/wal_reader.h"
@@ -26,13 +26,13 @@ namespace kyro {
 
 class WalWriter {
  public:
-  WalWriter(FileSystem& fs, std::string dir, FsyncPolicy policy, uint64_t segment_bytes)
-      : fs_(fs), dir_(std::move(dir)), policy_(policy), segment_bytes_(segment_bytes) {}
+  WalWriter(Directory& dir, FsyncPolicy policy, uint64_t segment_bytes)
+      : dir_(dir), policy_(policy), segment_bytes_(segment_bytes) {}
 
   // Takes over the segment that `reader` has read to its end. Whatever lies behind is cut off.
   // open_for_append() or a jump (start_segment) must follow.
   Status resume(const SegmentReader& reader) {
-    auto file = fs_.open(dir_ + "/" + reader.name(), OpenMode::kReadWrite);
+    auto file = dir_.open(reader.name(), OpenMode::kReadWrite);
     KYRO_TRY(file);
     adopt(std::move(*file), reader.header(), reader.position(), reader.chain_crc(),
           reader.next_offset());
@@ -55,8 +55,8 @@ class WalWriter {
   Status start_segment(uint64_t first_offset, List list) {
     KYRO_CHECK(first_offset >= next_offset_);
     KYRO_TRY(end_segment(first_offset > next_offset_ ? GroupKind::kAbandoned : GroupKind::kSealed));
-    const std::string path = dir_ + "/" + segment_name(first_offset);
-    auto file = fs_.open(path + ".tmp", OpenMode::kCreate);
+    const std::string name = segment_name(first_offset);
+    auto file = dir_.open(name + ".tmp", OpenMode::kCreate);
     KYRO_TRY(file);
     const SegmentHeader header = make_segment_header(policy_, random_u64(), first_offset,
                                                      next_offset_, file_ ? chain_crc_ : 0);
@@ -64,8 +64,8 @@ class WalWriter {
         0, std::string_view(reinterpret_cast<const char*>(&header), sizeof header)));
     KYRO_TRY(reserve_blocks(**file, kSegmentHeaderBytes));
     KYRO_TRY((*file)->sync());
-    KYRO_TRY(fs_.rename(path + ".tmp", path));
-    KYRO_TRY(fs_.sync_dir(dir_));
+    KYRO_TRY(dir_.rename(name + ".tmp", name));
+    KYRO_TRY(dir_.sync());
     KYRO_TRY(list(SegmentRef{first_offset, header.nonce, header.previous_end}));
     adopt(std::move(*file), header, kSegmentHeaderBytes, header.crc, first_offset);
     return Status();
@@ -167,8 +167,7 @@ class WalWriter {
     return Status();
   }
 
-  FileSystem& fs_;
-  const std::string dir_;
+  Directory& dir_;
   const FsyncPolicy policy_;
   const uint64_t segment_bytes_;
   std::unique_ptr<File> file_;

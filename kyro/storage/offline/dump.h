@@ -22,10 +22,10 @@ namespace dump_detail {
 
 // Walks the log; kCorruption if any of it is damaged.
 template <class Visit>
-Status walk_log(FileSystem& fs, const std::string& dir, const Manifest& manifest, Visit visit) {
+Status walk_log(Directory& dir, const Manifest& manifest, Visit visit) {
   VerifyReport report;
   KYRO_TRY(verify_detail::verify_log(
-      fs, dir, manifest, &report, [&](const GroupHeader& group, std::string_view body) {
+      dir, manifest, &report, [&](const GroupHeader& group, std::string_view body) {
         KYRO_CHECK(for_each_record(group, body, visit));  // the reader has verified the group
       }));
   if (!report.damage.empty()) return Status(Code::kCorruption, report.damage.front());
@@ -43,13 +43,13 @@ Status dump_live(FileSystem& fs, const std::string& dir, const ClockSources& clo
   KYRO_TRY(manifest);
   MergeInput input;
   for (const RunMeta& meta : manifest->runs) {
-    auto run = Run::open_data(fs, dir, meta);
+    auto run = Run::open_data(*store->dir, meta);
     KYRO_TRY(run);
     input.runs.push_back(std::move(*run));
   }
   drop_flushed_segments(&*manifest);
   input.delta = std::make_shared<Delta>(manifest->flushed_offset);
-  KYRO_TRY(dump_detail::walk_log(fs, dir, *manifest,
+  KYRO_TRY(dump_detail::walk_log(*store->dir, *manifest,
                                  [&](const RecordView& record, std::string_view bytes) {
                                    if (record.header.offset < manifest->flushed_offset) return;
                                    input.delta->insert(record.header, bytes);
@@ -74,7 +74,7 @@ Status dump_log(FileSystem& fs, const std::string& dir, Visit visit) {
   KYRO_TRY(store);
   const auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
-  return dump_detail::walk_log(fs, dir, *manifest,
+  return dump_detail::walk_log(*store->dir, *manifest,
                                [&](const RecordView& record, std::string_view) { visit(record); });
 }
 

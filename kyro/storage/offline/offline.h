@@ -11,25 +11,26 @@
 namespace kyro {
 
 struct OfflineStore {
-  std::unique_ptr<FileLock> lock;
-  std::string manifest_text;  // not decoded: it may be damaged
+  std::unique_ptr<Directory> dir;  // locked for reading
+  std::string manifest_text;       // not decoded: it may be damaged
 };
 
-// Locks `dir` and reads its manifest. kNotFound where there is no store, kBusy where an engine has
-// it.
+// Locks `dir` and reads its manifest; writes nothing. kNotFound where there is no store, kBusy
+// where an engine has it.
 [[nodiscard]] inline Result<OfflineStore> open_offline(FileSystem& fs, const std::string& dir) {
-  const std::string manifest_path = dir + "/" + kManifestName;
-  auto text = read_small_file(fs, manifest_path, kManifestBytesMax);
+  auto opened = fs.open_dir(dir, DirMode::kExisting);
+  auto text = opened.ok() ? read_small_file(**opened, kManifestName, kManifestBytesMax)
+                          : Result<std::string>(opened.status());
   if (!text.ok() && text.status().code() == Code::kNotFound) {
     return Status(Code::kNotFound,
                   dir + ": no KyroDB store there (" + kManifestName + " is missing)");
   }
   KYRO_TRY(text);
-  auto lock = fs.lock(dir + "/LOCK");
-  KYRO_TRY(lock);
-  text = read_small_file(fs, manifest_path, kManifestBytesMax);  // nobody changes it any more
+  KYRO_TRY((*opened)->lock(LockKind::kReader));
+  // Nobody changes it any more.
+  text = read_small_file(**opened, kManifestName, kManifestBytesMax);
   KYRO_TRY(text);
-  return OfflineStore{std::move(*lock), std::move(*text)};
+  return OfflineStore{std::move(*opened), std::move(*text)};
 }
 
 }  // namespace kyro

@@ -11,7 +11,7 @@
 // newest version of a key is lost, an older one may come back: the report names the place.
 //
 // Memory: one delta for the log. Disk: the sources are written to the new directory twice, for a
-// while. Nothing is written into the damaged directory but the pid in its LOCK.
+// while. Nothing is written into the damaged directory.
 #pragma once
 
 #include <algorithm>
@@ -42,23 +42,30 @@ struct SalvageReport {
 class Salvage {
  public:
   Salvage(FileSystem& fs, std::string from, std::string to)
-      : fs_(fs), from_(std::move(from)), to_(std::move(to)) {}
+      : fs_(fs), from_name_(std::move(from)), to_name_(std::move(to)) {}
 
   // Errors: kBusy (in use), kNotFound (nothing there), kExists (`to` is not empty), kNoSpace,
   // kIoError; nothing of `to` is left then that was not there before. What is lost goes into the
   // report.
   Result<SalvageReport> run() {
-    auto lock = fs_.lock(from_ + "/LOCK");
-    KYRO_TRY(lock);
+    auto opened = fs_.open_dir(from_name_, DirMode::kExisting);
+    KYRO_TRY(opened);
+    from_ = std::move(*opened);
+    KYRO_TRY(from_->lock(LockKind::kReader));
     KYRO_TRY(read_manifest());
     if (manifest_.runs.empty() && manifest_.segments.empty()) {
-      return Status(Code::kNotFound, from_ + ": no KyroDB store there");
+      return Status(Code::kNotFound, from_name_ + ": no KyroDB store there");
     }
-    auto names = fs_.list(to_);
-    if (names.ok() && !names->empty()) return Status(Code::kExists, to_ + ": not empty");
-    KYRO_TRY(fs_.make_dir(to_));
+    opened = fs_.open_dir(to_name_, DirMode::kExisting);
+    const bool was_there = opened.ok();
+    if (!was_there) opened = fs_.open_dir(to_name_, DirMode::kCreate);
+    KYRO_TRY(opened);
+    to_ = std::move(*opened);
+    auto names = to_->list();
+    KYRO_TRY(names);
+    if (!names->empty()) return Status(Code::kExists, to_name_ + ": not empty");
     if (Status saved = save(); !saved.ok()) {
-      clear_destination(!names.ok());
+      clear_destination(!was_there);
       return saved;
     }
     return std::move(report_);
@@ -66,7 +73,7 @@ class Salvage {
 
  private:
   Status save() {
-    KYRO_TRY(fs_.sync_dir(parent_dir(to_)));
+    KYRO_TRY(to_->sync_own_name());
     for (const RunMeta& meta : manifest_.runs) KYRO_TRY(take_run(meta));
     KYRO_TRY(take_log());
     return write_store();
@@ -74,10 +81,10 @@ class Salvage {
 
   // Removes what is in `to`, which was empty, as far as that works.
   void clear_destination(bool with_directory) {
-    const auto names = fs_.list(to_);
+    const auto names = to_->list();
     if (!names.ok()) return;
-    for (const std::string& name : *names) static_cast<void>(fs_.remove(to_ + "/" + name));
-    if (with_directory) static_cast<void>(fs_.remove(to_));
+    for (const std::string& name : *names) static_cast<void>(to_->remove(name));
+    if (with_directory) static_cast<void>(to_->remove_itself());
   }
 
   // A cleaned part of the old store: a run in the new directory.
@@ -105,7 +112,7 @@ class Salvage {
   }
 
   Status read_manifest() {
-    auto text = read_small_file(fs_, from_ + "/" + kManifestName, kManifestBytesMax);
+    auto text = read_small_file(*from_, kManifestName, kManifestBytesMax);
     if (text.ok()) {
       auto manifest = decode_manifest(*text);
       if (manifest.ok()) {
@@ -116,7 +123,7 @@ class Salvage {
       if (manifest.status().code() == Code::kUnsupported) return manifest.status();
       text = manifest.status();
     }
-    auto names = fs_.list(from_);
+    auto names = from_->list();
     KYRO_TRY(names);
     for (const std::string& name : *names) note_file(name);
     std::sort(manifest_.runs.begin(), manifest_.runs.end(),
@@ -156,7 +163,7 @@ class Salvage {
 
   // Writes the good records of a run into one of the new directory.
   Status take_run(const RunMeta& meta) {
-    auto scan = RunScan::open(fs_, from_, meta.id, has_manifest_ ? &meta : nullptr);
+    auto scan = RunScan::open(*from_, meta.id, has_manifest_ ? &meta : nullptr);
     if (!scan.ok()) {
       if (scan.status().code() == Code::kNoSpace) return scan.status();
       lost(std::string(scan.status().message()));
@@ -167,7 +174,7 @@ class Salvage {
     const uint64_t losses_before = report_.losses;
     uint64_t first = ~uint64_t{0};
     uint64_t end = 0;
-    RunWriter writer(fs_, to_, next_run_, {});
+    RunWriter writer(*to_, next_run_, {});
     KYRO_TRY(writer.start());
     KYRO_TRY(
         (*scan)->each_record(reporter(), [&](const RecordView& record, std::string_view bytes) {
@@ -193,7 +200,7 @@ class Salvage {
     }
     const auto meta = writer.finish(first, end);
     KYRO_TRY(meta);
-    auto run = Run::open_data(fs_, to_, *meta);
+    auto run = Run::open_data(*to_, *meta);
     KYRO_TRY(run);
     ++next_run_;
     sources_.push_back({end, is_log, std::move(*run)});
@@ -221,7 +228,7 @@ class Salvage {
       if (has_manifest_) {
         input.must_reach = is_last ? manifest_.next_offset : segments[i + 1].previous_end;
       }
-      const Status scanned = scan_segment(fs_, from_, input, reporter(), &reached,
+      const Status scanned = scan_segment(*from_, input, reporter(), &reached,
                                           [&](const RecordView& record, std::string_view bytes) {
                                             return take_log_record(record, bytes);
                                           });
@@ -246,7 +253,7 @@ class Salvage {
 
   Status flush_log() {
     if (log_ == nullptr) return Status();
-    RunWriter writer(fs_, to_, next_run_, {});
+    RunWriter writer(*to_, next_run_, {});
     KYRO_TRY(writer.start());
     Delta::Iterator at(*log_);
     for (at.seek_first(); at.valid(); at.next()) {
@@ -275,7 +282,7 @@ class Salvage {
     fresh.next_offset = std::max({next_offset_, covered_end_, manifest_.next_offset});
     input.end_offset = fresh.next_offset;
     MergeOutput output;
-    KYRO_TRY(merge_to_run(fs_, to_, next_run_, {}, input, never_cancelled, &output));
+    KYRO_TRY(merge_to_run(*to_, next_run_, {}, input, never_cancelled, &output));
     if (!output.empty) {
       fresh.runs.push_back(output.meta);
       report_.live_records = output.meta.records;
@@ -284,18 +291,19 @@ class Salvage {
     fresh.next_offset += kOffsetJump;
     fresh.flushed_offset = fresh.next_offset;
     for (const Source& source : sources_) {
-      KYRO_TRY(fs_.remove(to_ + "/" + run_data_name(source.run->meta().id)));
-      KYRO_TRY(fs_.remove(to_ + "/" + run_index_name(source.run->meta().id)));
+      KYRO_TRY(to_->remove(run_data_name(source.run->meta().id)));
+      KYRO_TRY(to_->remove(run_index_name(source.run->meta().id)));
     }
-    KYRO_TRY(fs_.sync_dir(to_));
+    KYRO_TRY(to_->sync());
     bool renamed = false;
-    return write_file_atomically(fs_, to_, to_ + "/" + kManifestName, encode_manifest(fresh),
-                                 &renamed);
+    return write_file_atomically(*to_, kManifestName, encode_manifest(fresh), &renamed);
   }
 
   FileSystem& fs_;
-  const std::string from_;
-  const std::string to_;
+  const std::string from_name_;
+  const std::string to_name_;
+  std::unique_ptr<Directory> from_;
+  std::unique_ptr<Directory> to_;
   Manifest manifest_;  // of the old store, or what can be told without
   bool has_manifest_ = false;
   std::vector<Source> sources_;

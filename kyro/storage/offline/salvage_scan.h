@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "kyro/index/rmi.h"
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
 #include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/run/run_format.h"
 
@@ -31,13 +31,13 @@ using ReportLoss = std::function<void(const std::string& what)>;
 class RunScan {
  public:
   // `expected`: what the manifest says of the run, if it can be asked.
-  [[nodiscard]] static Result<std::unique_ptr<RunScan>> open(FileSystem& fs, const std::string& dir,
-                                                             uint64_t id, const RunMeta* expected) {
+  [[nodiscard]] static Result<std::unique_ptr<RunScan>> open(Directory& dir, uint64_t id,
+                                                             const RunMeta* expected) {
     auto scan = std::make_unique<RunScan>();
     scan->name_ = run_data_name(id);
-    KYRO_TRY(map_file(fs, dir + "/" + scan->name_, &scan->data_));
+    KYRO_TRY(map_file(dir, scan->name_, &scan->data_));
     scan->read_ends(id, expected);
-    if (scan->meta_) scan->open_index(fs, dir);
+    if (scan->meta_) scan->open_index(dir);
     return scan;
   }
 
@@ -75,8 +75,8 @@ class RunScan {
   [[nodiscard]] const std::optional<RunMeta>& meta() const { return meta_; }
 
  private:
-  static Status map_file(FileSystem& fs, const std::string& path, std::unique_ptr<Mapping>* out) {
-    auto file = fs.open(path, OpenMode::kRead);
+  static Status map_file(Directory& dir, const std::string& name, std::unique_ptr<Mapping>* out) {
+    auto file = dir.open(name, OpenMode::kRead);
     KYRO_TRY(file);
     auto mapping = (*file)->map();
     KYRO_TRY(mapping);
@@ -106,8 +106,8 @@ class RunScan {
   }
 
   // The index, if it is whole and of this run.
-  void open_index(FileSystem& fs, const std::string& dir) {
-    if (!map_file(fs, dir + "/" + run_index_name(meta_->id), &index_file_).ok()) return;
+  void open_index(Directory& dir) {
+    if (!map_file(dir, run_index_name(meta_->id), &index_file_).ok()) return;
     const auto bytes = index_file_->bytes();
     const IndexSeal seal = make_index_seal(*meta_);
     if (bytes.size() < sizeof seal ||
@@ -164,10 +164,10 @@ struct SegmentScanInput {
 // Calls visit(RecordView, record bytes) for every record of good groups; *reached becomes the
 // offset behind the last one.
 template <class Visit>
-Status scan_segment(FileSystem& fs, const std::string& dir, const SegmentScanInput& input,
-                    const ReportLoss& lost, uint64_t* reached, Visit visit) {
+Status scan_segment(Directory& dir, const SegmentScanInput& input, const ReportLoss& lost,
+                    uint64_t* reached, Visit visit) {
   const std::string name = segment_name(input.first_offset);
-  auto file = fs.open(dir + "/" + name, OpenMode::kRead);
+  auto file = dir.open(name, OpenMode::kRead);
   KYRO_TRY(file);
   auto mapping = (*file)->map();
   KYRO_TRY(mapping);

@@ -39,10 +39,10 @@ using VerifyProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_al
 
 namespace verify_detail {
 
-inline void verify_run(FileSystem& fs, const std::string& dir, const RunMeta& meta,
-                       const Run::Progress& progress, VerifyReport* report) {
+inline void verify_run(Directory& dir, const RunMeta& meta, const Run::Progress& progress,
+                       VerifyReport* report) {
   ++report->runs;
-  auto run = Run::open_data(fs, dir, meta);
+  auto run = Run::open_data(dir, meta);
   Status status = run.status();
   if (status.ok()) status = (*run)->verify_records(progress);
   if (!status.ok()) {
@@ -50,7 +50,7 @@ inline void verify_run(FileSystem& fs, const std::string& dir, const RunMeta& me
     return;
   }
   report->run_records += meta.records;
-  status = (*run)->open_index(fs, dir, {});
+  status = (*run)->open_index(dir, {});
   if (status.ok()) status = (*run)->verify_index();
   if (status.ok()) return;
   // The index knows nothing of files, so it cannot say which one it is.
@@ -62,13 +62,12 @@ inline void verify_run(FileSystem& fs, const std::string& dir, const RunMeta& me
 
 // Calls visit(group, body) for every good group, those behind damage in the same segment excepted.
 template <class Visit>
-Status verify_log(FileSystem& fs, const std::string& dir, const Manifest& manifest,
-                  VerifyReport* report, Visit visit) {
+Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report, Visit visit) {
   uint64_t expected_end = 0;
   for (size_t i = 0; i < manifest.segments.size(); ++i) {
     const SegmentRef& ref = manifest.segments[i];
     const bool is_last = i + 1 == manifest.segments.size();
-    auto reader = SegmentReader::open(fs, dir, ref.first_offset, ref.nonce);
+    auto reader = SegmentReader::open(dir, ref.first_offset, ref.nonce);
     ++report->segments;
     if (!reader.ok()) {
       if (reader.status().code() == Code::kIoError) return reader.status();
@@ -127,8 +126,9 @@ Status verify_log(FileSystem& fs, const std::string& dir, const Manifest& manife
     bytes_done += bytes;
     if (progress) progress(bytes_done, bytes_all);
   };
-  for (const RunMeta& meta : manifest->runs) verify_detail::verify_run(fs, dir, meta, add, &report);
-  KYRO_TRY(verify_detail::verify_log(fs, dir, *manifest, &report,
+  for (const RunMeta& meta : manifest->runs)
+    verify_detail::verify_run(*store->dir, meta, add, &report);
+  KYRO_TRY(verify_detail::verify_log(*store->dir, *manifest, &report,
                                      [](const GroupHeader&, std::string_view) {}));
   return report;
 }

@@ -278,7 +278,7 @@ class LogReader {
     if (segment_ != nullptr && segment_->header().first_offset == wanted.first_offset) {
       return Status();
     }
-    auto opened = SegmentReader::open(state_.fs, state_.dir, wanted.first_offset, wanted.nonce);
+    auto opened = SegmentReader::open(state_.dir, wanted.first_offset, wanted.nonce);
     if (!opened.ok() && !is_listed(wanted)) {
       return Status(Code::kGone, "that part of the log has just been trimmed");
     }

@@ -22,7 +22,7 @@
 
 #include "kyro/index/huge_bytes.h"
 #include "kyro/index/rmi.h"
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
 #include "kyro/storage/fs/readahead.h"
 #include "kyro/storage/run/run_format.h"
 #include "kyro/storage/run/run_writer.h"
@@ -39,30 +39,27 @@ class Run {
   // Opens a run that the manifest names. A missing or damaged index is rebuilt from the data first
   // (`*index_rebuilt` says so); damage to the data's ends is kCorruption. Does not read the
   // records.
-  [[nodiscard]] static Result<std::shared_ptr<Run>> open(FileSystem& fs, const std::string& dir,
-                                                         const RunMeta& meta,
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open(Directory& dir, const RunMeta& meta,
                                                          const RunOptions& options,
                                                          bool* index_rebuilt) {
     *index_rebuilt = false;
-    auto run = open_data(fs, dir, meta);
+    auto run = open_data(dir, meta);
     KYRO_TRY(run);
-    if (Status opened = (*run)->open_index(fs, dir, options); !opened.ok()) {
+    if (Status opened = (*run)->open_index(dir, options); !opened.ok()) {
       if (opened.code() != Code::kCorruption && opened.code() != Code::kNotFound) return opened;
       *index_rebuilt = true;
-      KYRO_TRY((*run)->rebuild_index(fs, dir, options));
-      KYRO_TRY((*run)->open_index(fs, dir, options));
+      KYRO_TRY((*run)->rebuild_index(dir, options));
+      KYRO_TRY((*run)->open_index(dir, options));
     }
     return run;
   }
 
   // Opens only the data, for verify_records() and a walk by position.
-  [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(FileSystem& fs,
-                                                              const std::string& dir,
-                                                              const RunMeta& meta) {
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(Directory& dir, const RunMeta& meta) {
     auto run = std::make_shared<Run>();
     run->meta_ = meta;
     run->name_ = run_data_name(meta.id);
-    auto file = fs.open(dir + "/" + run->name_, OpenMode::kRead);
+    auto file = dir.open(run->name_, OpenMode::kRead);
     if (!file.ok() && file.status().code() == Code::kNotFound) {
       return Status(Code::kCorruption,
                     run->name_ + ": the manifest names this run, but it is missing");
@@ -83,8 +80,8 @@ class Run {
   }
 
   // Maps and checks the index. kNotFound or kCorruption: it has to be rebuilt.
-  Status open_index(FileSystem& fs, const std::string& dir, const RunOptions& options) {
-    auto file = fs.open(dir + "/" + run_index_name(meta_.id), OpenMode::kRead);
+  Status open_index(Directory& dir, const RunOptions& options) {
+    auto file = dir.open(run_index_name(meta_.id), OpenMode::kRead);
     KYRO_TRY(file);
     auto mapping = (*file)->map();
     KYRO_TRY(mapping);
@@ -231,7 +228,7 @@ class Run {
   }
 
   // Walks the data and writes the index anew, under its name, atomically.
-  Status rebuild_index(FileSystem& fs, const std::string& dir, const RunOptions& options) const;
+  Status rebuild_index(Directory& dir, const RunOptions& options) const;
 
  private:
   [[nodiscard]] RecordCheck check_at(uint64_t position) const {
@@ -258,11 +255,10 @@ class Run {
   mutable std::atomic<uint64_t> expired_bytes_{0};
 };
 
-inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
-                                 const RunOptions& options) const {
-  const std::string spool_path = dir + "/run-" + std::to_string(meta_.id) + ".keys.tmp";
+inline Status Run::rebuild_index(Directory& dir, const RunOptions& options) const {
+  const std::string spool_name = run_spool_name(meta_.id);
   const auto rebuild = [&]() -> Status {
-    auto file = fs.open(spool_path, OpenMode::kCreate);
+    auto file = dir.open(spool_name, OpenMode::kCreate);
     KYRO_TRY(file);
     FileSink spool(std::move(*file), FileSink::Use::kTemporary);
     uint64_t position = first_position();
@@ -281,13 +277,13 @@ inline Status Run::rebuild_index(FileSystem& fs, const std::string& dir,
       return Status(Code::kCorruption, name_ + ": the number of records is not what it says");
     }
     KYRO_TRY(spool.flush());
-    KYRO_TRY(build_run_index(fs, dir, meta_, spool_path, options.rmi));
-    return fs.sync_dir(dir);
+    KYRO_TRY(build_run_index(dir, meta_, spool_name, options.rmi));
+    return dir.sync();
   };
   const Status status = rebuild();
   if (!status.ok()) {  // what is half made must not fill the disk
-    static_cast<void>(fs.remove(spool_path));
-    static_cast<void>(fs.remove(dir + "/" + run_index_name(meta_.id) + ".tmp"));
+    static_cast<void>(dir.remove(spool_name));
+    static_cast<void>(dir.remove(run_index_name(meta_.id) + ".tmp"));
   }
   return status;
 }

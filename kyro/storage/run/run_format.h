@@ -109,6 +109,10 @@ inline constexpr uint64_t kRunFooterBytes = sizeof(RunFooter);
 [[nodiscard]] inline std::string run_data_name(uint64_t id) {
   return "run-" + std::to_string(id) + ".data";
 }
+// Keys and positions on their way to the index, while it is built.
+[[nodiscard]] inline std::string run_spool_name(uint64_t id) {
+  return "run-" + std::to_string(id) + ".keys.tmp";
+}
 [[nodiscard]] inline std::string run_index_name(uint64_t id) {
   return "run-" + std::to_string(id) + ".rmi";
 }

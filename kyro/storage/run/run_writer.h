@@ -15,7 +15,7 @@
 
 #include "kyro/base/byte_sink.h"
 #include "kyro/index/rmi_builder.h"
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
 #include "kyro/storage/run/run_format.h"
 
 namespace kyro {
@@ -55,20 +55,20 @@ class FileSink final : public ByteSink {
   uint64_t carried_ = 0;  // on its way to the disk
 };
 
-// Builds `run-<id>.rmi` from the spooled keys in `spool_path` and removes the spool. The index
+// Builds `run-<id>.rmi` from the spooled keys in `spool_name` and removes the spool. The index
 // replaces an older one atomically: it gets its name when it is whole and synced.
-inline Status build_run_index(FileSystem& fs, const std::string& dir, const RunMeta& meta,
-                              const std::string& spool_path, const RmiOptions& options) {
-  const std::string path = dir + "/" + run_index_name(meta.id);
+inline Status build_run_index(Directory& dir, const RunMeta& meta, const std::string& spool_name,
+                              const RmiOptions& options) {
+  const std::string name = run_index_name(meta.id);
   {
-    auto spool = fs.open(spool_path, OpenMode::kRead);
+    auto spool = dir.open(spool_name, OpenMode::kRead);
     KYRO_TRY(spool);
     auto mapping = (*spool)->map();
     KYRO_TRY(mapping);
     const auto bytes = (*mapping)->bytes();
     const std::span<const IndexEntry> entries(reinterpret_cast<const IndexEntry*>(bytes.data()),
                                               bytes.size() / sizeof(IndexEntry));
-    auto file = fs.open(path + ".tmp", OpenMode::kCreate);
+    auto file = dir.open(name + ".tmp", OpenMode::kCreate);
     KYRO_TRY(file);
     FileSink sink(std::move(*file), FileSink::Use::kKept);
     KYRO_TRY(build_rmi(entries, options, sink));
@@ -77,24 +77,23 @@ inline Status build_run_index(FileSystem& fs, const std::string& dir, const RunM
     KYRO_TRY(sink.flush());
     KYRO_TRY(sink.file().sync());
   }
-  KYRO_TRY(fs.rename(path + ".tmp", path));
-  return fs.remove(spool_path);
+  KYRO_TRY(dir.rename(name + ".tmp", name));
+  return dir.remove(spool_name);
 }
 
 class RunWriter {
  public:
-  RunWriter(FileSystem& fs, std::string dir, uint64_t id, RmiOptions options)
-      : fs_(fs), dir_(std::move(dir)), options_(options) {
+  RunWriter(Directory& dir, uint64_t id, RmiOptions options) : dir_(dir), options_(options) {
     meta_.id = id;
   }
   RunWriter(const RunWriter&) = delete;
   RunWriter& operator=(const RunWriter&) = delete;
 
   Status start() {
-    auto data = fs_.open(dir_ + "/" + run_data_name(meta_.id), OpenMode::kCreate);
+    auto data = dir_.open(run_data_name(meta_.id), OpenMode::kCreate);
     KYRO_TRY(data);
     data_ = std::make_unique<FileSink>(std::move(*data), FileSink::Use::kKept);
-    auto spool = fs_.open(spool_path(), OpenMode::kCreate);
+    auto spool = dir_.open(run_spool_name(meta_.id), OpenMode::kCreate);
     KYRO_TRY(spool);
     spool_ = std::make_unique<FileSink>(std::move(*spool), FileSink::Use::kTemporary);
     const RunHeader header = make_run_header(meta_.id);
@@ -127,8 +126,8 @@ class RunWriter {
     KYRO_TRY(spool_->flush());
     data_.reset();
     spool_.reset();
-    KYRO_TRY(build_run_index(fs_, dir_, meta_, spool_path(), options_));
-    KYRO_TRY(fs_.sync_dir(dir_));
+    KYRO_TRY(build_run_index(dir_, meta_, run_spool_name(meta_.id), options_));
+    KYRO_TRY(dir_.sync());
     return meta_;
   }
 
@@ -136,22 +135,17 @@ class RunWriter {
   void abandon() {
     data_.reset();
     spool_.reset();
-    const std::string index = dir_ + "/" + run_index_name(meta_.id);
-    for (const std::string& path :
-         {dir_ + "/" + run_data_name(meta_.id), spool_path(), index, index + ".tmp"}) {
-      static_cast<void>(fs_.remove(path));
+    const std::string index = run_index_name(meta_.id);
+    for (const std::string& name :
+         {run_data_name(meta_.id), run_spool_name(meta_.id), index, index + ".tmp"}) {
+      static_cast<void>(dir_.remove(name));
     }
   }
 
   [[nodiscard]] uint64_t records() const { return meta_.records; }
 
  private:
-  [[nodiscard]] std::string spool_path() const {
-    return dir_ + "/run-" + std::to_string(meta_.id) + ".keys.tmp";
-  }
-
-  FileSystem& fs_;
-  const std::string dir_;
+  Directory& dir_;
   const RmiOptions options_;
   RunMeta meta_;
   std::unique_ptr<FileSink> data_;

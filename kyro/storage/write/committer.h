@@ -344,7 +344,7 @@ class Committer {
       status = recover_tail(status);
       // A full disk can be emptied: deletes may use the reserve.
       if (status.code() != Code::kNoSpace || group_deletes_ != group_records_ ||
-          !state_.reserve.release(state_.fs)) {
+          !state_.reserve.release(state_.dir)) {
         return status;
       }
       scheduler_.on_disk_full();

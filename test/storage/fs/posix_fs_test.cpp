@@ -16,8 +16,16 @@
 namespace kyro::test {
 namespace {
 
-std::unique_ptr<File> must_open_file(FileSystem& fs, const std::string& path, OpenMode mode) {
-  auto file = fs.open(path, mode);
+std::unique_ptr<Directory> must_open_dir(const std::string& path,
+                                         DirMode mode = DirMode::kExisting) {
+  auto dir = PosixFileSystem().open_dir(path, mode);
+  INFO(dir.status().to_string());
+  REQUIRE(dir.ok());
+  return std::move(*dir);
+}
+
+std::unique_ptr<File> must_open_file(Directory& dir, const std::string& name, OpenMode mode) {
+  auto file = dir.open(name, mode);
   INFO(file.status().to_string());
   REQUIRE(file.ok());
   return std::move(*file);
@@ -36,12 +44,11 @@ std::string read_all(File& file) {
 }  // namespace
 
 TEST_CASE("a posix file keeps what is written, where it is written") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  const std::string path = dir.file("f");
-  CHECK(fs.open(path, OpenMode::kRead).status().code() == Code::kNotFound);
-  CHECK(fs.open(path, OpenMode::kReadWrite).status().code() == Code::kNotFound);
-  auto file = must_open_file(fs, path, OpenMode::kCreate);
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  CHECK(dir->open("f", OpenMode::kRead).status().code() == Code::kNotFound);
+  CHECK(dir->open("f", OpenMode::kReadWrite).status().code() == Code::kNotFound);
+  auto file = must_open_file(*dir, "f", OpenMode::kCreate);
   REQUIRE(file->write_at(3, "def").ok());
   REQUIRE(file->write_at(0, "abc").ok());
   REQUIRE(file->write_at(0, "").ok());
@@ -59,16 +66,16 @@ TEST_CASE("a posix file keeps what is written, where it is written") {
   CHECK(read_all(*file).substr(0, 2) == "ab");
   REQUIRE(file->allocate(0).ok());
   file->drop_cache();
-  CHECK(read_all(*must_open_file(fs, path, OpenMode::kRead)).substr(0, 2) == "ab");
-  CHECK(!must_open_file(fs, path, OpenMode::kRead)->write_at(0, "x").ok());
-  must_open_file(fs, path, OpenMode::kCreate);
-  CHECK(read_all(*file).empty());
+  CHECK(read_all(*must_open_file(*dir, "f", OpenMode::kRead)).substr(0, 2) == "ab");
+  CHECK(!must_open_file(*dir, "f", OpenMode::kRead)->write_at(0, "x").ok());
+  CHECK(read_all(*must_open_file(*dir, "f", OpenMode::kCreate)).empty());
+  CHECK(read_all(*file).substr(0, 2) == "ab");  // who had it open keeps it
 }
 
 TEST_CASE("skipping what was never written skips no byte that was") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  auto file = must_open_file(*dir, "f", OpenMode::kCreate);
   constexpr uint64_t kSize = uint64_t{4} << 20;
   REQUIRE(file->allocate(kSize).ok());
   const std::vector<uint64_t> written = {5, 70'000, 1'048'576, 3'000'001};
@@ -87,9 +94,9 @@ TEST_CASE("skipping what was never written skips no byte that was") {
 }
 
 TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  auto file = must_open_file(*dir, "f", OpenMode::kCreate);
   auto empty = file->map();
   REQUIRE(empty.ok());
   CHECK((*empty)->bytes().empty());
@@ -97,7 +104,7 @@ TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing
   auto mapping = file->map();
   REQUIRE(mapping.ok());
   file.reset();
-  REQUIRE(fs.remove(dir.file("f")).ok());
+  REQUIRE(dir->remove("f").ok());
   (*mapping)->advise(Access::kRandom);
   (*mapping)->advise(Access::kResident);
   (*empty)->advise(Access::kResident);
@@ -109,9 +116,9 @@ TEST_CASE("a mapping outlives its file's name, and an empty file maps to nothing
 }
 
 TEST_CASE("writing back what was written changes nothing of it, whatever the range") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  auto file = must_open_file(*dir, "f", OpenMode::kCreate);
   std::string expected;
   for (size_t at = 0; at < 100'000; at += 10'000) {
     expected.append(10'000, static_cast<char>('a' + at / 10'000));
@@ -126,9 +133,9 @@ TEST_CASE("writing back what was written changes nothing of it, whatever the ran
 }
 
 TEST_CASE("what is fetched comes into memory without anyone touching it") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  auto file = must_open_file(*dir, "f", OpenMode::kCreate);
   constexpr size_t kPages = 1000, kFirst = 300, kEnd = 700;
   REQUIRE(file->write_at(0, std::string(kPages * 4096, 'x')).ok());
   REQUIRE(file->sync().ok());
@@ -157,9 +164,9 @@ TEST_CASE("what is fetched comes into memory without anyone touching it") {
 }
 
 TEST_CASE("what is not there any more is no danger to a mapping that is to be resident") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  auto file = must_open_file(fs, dir.file("f"), OpenMode::kCreate);
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  auto file = must_open_file(*dir, "f", OpenMode::kCreate);
   REQUIRE(file->write_at(0, std::string(3'000'000, 'x')).ok());
   auto mapping = file->map();
   REQUIRE(mapping.ok());
@@ -169,71 +176,89 @@ TEST_CASE("what is not there any more is no danger to a mapping that is to be re
   CHECK(!(*mapping)->has_lost_pages());
 }
 
-TEST_CASE("names are listed, replaced and removed; directories are made once") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  const std::string sub = dir.file("sub");
-  REQUIRE(fs.make_dir(sub).ok());
-  REQUIRE(fs.make_dir(sub).ok());
-  REQUIRE(fs.make_dir(sub + "/").ok());
-  REQUIRE(must_open_file(fs, sub + "/a", OpenMode::kCreate)->write_at(0, "A").ok());
-  REQUIRE(must_open_file(fs, sub + "/b", OpenMode::kCreate)->write_at(0, "B").ok());
-  REQUIRE(fs.rename(sub + "/a", sub + "/b").ok());
-  REQUIRE(fs.sync_dir(sub).ok());
-  const auto names = fs.list(sub);
+TEST_CASE("names are listed, replaced, linked and removed; directories are made with those above") {
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.file("no/such/parent/"), DirMode::kCreate);
+  const auto again = must_open_dir(temp.file("no/such/parent"), DirMode::kCreate);
+  CHECK(dir->path() == temp.file("no/such/parent"));
+  REQUIRE(must_open_file(*dir, "a", OpenMode::kCreate)->write_at(0, "A").ok());
+  REQUIRE(must_open_file(*dir, "b", OpenMode::kCreate)->write_at(0, "B").ok());
+  REQUIRE(dir->rename("a", "b").ok());
+  REQUIRE(dir->sync().ok());
+  REQUIRE(dir->sync_own_name().ok());
+  const auto names = again->list();
   REQUIRE(names.ok());
   CHECK(*names == std::vector<std::string>{"b"});
-  CHECK(read_all(*must_open_file(fs, sub + "/b", OpenMode::kRead)) == "A");
-  REQUIRE(fs.remove(sub + "/b").ok());
-  CHECK(fs.remove(sub + "/b").code() == Code::kNotFound);
-  CHECK(fs.rename(sub + "/x", sub + "/y").code() == Code::kNotFound);
-  CHECK(fs.list(dir.file("nowhere")).status().code() == Code::kNotFound);
-  must_open_file(fs, dir.file("file"), OpenMode::kCreate);
-  CHECK(fs.make_dir(dir.file("file")).code() == Code::kIoError);
-  CHECK(!fs.make_dir(dir.file("no/such/parent")).ok());
-  const auto free_bytes = fs.free_bytes(dir.path());
+  CHECK(read_all(*must_open_file(*again, "b", OpenMode::kRead)) == "A");
+  const auto other = must_open_dir(temp.file("other"), DirMode::kOwnName);
+  REQUIRE(dir->link("b", *other).ok());
+  CHECK(dir->link("b", *other).code() == Code::kExists);
+  REQUIRE(dir->remove("b").ok());
+  CHECK(read_all(*must_open_file(*other, "b", OpenMode::kRead)) == "A");
+  CHECK(dir->remove("b").code() == Code::kNotFound);
+  CHECK(dir->rename("x", "y").code() == Code::kNotFound);
+  CHECK(!other->remove_itself().ok());
+  REQUIRE(dir->remove_itself().ok());
+  CHECK(access(temp.file("no/such/parent").c_str(), F_OK) != 0);
+  PosixFileSystem fs;
+  CHECK(fs.open_dir(temp.file("nowhere"), DirMode::kExisting).status().code() == Code::kNotFound);
+  CHECK(fs.open_dir(temp.file("other/b"), DirMode::kCreate).status().code() == Code::kIoError);
+  CHECK(fs.open_dir(temp.file("nowhere/b"), DirMode::kOwnName).status().code() == Code::kNotFound);
+  const auto free_bytes = other->free_bytes();
   REQUIRE(free_bytes.ok());
   CHECK(*free_bytes > 0);
 }
 
-TEST_CASE("a lock is exclusive, names its holder, and ends with its owner") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  const std::string path = dir.file("LOCK");
-  auto held = fs.lock(path);
-  REQUIRE(held.ok());
-  const Status refused = fs.lock(path).status();
+TEST_CASE("an owner is alone and named; readers share, and leave nothing behind") {
+  const TempDir temp;
+  auto owner = must_open_dir(temp.path());
+  const auto other = must_open_dir(temp.path());
+  REQUIRE(owner->lock(LockKind::kOwner).ok());
+  for (const LockKind kind : {LockKind::kOwner, LockKind::kReader}) {
+    const Status refused = other->lock(kind);
+    CHECK(refused.code() == Code::kBusy);
+    CHECK_THAT(std::string(refused.message()), Catch::Contains(std::to_string(getpid())));
+  }
+  owner.reset();
+  const bool without_file = GENERATE(false, true);
+  if (without_file) REQUIRE(other->remove(kLockName).ok());
+  auto reader = must_open_dir(temp.path());
+  REQUIRE(reader->lock(LockKind::kReader).ok());
+  REQUIRE(must_open_dir(temp.path())->lock(LockKind::kReader).ok());
+  CHECK(reader->list()->empty() == without_file);
+  const Status refused = other->lock(LockKind::kOwner);
   CHECK(refused.code() == Code::kBusy);
-  CHECK_THAT(std::string(refused.message()), Catch::Contains(std::to_string(getpid())));
-  held = Status(Code::kBusy);
-  REQUIRE(fs.lock(path).ok());
+  CHECK_THAT(std::string(refused.message()), Catch::Contains("another process"));
+  reader.reset();
+  CHECK(other->lock(LockKind::kOwner).ok());
 }
 
-TEST_CASE("a lock that cannot be written to is taken all the same; one that is not there is not") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  REQUIRE(fs.lock(dir.file("LOCK")).ok());  // makes the file
-  REQUIRE(chmod(dir.file("LOCK").c_str(), 0444) == 0);
-  REQUIRE(chmod(dir.path().c_str(), 0555) == 0);
+TEST_CASE("what cannot be written to is locked all the same, by its owner if there is a LOCK") {
+  const TempDir temp;
+  const bool has_lock = GENERATE(true, false);
+  if (has_lock) REQUIRE(must_open_dir(temp.path())->lock(LockKind::kOwner).ok());
+  if (has_lock) REQUIRE(chmod(temp.file(kLockName).c_str(), 0444) == 0);
+  REQUIRE(chmod(temp.path().c_str(), 0555) == 0);
   const pid_t child = fork();
   if (child == 0) {
     constexpr uid_t kNobody = 65534;
     if (geteuid() == 0 && setuid(kNobody) != 0) _exit(2);  // root may write anywhere
-    const auto held = fs.lock(dir.file("LOCK"));
-    const bool is_exclusive = fs.lock(dir.file("LOCK")).status().code() == Code::kBusy;
-    const Status missing = fs.lock(dir.file("OTHER")).status();
-    const bool is_clear = missing.message().find("cannot be taken") != std::string_view::npos;
-    _exit(held.ok() && is_exclusive && is_clear ? 0 : 1);
+    PosixFileSystem fs;
+    auto reader = fs.open_dir(temp.path(), DirMode::kExisting);
+    auto owner = fs.open_dir(temp.path(), DirMode::kExisting);
+    if (!reader.ok() || !owner.ok() || !(*reader)->lock(LockKind::kReader).ok()) _exit(3);
+    if ((*owner)->lock(LockKind::kOwner).code() != Code::kBusy) _exit(4);
+    *reader = nullptr;
+    _exit((*owner)->lock(LockKind::kOwner).ok() == has_lock ? 0 : 5);
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
-  REQUIRE(chmod(dir.path().c_str(), 0755) == 0);
+  REQUIRE(chmod(temp.path().c_str(), 0755) == 0);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
 }
 
 TEST_CASE("calls that are interrupted or come short are taken up again") {
-  const TempDir dir;
-  const std::string path = dir.file("f");
+  const TempDir temp;
   const std::string written = "some bytes, more than one";
   const std::vector<int> calls = {SYS_openat,    SYS_pread64, SYS_pwrite64,
                                   SYS_fdatasync, SYS_fsync,   SYS_ftruncate,
@@ -242,8 +267,10 @@ TEST_CASE("calls that are interrupted or come short are taken up again") {
   std::vector<Status> outcomes;
   std::string read(written.size(), '\0');
   const bool ran = interrupted.run([&] {
-    PosixFileSystem fs;
-    auto file = fs.open(path, OpenMode::kCreate);
+    const auto dir = PosixFileSystem().open_dir(temp.path(), DirMode::kExisting);
+    outcomes.push_back(dir.status());
+    if (!dir.ok()) return;
+    auto file = (*dir)->open("f", OpenMode::kCreate);
     outcomes.push_back(file.status());
     if (!file.ok()) return;
     outcomes.push_back((*file)->allocate(100));
@@ -254,16 +281,16 @@ TEST_CASE("calls that are interrupted or come short are taken up again") {
     const auto got = (*file)->read_at(0, read.data(), read.size());
     outcomes.push_back(got.status());
     if (got.ok()) read.resize(*got);
-    outcomes.push_back(fs.sync_dir(dir.path()));
-    const auto held = fs.lock(dir.file("LOCK"));
-    outcomes.push_back(held.status());
-    outcomes.push_back(fs.lock(dir.file("LOCK")).status());
+    outcomes.push_back((*dir)->sync());
+    outcomes.push_back((*dir)->lock(LockKind::kOwner));
+    const auto other = PosixFileSystem().open_dir(temp.path(), DirMode::kExisting);
+    outcomes.push_back(other.ok() ? (*other)->lock(LockKind::kOwner) : other.status());
   });
   if (!ran) {
     WARN("skipped: no seccomp filters here");
     return;
   }
-  REQUIRE(outcomes.size() == 10);
+  REQUIRE(outcomes.size() == 11);
   const Status refused = outcomes.back();
   outcomes.pop_back();
   for (const Status& status : outcomes) {
@@ -273,8 +300,7 @@ TEST_CASE("calls that are interrupted or come short are taken up again") {
   CHECK(refused.code() == Code::kBusy);
   CHECK_THAT(refused.to_string(), Catch::EndsWith("process " + std::to_string(getpid())));
   CHECK(read == written);
-  PosixFileSystem fs;
-  CHECK(read_all(*must_open_file(fs, path, OpenMode::kRead)) == written);
+  CHECK(read_all(*must_open_file(*must_open_dir(temp.path()), "f", OpenMode::kRead)) == written);
   for (const int call : calls) {
     INFO("system call " << call);
     CHECK(interrupted.count(call) >= 2);
@@ -282,17 +308,20 @@ TEST_CASE("calls that are interrupted or come short are taken up again") {
 }
 
 TEST_CASE("running out of descriptors is busy, not an input/output error") {
-  const TempDir dir;
+  const TempDir temp;
   const pid_t child = fork();
   if (child == 0) {
+    auto dir = PosixFileSystem().open_dir(temp.path(), DirMode::kExisting);
+    if (!dir.ok() || !(*dir)->open("f", OpenMode::kCreate).ok()) _exit(2);
     const rlimit limit{3, 3};
     setrlimit(RLIMIT_NOFILE, &limit);
-    PosixFileSystem fs;
-    const bool file = fs.open(dir.file("f"), OpenMode::kCreate).status().code() == Code::kBusy;
-    const bool list = fs.list(dir.path()).status().code() == Code::kBusy;
-    const bool sync = fs.sync_dir(dir.path()).code() == Code::kBusy;
-    const bool lock = fs.lock(dir.file("LOCK")).status().code() == Code::kBusy;
-    _exit(file && list && sync && lock ? 0 : 1);
+    const bool file = (*dir)->open("g", OpenMode::kCreate).status().code() == Code::kBusy;
+    const bool list = (*dir)->list().status().code() == Code::kBusy;
+    const bool lock = (*dir)->lock(LockKind::kOwner).code() == Code::kBusy;
+    const auto other = PosixFileSystem().open_dir(temp.path(), DirMode::kExisting);
+    const bool opened = other.status().code() == Code::kBusy;
+    const bool needs_none = (*dir)->sync().ok() && (*dir)->rename("f", "h").ok();
+    _exit(file && list && lock && opened && needs_none ? 0 : 1);
   }
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
@@ -300,19 +329,18 @@ TEST_CASE("running out of descriptors is busy, not an input/output error") {
 }
 
 TEST_CASE("a small file is read whole or refused, and replaced atomically") {
-  const TempDir dir;
-  PosixFileSystem fs;
-  const std::string path = dir.file("small");
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
   bool renamed = false;
-  REQUIRE(write_file_atomically(fs, dir.path(), path, "one", &renamed).ok());
+  REQUIRE(write_file_atomically(*dir, "small", "one", &renamed).ok());
   CHECK(renamed);
-  REQUIRE(write_file_atomically(fs, dir.path(), path, "two", &renamed).ok());
-  auto text = read_small_file(fs, path, 3);
+  REQUIRE(write_file_atomically(*dir, "small", "two", &renamed).ok());
+  auto text = read_small_file(*dir, "small", 3);
   REQUIRE(text.ok());
   CHECK(*text == "two");
-  CHECK(read_small_file(fs, path, 2).status().code() == Code::kTooLarge);
-  CHECK(read_small_file(fs, dir.file("none"), 2).status().code() == Code::kNotFound);
-  CHECK(fs.list(dir.path())->size() == 1);
+  CHECK(read_small_file(*dir, "small", 2).status().code() == Code::kTooLarge);
+  CHECK(read_small_file(*dir, "none", 2).status().code() == Code::kNotFound);
+  CHECK(dir->list()->size() == 1);
 }
 
 }  // namespace kyro::test

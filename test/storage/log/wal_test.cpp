@@ -10,11 +10,7 @@ namespace kyro::test {
 namespace {
 
 struct Log {
-  explicit Log(FsyncPolicy policy = FsyncPolicy::kAlways) : writer(fs, "data", policy, 8192) {
-    REQUIRE(fs.make_dir("data").ok());
-    REQUIRE(fs.sync_dir(".").ok());
-    start(0);
-  }
+  explicit Log(FsyncPolicy policy = FsyncPolicy::kAlways) : writer(*dir, policy, 8192) { start(0); }
   void start(uint64_t first_offset) {
     const Status status = writer.start_segment(first_offset, [&](const SegmentRef& segment) {
       segments.push_back(segment);
@@ -42,7 +38,8 @@ struct Log {
     REQUIRE(try_append(records, value_bytes).ok());
   }
   std::unique_ptr<SegmentReader> reader(size_t at) {
-    auto opened = SegmentReader::open(fs, "data", segments[at].first_offset, segments[at].nonce);
+    auto opened =
+        SegmentReader::open(*fs.open_now("data"), segments[at].first_offset, segments[at].nonce);
     INFO(opened.status().to_string());
     REQUIRE(opened.ok());
     return std::move(*opened);
@@ -50,6 +47,7 @@ struct Log {
   std::string path(size_t at) { return "data/" + segment_name(segments[at].first_offset); }
 
   FaultFs fs;
+  std::unique_ptr<Directory> dir = fs.open_now("data");
   WalWriter writer;
   std::vector<SegmentRef> segments;
 };

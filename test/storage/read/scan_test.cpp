@@ -226,7 +226,7 @@ TEST_CASE("damage anywhere in a run ends a walk in either direction with an erro
     bad[at] = static_cast<char>(bad[at] ^ (1 << (random() % 8)));
     store.fs.put_file(path, bad);
     bool rebuilt = false;
-    const auto run = Run::open(store.fs, "data", meta, {}, &rebuilt);
+    const auto run = Run::open(*store.dir, meta, {}, &rebuilt);
     REQUIRE(run.ok());
     for (const Direction direction : {Direction::kUp, Direction::kDown}) {
       RunCursor cursor(*run, direction);

@@ -181,7 +181,7 @@ TEST_CASE("a merge that fails or keeps nothing leaves no files") {
           REQUIRE(!fresh.empty);
           for (const std::string& name :
                {run_data_name(fresh.meta.id), run_index_name(fresh.meta.id)}) {
-            REQUIRE(store.fs.remove("data/" + name).ok());
+            REQUIRE(store.dir->remove(name).ok());
           }
         }
         REQUIRE(store.fs.paths().size() == files);

@@ -61,9 +61,16 @@ class ScriptedScheduler final : public FlushScheduler {
   int waits_ = 0;
 };
 
+std::unique_ptr<Directory> must_open_dir(FileSystem& fs) {
+  auto dir = fs.open_dir(kDir, DirMode::kCreate);
+  REQUIRE(dir.ok());
+  return std::move(*dir);
+}
+
 // The parts of an engine, for tests that replace one of them.
 struct Parts {
-  explicit Parts(Options options, FileSystem& fs) : state(std::move(options), fs) {
+  explicit Parts(Options options, FileSystem& fs)
+      : state(std::move(options), fs, must_open_dir(fs)) {
     RecoveryProgress progress;
     Recovery recovery(state, progress);
     REQUIRE(recovery.run().ok());
