@@ -2,15 +2,19 @@
 // /v1/batch.
 //
 // NDJSON: a line is {"key":…,"value":…} (or "value_base64", with "ttl_secs" if wanted); what scan,
-// export, dump and replay print is fine too, deletes of a log included. CSV: a header `key,value`
+// export, dump and replay print is fine too, deletes of a log included, and "expires" of a dump
+// becomes what is left of that lifetime. CSV: a header `key,value`
 // or `key,value_base64`, then records. Empty lines count as lines, not as records. Each record is
 // checked as the server would check it, so that what is wrong is named by its line.
 //
 // Thread rule: one thread. Ownership: sources borrow the bytes' source.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -47,7 +51,7 @@ class NdjsonSource final : public ImportSource {
     std::string_view text;
     auto more = next_line(&text);
     if (!more.ok() || !*more) return more;
-    KYRO_TRY(decode_json_write(text, JsonOp::kRead, &record_));
+    KYRO_TRY(decode_json_write(text, JsonWriteKind::kImportLine, &record_));
     if (!record_.key) return Status(Code::kInvalid, "field \"key\" is missing");
     if (record_.if_match || record_.must_exist || record_.must_be_absent) {
       return Status(Code::kInvalid, "an import takes no conditions; kyrodbctl batch does");
@@ -60,11 +64,7 @@ class NdjsonSource final : public ImportSource {
       return Status(Code::kInvalid, is_delete ? "a delete has no value"
                                               : "field \"value\" (or \"value_base64\") is missing");
     }
-    if (record_.op.empty()) {
-      text.remove_prefix(text.find('{') + 1);
-      out->append("{\"op\":\"put\",");
-    }
-    out->append(text).append("\n");
+    append_line(out, is_delete);
     return true;
   }
 
@@ -76,6 +76,26 @@ class NdjsonSource final : public ImportSource {
   [[nodiscard]] uint64_t line() const override { return line_; }
 
  private:
+  // What a batch takes of the record: its value as it came, and of its expiry what is left.
+  void append_line(std::string* out, bool is_delete) const {
+    out->append(is_delete ? "{\"op\":\"delete\",\"key\":" : "{\"op\":\"put\",\"key\":");
+    append_decimal(*out, *record_.key);
+    if (!is_delete) {
+      out->append(record_.is_base64 ? ",\"value_base64\":" : ",\"value\":")
+          .append(record_.value_json);
+    }
+    std::optional<uint64_t> ttl_secs = record_.ttl_secs;
+    if (!ttl_secs && record_.expires_secs) {
+      const auto now_secs = static_cast<uint64_t>(time(nullptr));
+      ttl_secs = *record_.expires_secs > now_secs ? *record_.expires_secs - now_secs : 1;
+    }
+    if (ttl_secs) {
+      out->append(",\"ttl_secs\":");
+      append_decimal(*out, *ttl_secs);
+    }
+    out->append("}\n");
+  }
+
   Result<bool> next_line(std::string_view* text) {
     for (;;) {
       auto more = lines_.next(text);

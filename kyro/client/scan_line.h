@@ -29,7 +29,7 @@ struct ScanLine {
                                                     "next"};
   *out = ScanLine{};
   JsonReader json(line);
-  walk_json_object(json, kFields, [&](size_t field) {
+  walk_json_object(json, kFields, UnknownFields::kSkipped, [&](size_t field) {
     uint64_t number = 0;
     if (field == 3) return json.read_bool(&out->is_complete);
     if (field == 1 || field == 2) {

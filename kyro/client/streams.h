@@ -132,7 +132,7 @@ inline std::optional<uint64_t> record_offset(std::string_view line) {
   std::optional<uint64_t> offset;
   JsonReader json(line);
   constexpr std::array<std::string_view, 1> kFields{"offset"};
-  walk_json_object(json, kFields, [&](size_t) {
+  walk_json_object(json, kFields, UnknownFields::kSkipped, [&](size_t) {
     uint64_t number = 0;
     if (!read_json_key(json, &number, "\"offset\"")) return false;
     offset = number;

@@ -13,12 +13,14 @@
 #include <bitset>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "kyro/base/decimal.h"
 #include "kyro/base/limits.h"
 #include "kyro/base/status.h"
+#include "kyro/base/suggest.h"
 #include "kyro/json/base64.h"
 #include "kyro/json/json_reader.h"
 
@@ -49,19 +51,42 @@ inline bool read_json_key(JsonReader& json, uint64_t* key, std::string_view what
   return true;
 }
 
+// What happens to fields that are not known: of what clients send they are refused, of what a
+// server answers (which may be newer) they are skipped.
+enum class UnknownFields : uint8_t { kRefused, kSkipped };
+
+// "unknown field "ifmatch"; the nearest is "if_match"".
+[[nodiscard]] inline std::string describe_unknown_field(std::string_view name,
+                                                        std::span<const std::string_view> known) {
+  std::string message = "unknown field \"" + std::string(name.substr(0, 64)) + "\"; ";
+  const std::string_view meant = suggest(name, known, [](std::string_view field) { return field; });
+  if (!meant.empty()) return message.append("the nearest is \"").append(meant).append("\"");
+  message += "known are";
+  for (const std::string_view field : known) {
+    message.append(field.data() == known.front().data() ? " " : ", ").append(field);
+  }
+  return message;
+}
+
 // Walks the object that comes next. For a field known[i] calls on_field(i), which must read the
-// value and return whether that succeeded; other fields are skipped. A known field twice is an
-// error. True if the whole object was read.
-template <size_t N, class OnField>
-bool walk_json_object(JsonReader& json, const std::array<std::string_view, N>& known,
-                      const OnField& on_field) {
+// value and return whether that succeeded. A known field twice is an error. True if the whole
+// object was read.
+template <class OnField>
+bool walk_json_object(JsonReader& json, std::span<const std::string_view> known,
+                      UnknownFields unknown, const OnField& on_field) {
+  constexpr size_t kFieldsMax = 16;
+  KYRO_CHECK(known.size() <= kFieldsMax);
+
   if (!json.enter_object()) return false;
-  std::bitset<N> seen;
+  std::bitset<kFieldsMax> seen;
   std::string_view name;
   while (json.next_field(&name)) {
     size_t i = 0;
-    while (i < N && known[i] != name) ++i;
-    if (i == N) {
+    while (i < known.size() && known[i] != name) ++i;
+    if (i == known.size()) {
+      if (unknown == UnknownFields::kRefused) {
+        return json.fail(describe_unknown_field(name, known));
+      }
       if (!json.skip_value()) return false;
       continue;
     }
@@ -85,6 +110,7 @@ struct JsonWrite {
     key.reset();
     value.reset();
     ttl_secs.reset();
+    expires_secs.reset();
     op.clear();
     if_match.reset();
     must_exist = false;
@@ -93,7 +119,10 @@ struct JsonWrite {
 
   std::optional<uint64_t> key;
   std::optional<std::string_view> value;  // the bytes, decoded
+  std::string_view value_json;            // as it stands in the text, with its quotes
+  bool is_base64 = false;                 // that is "value_base64"
   std::optional<uint64_t> ttl_secs;       // 1..kTtlSecsMax
+  std::optional<uint64_t> expires_secs;   // Unix time; of import lines
   std::string op;                         // empty if absent, or if not asked for
   std::optional<uint64_t> if_match;  // "if_match" with an offset; this and what follows with op
   bool must_exist = false;           // "if_match":"*"
@@ -103,9 +132,11 @@ struct JsonWrite {
 
 namespace json_detail {
 
-inline constexpr std::array<std::string_view, 7> kWriteFields{
-    "key", "value", "value_base64", "ttl_secs", "op", "if_match", "if_none_match"};
-inline constexpr size_t kFirstBatchField = 4;  // from here on they are read in batches only
+inline constexpr std::array<std::string_view, 10> kWriteFields{
+    "key", "value",    "value_base64",  "ttl_secs", "ttl",
+    "op",  "if_match", "if_none_match", "offset",   "expires"};
+inline constexpr size_t kPutFields = 5;    // so many of them are read in a put,
+inline constexpr size_t kBatchFields = 8;  // so many in a line of a batch, all in one of an import
 
 inline bool read_string_field(JsonReader& json, std::string_view name, std::string_view* out,
                               std::string* unescaped) {
@@ -136,6 +167,7 @@ inline bool read_value_field(JsonReader& json, bool is_base64, JsonWrite* out) {
 
 inline bool read_ttl_field(JsonReader& json, JsonWrite* out) {
   constexpr std::string_view kRule = "\"ttl_secs\" must be a positive whole number of seconds";
+  if (out->ttl_secs) return json.fail("\"ttl\" and \"ttl_secs\" are the same thing");
   const JsonType type = json.peek();
   if (type == JsonType::kInvalid) return json.skip_value();
   if (type != JsonType::kNumber) return json.fail(kRule);
@@ -181,21 +213,21 @@ inline bool read_if_none_match_field(JsonReader& json, JsonWrite* out) {
 
 }  // namespace json_detail
 
-// Whether a decoder takes "op", "if_match" and "if_none_match" (batch lines) or treats them as
-// unknown (put).
-enum class JsonOp : uint8_t { kIgnored, kRead };
+// What a decoded object is: a put has no operation and no conditions, a line of an import may be
+// what scan, dump and replay print, whose offset means nothing where it goes.
+enum class JsonWriteKind : uint8_t { kPut, kBatchLine, kImportLine };
 
-// Decodes {"key":…, "value":… | "value_base64":…, "ttl_secs":…, "op":…, "if_match":…,
-// "if_none_match":…} and nothing behind it. Says nothing about which fields must be there. kInvalid
-// with one sentence if the text is refused.
-[[nodiscard]] inline Status decode_json_write(std::string_view text, JsonOp op, JsonWrite* out) {
+// Decodes {"key":…, "value":… | "value_base64":…, "ttl_secs":… | "ttl":…} and, by its kind, "op",
+// "if_match", "if_none_match", and nothing after it. Says nothing about which fields must be there.
+// kInvalid with one sentence if the text is refused.
+[[nodiscard]] inline Status decode_json_write(std::string_view text, JsonWriteKind kind,
+                                              JsonWrite* out) {
   out->clear();
   JsonReader json(text);
-  auto known = json_detail::kWriteFields;
-  for (size_t i = json_detail::kFirstBatchField; i < known.size(); ++i) {
-    if (op == JsonOp::kIgnored) known[i] = known[0];  // the first match wins: never found
-  }
-  walk_json_object(json, known, [&](size_t field) {
+  std::span<const std::string_view> known = json_detail::kWriteFields;
+  if (kind == JsonWriteKind::kPut) known = known.first(json_detail::kPutFields);
+  if (kind == JsonWriteKind::kBatchLine) known = known.first(json_detail::kBatchFields);
+  walk_json_object(json, known, UnknownFields::kRefused, [&](size_t field) {
     switch (field) {
       case 0: {
         uint64_t key = 0;
@@ -204,17 +236,31 @@ enum class JsonOp : uint8_t { kIgnored, kRead };
         return true;
       }
       case 1:
-        return json_detail::read_value_field(json, false, out);
-      case 2:
-        return json_detail::read_value_field(json, true, out);
+      case 2: {
+        static_cast<void>(json.peek());  // passes the white space
+        const size_t begin = json.position();
+        out->is_base64 = field == 2;
+        if (!json_detail::read_value_field(json, out->is_base64, out)) return false;
+        out->value_json = text.substr(begin, json.position() - begin);
+        return true;
+      }
       case 3:
-        return json_detail::read_ttl_field(json, out);
       case 4:
-        return json_detail::read_op_field(json, out);
+        return json_detail::read_ttl_field(json, out);
       case 5:
+        return json_detail::read_op_field(json, out);
+      case 6:
         return json_detail::read_if_match_field(json, out);
-      default:
+      case 7:
         return json_detail::read_if_none_match_field(json, out);
+      case 8:
+        return json.skip_value();
+      default: {
+        uint64_t expires_secs = 0;
+        if (!read_json_key(json, &expires_secs, "\"expires\"")) return false;
+        out->expires_secs = expires_secs;
+        return true;
+      }
     }
   });
   return json.finish();
@@ -222,7 +268,7 @@ enum class JsonOp : uint8_t { kIgnored, kRead };
 
 // Decodes the body of a put: key and exactly one of value and value_base64 must be there.
 [[nodiscard]] inline Status decode_json_put(std::string_view text, JsonWrite* out) {
-  KYRO_TRY(decode_json_write(text, JsonOp::kIgnored, out));
+  KYRO_TRY(decode_json_write(text, JsonWriteKind::kPut, out));
   if (!out->key) return Status(Code::kInvalid, "field \"key\" is missing");
   if (!out->value)
     return Status(Code::kInvalid, "field \"value\" (or \"value_base64\") is missing");

@@ -3,8 +3,8 @@
 // With a token, every route but the probes needs "Authorization: Bearer <token>". A second token
 // may only read. What is given is always compared with both, and in a time that does not depend on
 // where it differs. Without a token on loopback, a request that a web page could have caused (an
-// Origin field, or a Host that is not this machine: DNS rebinding) is refused. Connections over the
-// Unix socket are not reachable for web pages.
+// Origin field, a Sec-Fetch-Site of another site, or a Host that is not this machine: DNS
+// rebinding) is refused. Connections over the Unix socket are not reachable for web pages.
 //
 // An answer that takes its time holds a Permit, which tells when its token has been withdrawn.
 //
@@ -107,7 +107,7 @@ class AccessControl {
     const Known* tokens = tokens_.load(std::memory_order_acquire);
     if (tokens == nullptr) {
       if (!rules_.guard_against_pages || request.is_unix) return Verdict::kAllowed;
-      const bool is_from_page = request.header("origin").has_value();
+      const bool is_from_page = request.header("origin").has_value() || is_from_other_site(request);
       const bool is_rebound = !request.host.empty() && !is_loopback_authority(request.host);
       return is_from_page || is_rebound ? Verdict::kForbidden : Verdict::kAllowed;
     }
@@ -134,6 +134,18 @@ class AccessControl {
     if (!token.empty() && old != nullptr && token == old->full) return old->full_id;
     if (!token.empty() && old != nullptr && token == old->read) return old->read_id;
     return ++last_id_;
+  }
+
+  // What a browser says of a GET that a page of another site causes, which carries no Origin
+  // (W3C Fetch Metadata). Same-origin pages are ours, "none" is the user's own doing.
+  static bool is_from_other_site(const HttpRequest& request) {
+    bool is_other = false;
+    request.for_each_header([&](std::string_view name, std::string_view value) {
+      is_other = iequals(name, "sec-fetch-site") &&
+                 (iequals(value, "cross-site") || iequals(value, "same-site"));
+      return !is_other;
+    });
+    return is_other;
   }
 
   // What stands behind "Bearer"; empty if nothing does, or if the field is there twice: whoever

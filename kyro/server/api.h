@@ -42,6 +42,7 @@
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/stream.h"
+#include "kyro/server/routes/strict.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/server/routes/write.h"
 #include "kyro/storage/engine.h"
@@ -106,6 +107,9 @@ class Api final : public Handler {
     const RouteInfo& info = match_route(request.path, &key_text);
     x.set_route(static_cast<uint16_t>(info.route));
     if (!check_rate(x, info) || !check_access(x, info) || !check_method(x, info)) return;
+    if (const Status heard = check_heard(request, info); !heard.ok()) {
+      return respond_status(x, heard);
+    }
     if (info.takes_key) {
       const auto key = parse_u64(key_text);
       if (!key) return bad_key(x);
@@ -225,14 +229,15 @@ class Api final : public Handler {
                                           : "send application/json");
     }
     if (takes_keys) {
-      x.set_max_body_bytes(mget_body_bytes_max(mget_form(request), mget_limits_.keys_max));
+      x.set_max_body_bytes(mget_body_bytes_max(mget_form(request), mget_limits_.keys_max),
+                           "--max-mget-keys");
     } else if (info.body == Body::kRaw) {
-      x.set_max_body_bytes(max_value_bytes_);
+      x.set_max_body_bytes(max_value_bytes_, "--max-value-bytes");
     } else if (takes_lines) {
-      x.set_max_body_bytes(max_batch_bytes_);
+      x.set_max_body_bytes(max_batch_bytes_, "--max-batch-bytes");
     } else {
       // JSON may spell one byte of a value with six; what decodes to too much is refused later.
-      x.set_max_body_bytes(max_value_bytes_ * 6 + kSmallBodyBytes);
+      x.set_max_body_bytes(max_value_bytes_ * 6 + kSmallBodyBytes, "--max-value-bytes");
     }
   }
 

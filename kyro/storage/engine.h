@@ -133,9 +133,10 @@ class Engine {
     uint64_t record_bytes = 0;
     for (const Mutation& mutation : mutations) {
       if (mutation.value.size() > options().max_value_bytes) {
-        return Status(Code::kTooLarge,
-                      "a value of " + std::to_string(mutation.value.size()) + " bytes, at most " +
-                          std::to_string(options().max_value_bytes) + " are allowed");
+        return Status(Code::kTooLarge, "a value of " + std::to_string(mutation.value.size()) +
+                                           " bytes, at most " +
+                                           std::to_string(options().max_value_bytes) +
+                                           " are allowed (--max-value-bytes)");
       }
       if (mutation.expiry_secs > kExpirySecsMax) return Status(Code::kInvalid, "expiry too far");
       bytes += mutation.value.size();
@@ -145,7 +146,7 @@ class Engine {
     if (mutations.size() > 1 && bytes > options().max_batch_bytes) {
       return Status(Code::kTooLarge, "a batch of " + std::to_string(bytes) + " bytes, at most " +
                                          std::to_string(options().max_batch_bytes) +
-                                         " are allowed");
+                                         " are allowed (--max-batch-bytes)");
     }
     return Status();
   }

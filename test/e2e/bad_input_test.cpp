@@ -140,15 +140,17 @@ TEST_CASE("JSON that is not a put is 400 and stores nothing", "[e2e]") {
   s.check_untouched();
 }
 
-TEST_CASE("Nesting of 64 levels, unknown fields and white space are fine", "[e2e]") {
+TEST_CASE("Nesting of 64 levels and white space are fine, unknown fields are named", "[e2e]") {
   TempDir dir;
   ServerProcess server(dir.file("data"));
   Client client(server);
   const std::string nested = std::string(62, '[') + "{}" + std::string(62, ']');
-  CHECK(client
-            .call("POST", "/v1/put",
-                  " {\"op\":7,\"deep\":" + nested + ",\r\n\t\"key\" : \"5\" , \"value\":\"v\"} \n")
-            .status == 200);
+  const HttpResponse unknown =
+      client.call("POST", "/v1/put", "{\"deep\":" + nested + ",\"key\":\"5\",\"value\":\"v\"}");
+  CHECK(unknown.status == 400);
+  CHECK(contains(unknown.body, "unknown field \\\"deep\\\""));
+  CHECK(client.call("POST", "/v1/put", " {\r\n\t\"key\" : \"5\" , \"value\":\"v\"} \n").status ==
+        200);
   CHECK(client.get("/v1/kv/5").body == "v");
 }
 

@@ -54,7 +54,7 @@ TEST_CASE("Import takes a file or a pipe, and says what it stored", "[e2e]") {
   CHECK(Client(s.server).next_offset() == 5002);
   check_fails(s.ctl({"import", s.dir.file("none.ndjson")}), 1, "none.ndjson: ");
   check_fails(s.ctl({"import", s.dir.path()}), 1, "Is a directory");
-  check_fails(s.ctl({"import", "-", "--format", "xml"}), 2, "ndjson or csv");
+  check_fails(s.ctl({"import", "-", "--format", "xml"}), 2, "ndjson|csv");
   for (const char* nothing : {"", "\n\n", "key,value\n"}) {
     const Outcome outcome = s.ctl({"import", "-"}, nothing);
     CHECK(outcome.exit_code == 0);
@@ -148,6 +148,19 @@ TEST_CASE("A record that the server refuses is named, and what stands before it 
   CHECK(contains(refused.err, "imported 1500 records"));
   CHECK(client.get("/v1/kv/1499").body == "4497");
   CHECK(client.get("/v1/kv/5000").status == 404);
+}
+
+TEST_CASE("What is left of a dumped lifetime is imported, and typos are refused", "[e2e]") {
+  const CtlSession s;
+  const std::string in_a_while = std::to_string(time(nullptr) + 1000);
+  REQUIRE(s.ctl({"import", "-"},
+                "{\"key\":1,\"value\":\"v\",\"offset\":9,\"expires\":" + in_a_while + "}\n")
+              .exit_code == 0);
+  const std::string left(Client(s.server).get("/v1/kv/1").header("kyro-expires"));
+  CHECK(std::stoi(left) > 900);
+  CHECK(std::stoi(left) <= 1000);
+  check_fails(s.ctl({"import", "-"}, "{\"key\":1,\"value\":\"v\",\"ttl_sec\":9}\n"), 1,
+              "the nearest is \"ttl_secs\"");
 }
 
 TEST_CASE("A log can be imported with its deletes", "[e2e]") {

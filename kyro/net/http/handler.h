@@ -121,7 +121,11 @@ class Exchange {
   [[nodiscard]] bool responded() const { return responded_; }
 
   // In on_headers: a longer body is answered with 413 by the server.
-  void set_max_body_bytes(uint64_t bytes) { max_body_bytes_ = bytes; }
+  // That answer names `option`, which sets the bound; null for none.
+  void set_max_body_bytes(uint64_t bytes, const char* option = nullptr) {
+    max_body_bytes_ = bytes;
+    max_body_option_ = option;
+  }
 
   // Adds a field to the answer that follows. Name and value must be valid (no CR, LF, NUL). Date,
   // Content-Type, Content-Length, Transfer-Encoding and Connection are the server's.
@@ -164,6 +168,7 @@ class Exchange {
 
   HttpRequest request_;
   uint64_t max_body_bytes_ = 0;
+  const char* max_body_option_ = nullptr;
   uint64_t user_ = 0;
   uint16_t route_ = kNoRoute;
   bool responded_ = false;

@@ -43,6 +43,7 @@ class ServerExchange final : public Exchange {
     line_ = line;
     start_ns_ = context_.loop.now_ns();
     max_body_bytes_ = context_.config.body_bytes_max;
+    max_body_option_ = nullptr;
     route_ = kNoRoute;
     user_ = 0;
     responded_ = queued_ = done_ = deferred_ = waiting_ = closes_ = interim_ = false;
@@ -65,6 +66,13 @@ class ServerExchange final : public Exchange {
   // For the connection.
   [[nodiscard]] HttpRequest& mutable_request() { return request_; }
   [[nodiscard]] uint64_t max_body_bytes() const { return max_body_bytes_; }
+  // What a 413 for a longer body says.
+  [[nodiscard]] std::string body_too_large() const {
+    std::string message = "The body is larger than the " + std::to_string(max_body_bytes_) +
+                          " bytes that are allowed here";
+    if (max_body_option_ != nullptr) message.append(" (").append(max_body_option_).append(")");
+    return message + ".";
+  }
   [[nodiscard]] bool deferred() const { return deferred_; }
   [[nodiscard]] bool queued() const { return queued_; }
   [[nodiscard]] bool take_waiting() { return std::exchange(waiting_, false); }

@@ -258,7 +258,7 @@ inline size_t RequestReader::on_head(std::string_view bytes) {
   if (exchange->responded()) return on_early_answer(bytes, complete);
   exchange->set_early_close(false);
   if (length > exchange->max_body_bytes()) {
-    reject(exchange, 413, "too_large", "The body is larger than allowed here.",
+    reject(exchange, 413, "too_large", exchange->body_too_large().c_str(),
            RejectReason::kBodyTooLarge);
     return bytes.size();
   }
@@ -296,8 +296,7 @@ inline size_t RequestReader::on_body(std::string_view bytes) {
     ChunkedDecoder::Outcome outcome;
     while ((outcome = chunked_->decoder.next(rest, data)) == ChunkedDecoder::Outcome::kData) {
       if (data.size() > reading_->max_body_bytes() - chunked_->bytes.size()) {
-        reject(413, "too_large", "The body is larger than allowed here.",
-               RejectReason::kBodyTooLarge);
+        reject(413, "too_large", reading_->body_too_large().c_str(), RejectReason::kBodyTooLarge);
         return bytes.size();
       }
       chunked_->bytes.append(data);
@@ -308,8 +307,7 @@ inline size_t RequestReader::on_body(std::string_view bytes) {
     }
     if (chunked_->decoder.chunk_bytes_left() >
         reading_->max_body_bytes() - chunked_->bytes.size()) {
-      reject(413, "too_large", "The body is larger than allowed here.",
-             RejectReason::kBodyTooLarge);
+      reject(413, "too_large", reading_->body_too_large().c_str(), RejectReason::kBodyTooLarge);
       return bytes.size();
     }
     if (outcome == ChunkedDecoder::Outcome::kNeedMore) return 0;

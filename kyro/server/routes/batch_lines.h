@@ -1,6 +1,6 @@
 // The lines of a batch (NDJSON), decoded one by one and in place.
 //
-//   {"op":"put","key":K,"value":"…" | "value_base64":"…", "ttl_secs":S}
+//   {"op":"put","key":K,"value":"…" | "value_base64":"…", "ttl_secs":S | "ttl":S}
 //   {"op":"delete","key":K}
 //   either with "if_match": <offset, as a number or a decimal string> | "*"  and
 //               "if_none_match": "*"
@@ -67,7 +67,7 @@ class BatchReader {
 
   Status decode(std::span<char> line, Mutation* mutation, Condition* condition,
                 bool* is_conditional) {
-    KYRO_TRY(decode_json_write({line.data(), line.size()}, JsonOp::kRead, &write_));
+    KYRO_TRY(decode_json_write({line.data(), line.size()}, JsonWriteKind::kBatchLine, &write_));
     const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
     if (!write_.key) return refuse("field \"key\" is missing");
     if (write_.op == "delete") {

@@ -45,7 +45,8 @@ struct MgetLimits {
 [[nodiscard]] inline Status decode_mget(std::string_view body, MgetForm form, uint64_t keys_max,
                                         std::vector<uint64_t>* keys) {
   const auto too_many = [&] {
-    return Status(Code::kTooLarge, "at most " + std::to_string(keys_max) + " keys at once");
+    return Status(Code::kTooLarge,
+                  "at most " + std::to_string(keys_max) + " keys at once (--max-mget-keys)");
   };
   if (form == MgetForm::kBinary) {
     if (body.size() % sizeof(uint64_t) != 0) {
@@ -58,7 +59,8 @@ struct MgetLimits {
   }
   JsonReader json(body);
   bool has_keys = false;
-  walk_json_object(json, std::array<std::string_view, 1>{"keys"}, [&](size_t) {
+  constexpr std::array<std::string_view, 1> kFields{"keys"};
+  walk_json_object(json, kFields, UnknownFields::kRefused, [&](size_t) {
     has_keys = true;
     if (json.peek() != JsonType::kArray) return json.fail("\"keys\" must be an array");
     if (!json.enter_array()) return false;

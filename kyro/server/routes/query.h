@@ -1,8 +1,8 @@
 // Parameters of a query string.
 //
 // Names and values are taken as sent, without percent-decoding: every value the API knows is plain
-// ASCII. Empty parts ("?&&key=1&") are skipped, unknown parameters ignored, a known one given twice
-// refused.
+// ASCII. Empty parts ("?&&key=1&") are skipped; one that is given twice is
+// refused. What a route does not take is refused by strict.h.
 //
 // Thread rule: pure functions over views.
 #pragma once
@@ -51,12 +51,20 @@ namespace kyro {
   return number;
 }
 
-// The lifetime that parameter "ttl" asks for, in seconds; nothing if it is absent.
+// The lifetime that parameter "ttl" (or "ttl_secs", as JSON has it) asks for, in seconds; nothing
+// if it is absent.
 [[nodiscard]] inline Result<std::optional<uint64_t>> find_ttl(std::string_view query) {
-  auto text = find_param(query, "ttl");
-  KYRO_TRY(text);
-  if (!text->has_value()) return std::optional<uint64_t>();
-  const auto seconds = parse_u64(**text);
+  std::optional<std::string_view> found;
+  for (const std::string_view name : {"ttl", "ttl_secs"}) {
+    auto text = find_param(query, name);
+    KYRO_TRY(text);
+    if (found && text->has_value()) {
+      return Status(Code::kInvalid, "parameters \"ttl\" and \"ttl_secs\" are the same thing");
+    }
+    if (text->has_value()) found = *text;
+  }
+  if (!found) return std::optional<uint64_t>();
+  const auto seconds = parse_u64(*found);
   if (!seconds || *seconds == 0 || *seconds > kTtlSecsMax) {
     return Status(
         Code::kInvalid,
@@ -65,7 +73,6 @@ namespace kyro {
   return seconds;
 }
 
-// A parameter that is "1" or "0" (also "true" or "false"); false if it is absent.
 // Whether answers shall carry keys as strings: keys=string.
 [[nodiscard]] inline Result<bool> find_string_keys(std::string_view query) {
   auto text = find_param(query, "keys");
@@ -75,6 +82,7 @@ namespace kyro {
   return Status(Code::kInvalid, "parameter \"keys\" must be string or number");
 }
 
+// A parameter that is "1" or "0" (also "true" or "false"); false if it is absent.
 [[nodiscard]] inline Result<bool> find_switch(std::string_view query, std::string_view name) {
   auto text = find_param(query, name);
   KYRO_TRY(text);

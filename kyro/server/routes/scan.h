@@ -33,6 +33,7 @@ struct ScanQuery {
 
   ScanRange range;
   std::optional<uint64_t> limit;  // none: the whole range
+  bool is_clamped = false;        // more was asked for: the end of the page says "limit"
   bool keys_only = false;
   bool string_keys = false;
   bool lines = false;
@@ -59,7 +60,8 @@ struct ScanQuery {
   out.lines = accepts_ndjson(request);
   out.limit = *limit;
   if (!out.limit && !out.lines) out.limit = ScanQuery::kLimitDefault;
-  if (out.limit) out.limit = std::min(*out.limit, ScanQuery::kLimitMax);
+  out.is_clamped = out.limit > ScanQuery::kLimitMax;
+  if (out.is_clamped) out.limit = ScanQuery::kLimitMax;
   out.range.first = start->value_or(0);
   if (end->has_value()) {
     out.range.last = **end - 1;
@@ -158,6 +160,10 @@ class ScanBody final : public SlicedBody {
       // key then, so adding one does not wrap.
       const bool is_up = query_.range.direction == Direction::kUp;
       append_json_u64(out, is_up ? *next : *next + 1, query_.string_keys);
+    }
+    if (next && query_.is_clamped) {
+      out += ",\"limit\":";
+      append_decimal(out, *query_.limit);
     }
     out += query_.lines ? "}\n" : "}";
   }

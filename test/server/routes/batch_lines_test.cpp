@@ -43,7 +43,7 @@ TEST_CASE("Lines become mutations, their values decoded in place") {
       "{\"op\":\"put\",\"key\":1,\"value\":\"plain\"}\n"
       "{\"op\":\"put\",\"key\":\"2\",\"value\":\"\\u20ac\\n\",\"ttl_secs\":60}\r\n"
       "{\"key\":3,\"op\":\"put\",\"value_base64\":\"AAH/\"}\n"
-      "{\"op\":\"put\",\"key\":4,\"value\":\"\",\"x\":[]}\n"
+      "{\"op\":\"put\",\"key\":4,\"value\":\"\",\"ttl\":9}\n"
       " { \"op\" : \"delete\" , \"key\" : 18446744073709551615 } ";
   std::vector<Line> lines;
   const Status status = decode(text, &lines);

@@ -1,0 +1,113 @@
+// Refuses what a request says and its route would ignore, where that would change what happens: a
+// parameter that is misspelt or belongs elsewhere, a condition on a route that knows none, a body
+// where none is read. A write that was meant to be conditional must not go through without.
+//
+// Ignored by design, since the answer shows it: Range (the whole value comes), If-None-Match and
+// If-Modified-Since on reads (the value comes again). The probes, /metrics and /build_info take
+// anything.
+//
+// Thread rule: pure functions over views.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "kyro/base/ascii.h"
+#include "kyro/base/status.h"
+#include "kyro/base/suggest.h"
+#include "kyro/net/http/request.h"
+#include "kyro/server/route_table.h"
+
+namespace kyro {
+
+// The names of the parameters that a request may have, with spaces between them.
+[[nodiscard]] constexpr std::string_view parameters_of(Route route, Method method) {
+  switch (route) {
+    case Route::kKv:
+      return method == Method::kPut ? "ttl ttl_secs" : "";
+    case Route::kScan:
+      return "start end limit reverse keys_only keys";
+    case Route::kFloor:
+    case Route::kCeil:
+      return "keys";
+    case Route::kLookup:
+      return "key keys";
+    case Route::kLookupRaw:
+      return "key";
+    case Route::kReplay:
+      return "start end limit";
+    case Route::kSubscribe:
+      return "from";
+    case Route::kBackup:
+      return "name";
+    default:
+      return "";
+  }
+}
+
+// Refuses a parameter that is not among `known`: ignored, it would not do what it was meant to.
+[[nodiscard]] inline Status check_parameters(std::string_view query, std::string_view known) {
+  std::string_view unknown;
+  bool has_unknown = false;
+  for_each_element(
+      query,
+      [&](std::string_view part) {
+        if (part.empty() || has_unknown) return;
+        unknown = part.substr(0, part.find('='));
+        has_unknown = true;
+        for_each_element(
+            known, [&](std::string_view name) { has_unknown = has_unknown && name != unknown; },
+            ' ');
+      },
+      '&');
+  if (!has_unknown) return Status();
+  std::string message = "unknown parameter \"" + std::string(unknown.substr(0, 64)) + "\"; ";
+  if (known.empty()) return Status(Code::kInvalid, message + "this request takes none");
+  Suggestion meant(unknown);
+  for_each_element(
+      known, [&](std::string_view name) { meant.offer(name); }, ' ');
+  if (meant.found()) {
+    message.append("the nearest is \"").append(meant.name()).append("\"");
+  } else {
+    message.append("this request takes: ").append(known);
+  }
+  return Status(Code::kInvalid, message);
+}
+
+// A condition that the route would not look at.
+[[nodiscard]] inline Status check_conditions(const HttpRequest& request, Route route) {
+  const auto has = [&](std::string_view name) {
+    return (request.name_mask & header_name_bit(name)) != 0 && request.header(name).has_value();
+  };
+  if (has("if-unmodified-since")) {
+    return Status(Code::kInvalid,
+                  "versions have no date: If-Match is understood, "
+                  "If-Unmodified-Since is not");
+  }
+  // A batch says itself that its conditions stand in its lines.
+  if (route == Route::kKv || route == Route::kPut || route == Route::kLookup ||
+      route == Route::kBatch) {
+    return Status();
+  }
+  const bool is_read_only = request.method == Method::kGet || request.method == Method::kHead;
+  if (has("if-match") || (!is_read_only && has("if-none-match"))) {
+    return Status(Code::kInvalid, "this route knows no conditions; /v1/kv does");
+  }
+  return Status();
+}
+
+// kInvalid with one sentence for a request to a route of data or administration that says what
+// would not be heard.
+[[nodiscard]] inline Status check_heard(const HttpRequest& request, const RouteInfo& info) {
+  if (!info.needs_engine || request.method == Method::kOptions) return Status();
+  if (request.has_query) {
+    KYRO_TRY(check_parameters(request.query, parameters_of(info.route, request.method)));
+  }
+  const bool may_have_body = request.method == Method::kPost || request.method == Method::kPut;
+  if (!may_have_body && (request.content_length != 0 || request.chunked)) {
+    return Status(Code::kInvalid, "this request takes no body");
+  }
+  return check_conditions(request, info.route);
+}
+
+}  // namespace kyro
