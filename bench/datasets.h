@@ -131,7 +131,7 @@ struct Place {
   double population;
 };
 
-// The number behind `name":` in a line of JSON whose quotes may be escaped; 0 if absent.
+// The number after `name":` in a line of JSON whose quotes may be escaped; 0 if absent.
 inline double json_number(const char* line, const char* name) {
   const char* at = std::strstr(line, name);
   if (at == nullptr) return 0;

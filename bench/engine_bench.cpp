@@ -169,7 +169,7 @@ class Bench {
           static_cast<double>(n_) * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
       report_.row("load", kv->name(), measured);
       kv->compact();
-      kv->settle();
+      kv->wait_for_background();
     }
   }
 
@@ -236,12 +236,12 @@ class Bench {
   void put_row(const std::string& bench, Kv& kv, size_t threads) {
     row(bench, kv, threads, 1, 1,
         [&](size_t thread) { return PutOp(kv, space_, uniform_, thread); });
-    kv.settle();
+    kv.wait_for_background();
   }
   void batch_row(const std::string& bench, Kv& kv) {
     row(bench, kv, 1, 1, kMultiGetKeys,
         [&](size_t) { return PutBatchOp(kv, space_, uniform_, kMultiGetKeys); });
-    kv.settle();
+    kv.wait_for_background();
   }
   // Engines without an interval of their own get a thread that syncs every 100 ms.
   void interval_row(Kv& kv) {
@@ -279,7 +279,7 @@ class Bench {
                   return YcsbOp(*kv, space_, zipfian ? zipfian_ : uniform_, workload, zipfian,
                                 thread, inserted);
                 });
-            kv->settle();
+            kv->wait_for_background();
           }
         }
       }
@@ -292,7 +292,7 @@ class Bench {
     reopen(Durability::kNever);
     const uint64_t count = number_of(setting("KYRO_BENCH_UPSERTS", std::to_string(n_ / 2).c_str()));
     for (auto& kv : engines_) {
-      kv->settle();
+      kv->wait_for_background();
       const uint64_t disk_before = proc_number("/proc/self/io", "write_bytes:");
       const uint64_t own_before = kv->bytes_written();
       Measured measured;
@@ -308,7 +308,7 @@ class Bench {
       }
       const auto records = static_cast<double>(done);
       measured.ops_per_s = records * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
-      kv->settle();
+      kv->wait_for_background();
       static_cast<void>(kv->sync());
       report_.row("upsert_batch_100", kv->name(), measured);
       report_.fact("upserts", kv->name(), records);

@@ -219,7 +219,7 @@ class YcsbOp {
     if (kv_.scan(key, 1 + random_.below(100), &value_) == 0) give_up(kv_.name(), "an empty scan");
     value_.resize(bytes_);
   }
-  // The newest insertions are the likeliest; behind them comes the base.
+  // The newest insertions are the likeliest; after them comes the base.
   uint64_t recent(uint64_t base_key) {
     const size_t count = inserted_.count.load(std::memory_order_acquire);
     const uint64_t age = zipfian_ ? recent_.rank(random_) : random_.below(count + stream_.size());

@@ -81,7 +81,7 @@ class Kv {
   // Turns buffered writes into tables, so that the next start has little to replay.
   virtual void flush() {}
   // Returns when background work has caught up.
-  virtual void settle() {}
+  virtual void wait_for_background() {}
   // Rewrites everything into its best shape; false where there is no such thing.
   virtual bool compact() { return false; }
   // Bytes written to files since open, by the engine's own count (0: it does not count).

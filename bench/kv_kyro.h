@@ -69,7 +69,7 @@ class KyroKv final : public Kv {
   bool sync() override { return false; }  // under `interval` it has a clock of its own
 
   void flush() override { check(db_->snapshot()); }
-  void settle() override {
+  void wait_for_background() override {
     const uint32_t fan_in = db_->options().merge_fan_in;
     for (;;) {
       const View view = db_->view();

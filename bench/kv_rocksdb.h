@@ -82,7 +82,7 @@ class RocksKv final : public LsmKv<RocksApi> {
     return true;
   }
   void flush() override { check(db_->Flush({})); }
-  void settle() override {
+  void wait_for_background() override {
     while (number("rocksdb.num-running-compactions") + number("rocksdb.compaction-pending") > 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }

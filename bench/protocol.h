@@ -54,7 +54,7 @@ class Protocol {
   [[nodiscard]] virtual bool is_right(const Operation& operation, std::string_view body) = 0;
 
  protected:
-  // An answer with a body of `length` bytes from `at` on, and `tail` behind it.
+  // An answer with a body of `length` bytes from `at` on, and `tail` after it.
   [[nodiscard]] static Answer with_body(std::string_view bytes, size_t at,
                                         std::optional<uint64_t> length, std::string_view tail) {
     if (!length || *length > UINT32_MAX) return {Answer::Kind::kMalformed, 0, {}};

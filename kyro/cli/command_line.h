@@ -198,7 +198,7 @@ class Parser {
     for (const CliFlag& flag : program_.flags) meant.offer(flag.name);
     if (meant.found()) return refuse({"unknown flag ", name, "; the nearest is --", meant.name()});
     if (call_.command != nullptr) return refuse({"unknown flag ", name});
-    // Perhaps the command was left out, or written like a flag.
+    // The command may have been left out, or written like a flag.
     for (const CliCommand& command : program_.commands) meant.offer(command.name);
     std::string hint = "; the nearest is the command " + std::string(meant.name());
     for (const CliCommand& command : program_.commands) {

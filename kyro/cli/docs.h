@@ -62,7 +62,7 @@ inline int print_text(const std::string& text) {
                          "completion is for bash or zsh, not " + call.words[0]);
 }
 
-// Parses the words behind the program's name and runs the command; the exit code.
+// Parses the words after the program's name and runs the command; the exit code.
 [[nodiscard]] inline int run_program(const CliProgram& program,
                                      std::span<const std::string_view> words) {
   CliCall call;

@@ -65,7 +65,7 @@ inline bool is_choice(std::string_view value) {
   return value.find('|') != value.npos && value.find_first_of("<:[") == value.npos;
 }
 
-// The word of a choice at `index`; empty behind the last.
+// The word of a choice at `index`; empty after the last.
 inline std::string_view choice_word(std::string_view words, size_t index) {
   for (; index > 0; --index) {
     const size_t bar = words.find('|');

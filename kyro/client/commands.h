@@ -106,7 +106,7 @@ inline constexpr CliCommand kCommands[] = {
      "An NDJSON line is {\"key\":K,\"value\":\"V\"}, or value_base64 for bytes that are not text; "
      "CSV has the header key,value or key,value_base64. Records are stored in batches of up to "
      "1000, each of them all or not at all. If the import stops, the message names the line and "
-     "the record to go on from with --skip: what stands before it is stored; what stands behind "
+     "the record to go on from with --skip: what stands before it is stored; what stands after "
      "it may be, and storing it again changes nothing. A server that is busy is tried again."},
     {"export", "[FILE|-]", "write the records of a range as NDJSON or CSV", 0, 1, run_export,
      kExportFlags,
@@ -152,7 +152,7 @@ inline int run_completion(const CliCall& call) {
   return ctl_detail::kProgram;
 }
 
-// Runs the client with the words behind the program's name; the exit code.
+// Runs the client with the words after the program's name; the exit code.
 [[nodiscard]] inline int run_ctl(std::span<const std::string_view> words) {
   return run_program(ctl_detail::kProgram, words);
 }

@@ -2,7 +2,7 @@
 //
 // Read: fields between commas, records end with LF or CRLF (the last one's may be missing), a field
 // in quotes may hold commas, line ends and doubled quotes. Strict elsewhere: a quote inside a plain
-// field, bytes behind a closing quote, a CR without its LF and a quote that is never closed are
+// field, bytes after a closing quote, a CR without its LF and a quote that is never closed are
 // errors. Empty lines are passed over. Fields are bytes; nothing is trimmed.
 //
 // Invariants: the result does not depend on how the bytes were split; nothing outside them is read;
@@ -73,7 +73,7 @@ class CsvReader {
  private:
   enum class State : uint8_t {
     kRecordBegin,
-    kFieldBegin,  // behind a comma
+    kFieldBegin,  // after a comma
     kPlain,
     kQuoted,
     kQuoteInQuoted,  // doubled, or the closing one
@@ -167,7 +167,7 @@ class CsvReader {
           text_ += c;
           return true;
         }
-        if (c != ',' && c != '\r' && c != '\n') return fail("bytes behind a closing quote");
+        if (c != ',' && c != '\r' && c != '\n') return fail("bytes after a closing quote");
         return on_plain(c);
       case State::kCr:
         if (c != '\n') return fail("a CR is not followed by LF");
@@ -203,7 +203,7 @@ class CsvReader {
 
   State state_ = State::kRecordBegin;
   bool is_given_ = false;
-  std::string text_;  // the fields of the record, one behind the other
+  std::string text_;  // the fields of the record, one after the other
   std::array<size_t, kFieldsMax> ends_{};
   size_t count_ = 0;
   uint64_t line_ = 1;

@@ -11,7 +11,7 @@
 //   503, 429           with Retry-After, and a connection that breaks: sent again, in order,
 //                      together with what followed it, at most kAttemptsMax times without progress
 //   anything else      stops; what was acknowledged stays
-// The message says which record to go on from (--skip). Records behind it may be stored already:
+// The message says which record to go on from (--skip). Records after it may be stored already:
 // storing them once more changes nothing, because all are sent again in their order.
 //
 // Thread rule: one thread. Ownership: borrows client and source.
@@ -53,7 +53,7 @@ class Importer {
     headers_.emplace_back("Content-Type", "application/x-ndjson");
   }
 
-  // Imports everything behind the first `skip` records. The exit code.
+  // Imports everything after the first `skip` records. The exit code.
   int run(uint64_t skip) {
     while (records_read_ < skip && !is_at_end_) {
       auto more = source_.skip();
@@ -139,7 +139,7 @@ class Importer {
     }
   }
 
-  // Takes the answers to everything behind the oldest batch, whatever they say.
+  // Takes the answers to everything after the oldest batch, whatever they say.
   void drop_answers() {
     HttpResponse ignored;
     for (size_t i = 1; i < in_flight_.size() && !is_broken_; ++i) {

@@ -65,7 +65,7 @@ inline int send_request(const CliCall& call, Request request) {
   });
 }
 
-// The same for a command whose first word is a key, which goes behind the target.
+// The same for a command whose first word is a key, which goes after the target.
 inline int send_keyed(const CliCall& call, Request request) {
   const auto key = parse_key_word(call.words[0]);
   if (!key.ok()) return ctl_usage_error(key.status().message());

@@ -82,8 +82,8 @@ int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item) {
   const auto broken = [&](std::string_view why) {
     return ctl_fail(
         "the scan broke off " +
-        (last ? "behind key " + std::to_string(*last) : std::string("before the first key")) +
-        ": " + std::string(why) + "; the output is not complete");
+        (last ? "after key " + std::to_string(*last) : std::string("before the first key")) + ": " +
+        std::string(why) + "; the output is not complete");
   };
   for (;;) {
     std::optional<uint64_t> page = range.limit;
@@ -168,7 +168,7 @@ inline int run_replay(const CliCall& call) {
   });
 }
 
-// Reads server-sent events, printing each record as a line; ends behind `limit` records.
+// Reads server-sent events, printing each record as a line; ends after `limit` records.
 class Subscription {
  public:
   Subscription(ByteSource& body, uint64_t limit) : lines_(body), left_(limit) {}

@@ -61,7 +61,7 @@ inline void encode_portable(const char* from, size_t groups, char* to) {
   }
 }
 
-// Each takes groups from the front and returns how many; never reads behind the last one.
+// Each takes groups from the front and returns how many; never reads after the last one.
 #if defined(__x86_64__)
 KYRO_SSSE3 inline size_t encode_blocks(const char* from, size_t groups, char* to) {
   const __m128i spread = _mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10);

@@ -11,7 +11,7 @@
 //
 // Strict: UTF-8 without overlong forms, no lone surrogates in \u escapes, no control characters in
 // strings, no leading zeros, no comments, no byte order mark, at most kDepthMax open containers,
-// nothing behind the document. What is skipped is checked as closely as what is read.
+// nothing after the document. What is skipped is checked as closely as what is read.
 //
 // The first error is kept, with its position, and every later call does nothing and returns false;
 // so a caller may look at the outcome once, in finish(). Answers of a false call are unspecified.
@@ -68,13 +68,13 @@ class JsonReader {
   bool enter_object() { return enter('{', true, "expected an object"); }
   bool enter_array() { return enter('[', false, "expected an array"); }
 
-  // Moves to the value of the next field; false behind the last one, when the object has been left.
+  // Moves to the value of the next field; false after the last one, when the object has been left.
   // *name is valid until the next call of next_field.
   bool next_field(std::string_view* name) {
     return next_in('}', "expected ',' or '}'") && read_name(name, &name_);
   }
 
-  // Moves to the next element; false behind the last one, when the array has been left.
+  // Moves to the next element; false after the last one, when the array has been left.
   bool next_element() { return next_in(']', "expected ',' or ']'"); }
 
   // Reads a string. *out points into the text, or into *unescaped if the string has escapes.
@@ -97,7 +97,7 @@ class JsonReader {
     }
     if (is_at('.')) {
       ++at_;
-      if (!is_digit(at_)) return fail("expected a digit behind the decimal point");
+      if (!is_digit(at_)) return fail("expected a digit after the decimal point");
       skip_digits();
     }
     if (is_at('e') || is_at('E')) {
@@ -157,7 +157,7 @@ class JsonReader {
   [[nodiscard]] Status finish() {
     skip_space();
     if (!failed_ && depth_ > 0) fail("unexpected end of the JSON text");
-    if (!failed_ && at_ < text_.size()) fail("unexpected bytes behind the JSON document");
+    if (!failed_ && at_ < text_.size()) fail("unexpected bytes after the JSON document");
     return failed_ ? Status(Code::kInvalid, error_) : Status();
   }
 
@@ -191,7 +191,7 @@ class JsonReader {
     return true;
   }
 
-  // Steps over the comma before the next item, or leaves the container behind the last one.
+  // Steps over the comma before the next item, or leaves the container after the last one.
   bool next_in(char close, const char* what) {
     skip_space();
     if (failed_) return false;
@@ -209,7 +209,7 @@ class JsonReader {
     if (!is_at(',')) return expected(what);
     ++at_;
     skip_space();
-    if (is_at(close)) return fail("unexpected comma behind the last item");
+    if (is_at(close)) return fail("unexpected comma after the last item");
     return true;
   }
 
@@ -339,7 +339,7 @@ class JsonReader {
       } else if (c >= 'A' && c <= 'F') {
         digit = static_cast<uint32_t>(c - 'A' + 10);
       } else {
-        return fail("expected four hex digits behind \\u");
+        return fail("expected four hex digits after \\u");
       }
       *out = *out << 4 | digit;
     }

@@ -67,7 +67,7 @@ TEST_CASE("what the table does not know is refused with the nearest thing that i
   CHECK(refusal_of({"lits"}) == "unknown command lits; the nearest is list");
   CHECK(refusal_of({"add", "x", "--cuont=3"}) == "unknown flag --cuont; the nearest is --count");
   CHECK(refusal_of({"list", "--verb"}) == "unknown flag --verb; the nearest is --verbose");
-  // A command's flags stand behind it, and are not another's.
+  // A command's flags stand after it, and are not another's.
   CHECK(refusal_of({"--dry", "add", "x"}).starts_with("unknown flag --dry"));
   CHECK(refusal_of({"list", "-n", "1"}).starts_with("unknown flag -n"));
   CHECK(refusal_of({"list", "-verbose"}) == "unknown flag -verbose; the nearest is --verbose");

@@ -97,7 +97,7 @@ TEST_CASE("what is no CSV is an error that knows its line") {
   const std::vector<Bad> cases = {
       {"a\"b\n", 0, 1, "a quote inside a field that does not begin with one"},
       {"x\na, \"b\"\n", 1, 2, "a quote inside a field that does not begin with one"},
-      {"\"a\"b\n", 0, 1, "bytes behind a closing quote"},
+      {"\"a\"b\n", 0, 1, "bytes after a closing quote"},
       {"x\n\n\"a\nb", 1, 3, "a quote is not closed"},
       {"a\rb\n", 0, 1, "a CR is not followed by LF"},
       {"a\n\rb\n", 1, 2, "a CR is not followed by LF"},

@@ -23,7 +23,7 @@ namespace {
 enum class Jumps : uint8_t { kNone, kSome };
 
 // Whether `found` with the offsets is what some number of operations, at least `must_have`, have
-// made, and numbering goes on behind them.
+// made, and numbering goes on after them.
 bool is_prefix(const Workload& workload, const Contents& found, size_t must_have,
                uint64_t next_offset, Jumps jumps) {
   WorkloadModel model;
@@ -128,7 +128,7 @@ void open_and_close(const Workload& workload, FaultFs& image) {
 // What a recovery that nothing interrupts makes of `image`, and in how many calls.
 struct Recovered {
   Contents contents;
-  uint64_t calls = 0;  // of an opening and the closing behind it
+  uint64_t calls = 0;  // of an opening and the closing after it
 
   Recovered(const Workload& workload, const FaultFs& image) {
     const auto copy = image.clone();
@@ -185,7 +185,7 @@ uint64_t run_matrix(FsyncPolicy policy, uint64_t seed, size_t steps, uint64_t wa
   }
 }
 
-// The power goes before and after every call of the opening of `image` and of the closing behind
+// The power goes before and after every call of the opening of `image` and of the closing after
 // it; at every `stride`-th such moment (never if 0) again at every call of the next opening.
 // Returns the number of points.
 uint64_t run_recovery_matrix(const Workload& workload, const FaultFs& image, size_t must_have,

@@ -191,7 +191,7 @@ class Workload {
     for (size_t i = 0; i < count; ++i) {
       flying.push_back(std::make_unique<PendingOperation>(*engine_, operations_[first + i]));
       flying.back()->start();
-      // A stale write is submitted again, behind what came after it: so nothing comes after it.
+      // A stale write is submitted again, after what came after it: so nothing comes after it.
       if (!flying.back()->conditions.empty()) flying.back()->wait();
     }
     for (size_t i = 0; i < count; ++i) {
@@ -203,7 +203,7 @@ class Workload {
         REQUIRE(fs_.power_is_cut());
         continue;
       }
-      // What is acknowledged is a prefix; a condition behind it may still fail.
+      // What is acknowledged is a prefix; a condition after it may still fail.
       if (acknowledged_ != first + i) {
         REQUIRE(!status.ok());
         continue;

@@ -41,7 +41,7 @@ struct Abused {
 };
 
 // Bytes on a connection of their own; the status of the answer (0: closed without one). A write is
-// appended behind them: it must never be executed.
+// appended after them: it must never be executed.
 int status_of(const ServerProcess& server, std::string bytes, bool smuggles = true) {
   HttpClient client(server.endpoint());
   if (smuggles) {
@@ -206,7 +206,7 @@ TEST_CASE("A body of the wrong type is 415, one without a length 411", "[e2e]") 
   s.check_untouched();
 }
 
-TEST_CASE("Requests that break the grammar are refused, and nothing behind them is executed",
+TEST_CASE("Requests that break the grammar are refused, and nothing after them is executed",
           "[e2e]") {
   Abused s;
   const std::string host = "Host: localhost\r\n";

@@ -51,7 +51,8 @@ TEST_CASE("the load generator loads a server and finds every answer right", "[e2
   CHECK(lines == 9);  // a head and a row for each run
 }
 
-TEST_CASE("the load generator sends at the rate it is given and survives idle company", "[e2e]") {
+TEST_CASE("the load generator sends at the rate it is given and is not hurt by idle connections",
+          "[e2e]") {
   Served s({"--fsync", "never"});
   const Outcome run =
       run_bench(s.server, {"--rate", "1000", "--read-seconds", "0.2", "--idle-connections", "20"});

@@ -86,7 +86,7 @@ class Writer {
 
   std::map<uint64_t, Version> known;
   std::vector<Pending> pending;  // in the order in which they were sent
-  uint64_t next_offset = 0;      // behind all that were answered
+  uint64_t next_offset = 0;      // after all that were answered
   std::string failure;
 
  private:

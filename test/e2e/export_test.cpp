@@ -140,9 +140,9 @@ TEST_CASE("A broken stream is exit 1 and leaves no file that looks whole", "[e2e
     std::string_view message;
   };
   const Foul cases[] = {
-      {head + chunk(item), "behind key 1: the answer ended too early"},
-      {head + chunk(item) + "0\r\n\r\n", "behind key 1: the answer has no trailer"},
-      {CannedServer::answer("200 OK", item + "{\"key\":2,\"val"), "behind key 1: "},
+      {head + chunk(item), "after key 1: the answer ended too early"},
+      {head + chunk(item) + "0\r\n\r\n", "after key 1: the answer has no trailer"},
+      {CannedServer::answer("200 OK", item + "{\"key\":2,\"val"), "after key 1: "},
       {CannedServer::answer("200 OK", ""), "before the first key: the answer has no trailer"},
       {CannedServer::answer("500 Internal Server Error", "{\"message\":\"damaged\"}"), "damaged"},
   };

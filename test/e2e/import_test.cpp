@@ -188,7 +188,7 @@ TEST_CASE("A server that is busy is tried again, everything in its order, but no
     CHECK(outcome.exit_code == 0);
     CHECK(contains(outcome.err, "not now: trying again"));
     CHECK(contains(outcome.err, "imported 1500 records"));
-    // Whatever became of a later batch, it is sent again behind the one that was refused.
+    // Whatever became of a later batch, it is sent again after the one that was refused.
     const std::vector<std::string> bodies = server.bodies();
     REQUIRE(bodies.size() >= 4);
     CHECK(bodies[bodies.size() - 2].find("\"key\":0,") != std::string::npos);

@@ -223,7 +223,7 @@ TEST_CASE("The request log names route, status, bytes and peer, and no key or va
   refused.must_send("HEAD / HTTP/1.1\r\n\r\n");  // without a Host
   const std::string head = refused.read_until("\r\n\r\n");
   CHECK(head.starts_with("HTTP/1.1 400 "));
-  CHECK(head.ends_with("\r\n\r\n"));  // and no body behind it
+  CHECK(head.ends_with("\r\n\r\n"));  // and no body after it
   CHECK(Client(server).raw("nonsense\r\n\r\n").status == 400);
   const Outcome outcome = server.stop();
   CHECK(outcome.exit_code == 0);

@@ -114,7 +114,7 @@ TEST_CASE("A multi-get larger than a slice is streamed whole, also when pipeline
   CHECK(s.client.next().body == std::string(20'000, 'b'));
 }
 
-TEST_CASE("A multi-get behind a write of its connection sees it", "[e2e]") {
+TEST_CASE("A multi-get after a write of its connection sees it", "[e2e]") {
   Served s;
   const std::string body = encode_keys({5});
   s.client.must_send(

@@ -213,7 +213,7 @@ TEST_CASE("Floor and ceil find the nearest key, or say that there is none", "[e2
   }
 }
 
-TEST_CASE("Nearest keys behind tens of thousands of tombstones are found in slices", "[e2e]") {
+TEST_CASE("Nearest keys after tens of thousands of tombstones are found in slices", "[e2e]") {
   Served s({"--fsync", "never"});
   put(s.client, "1000000", "far");
   std::string pipelined;

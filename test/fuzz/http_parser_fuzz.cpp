@@ -41,7 +41,7 @@ std::string parse(std::string_view bytes, const std::vector<size_t>& cuts,
   HttpParser parser(kyro::HttpLimits{}, known);
   HttpRequest request;
   for (const size_t cut : cuts) {
-    // A copy that ends where the bytes end, so that a sanitizer sees a read behind them.
+    // A copy that ends where the bytes end, so that a sanitizer sees a read after them.
     const std::vector<char> exact(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut));
     const std::string_view prefix(exact.data(), exact.size());
     switch (parser.parse(prefix, &request)) {

@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     store(bytes.data(), make_run_header(meta.id));
     store(bytes.data() + footer_at, make_run_footer(meta));
   }
-  if (data[0] % 4 == 3) {  // records with right checksums, one behind the other
+  if (data[0] % 4 == 3) {  // records with right checksums, one after the other
     for (size_t at = kRunHeaderBytes; footer_at - at >= kRecordHeaderBytes;) {
       auto header = load<RecordHeader>(bytes.data() + at);
       header.value_bytes %= static_cast<uint32_t>(footer_at - at - kRecordHeaderBytes + 1);

@@ -131,7 +131,7 @@ TEST_CASE(
     REQUIRE(write.value == "v");
   }
   // In its field no text of the other table becomes permitted, but for those that only try to go on
-  // behind their end.
+  // after their end.
   size_t refused = 0;
   for (const std::string_view text : kMustRefuse) refused += put_with(text).ok() ? 0u : 1u;
   CHECK(refused == std::size(kMustRefuse));
@@ -346,8 +346,8 @@ TEST_CASE("a put object with a bad field is refused with a sentence that names i
       {R"(null)", "expected an object"},
       {"", "unexpected end"},
       {R"({"key":1,"value":"v")", "unexpected end"},
-      {R"({"key":1,"value":"v"}})", "unexpected bytes behind"},
-      {R"({"key":1,"value":"v"} {"key":2,"value":"v"})", "unexpected bytes behind"},
+      {R"({"key":1,"value":"v"}})", "unexpected bytes after"},
+      {R"({"key":1,"value":"v"} {"key":2,"value":"v"})", "unexpected bytes after"},
       {"{\"key\":1,\"value\":\"\xFF\"}", "not valid UTF-8"},
       {R"({"key":1,"value":"\ud800"})", "lone surrogate"},
   };

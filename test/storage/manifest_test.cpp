@@ -96,13 +96,13 @@ TEST_CASE("a manifest that contradicts itself is refused even with a right check
   const std::string text = encode_manifest(sample());
   REQUIRE(decode_manifest(resealed(text)).ok());
   const std::pair<const char*, const char*> changes[] = {
-      {"\"flushed_offset\":500", "\"flushed_offset\":499"},  // a run ends behind it
+      {"\"flushed_offset\":500", "\"flushed_offset\":499"},  // a run ends after it
       {"\"end_offset\":300", "\"end_offset\":301"},          // runs overlap
       {"\"id\":9", "\"id\":10"},                             // not below next_run
       {"\"records\":3", "\"records\":0"},                    //
       {"\"key_min\":5", "\"key_min\":6"},                    // above key_max
       {"\"first_offset\":5000", "\"first_offset\":100"},     // segments do not ascend
-      {"\"previous_end\":600", "\"previous_end\":6000"},     // behind its own start
+      {"\"previous_end\":600", "\"previous_end\":6000"},     // after its own start
       {"\"nonce\":1", "\"nonce\":0"},                        //
       {"\"record_crc\":1", "\"record_crc\":4294967296"},     // beyond its type
       {"\"record_crc\":1", "\"record_crc\":-1"},             //

@@ -25,7 +25,7 @@ std::unique_ptr<FaultFs> killed_store(const Options& options, FaultFs& fs, Fill 
   return image;
 }
 
-// Positions of the groups of a segment's bytes, and behind the last one.
+// Positions of the groups of a segment's bytes, and after the last one.
 std::vector<uint64_t> group_positions(std::string_view bytes) {
   std::vector<uint64_t> out;
   uint64_t at = kSegmentHeaderBytes;
@@ -119,7 +119,7 @@ TEST_CASE("a flipped bit before a later synced group of the last segment refuses
   }
 }
 
-TEST_CASE("a flipped bit behind which a clean close left its seal refuses to open") {
+TEST_CASE("a flipped bit after which a clean close left its seal refuses to open") {
   const QuietLog quiet;
   FaultFs fs;
   const Options options = small_options(fs);

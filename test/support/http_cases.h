@@ -49,10 +49,10 @@ inline std::vector<HttpCase> request_line_cases() {
       {"* for get", line_with_host("GET * HTTP/1.1"), 400},
       {"two blanks before the target", line_with_host("GET  / HTTP/1.1"), 400},
       {"two blanks before the version", line_with_host("GET /  HTTP/1.1"), 400},
-      {"blank behind the version", line_with_host("GET / HTTP/1.1 "), 400},
+      {"blank after the version", line_with_host("GET / HTTP/1.1 "), 400},
       {"tab as separator", line_with_host("GET\t/\tHTTP/1.1"), 400},
       {"tab before the version", line_with_host("GET /\tHTTP/1.1"), 400},
-      {"words behind the version", line_with_host("GET / HTTP/1.1 x"), 400},
+      {"words after the version", line_with_host("GET / HTTP/1.1 x"), 400},
       {"blank in the target", line_with_host("GET /a b HTTP/1.1"), 400},
       {"no version (HTTP/0.9)", line_with_host("GET /"), 400},
       {"no target", line_with_host("GET HTTP/1.1"), 400},
@@ -111,14 +111,14 @@ inline std::vector<HttpCase> leading_line_cases() {
 
 inline std::vector<HttpCase> line_end_cases() {
   return {
-      {"LF behind the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400},
-      {"LF behind a field", "GET / HTTP/1.1\r\nHost: a\nB: c\r\n\r\n", 400},
+      {"LF after the request line", "GET / HTTP/1.1\nHost: a\r\n\r\n", 400},
+      {"LF after a field", "GET / HTTP/1.1\r\nHost: a\nB: c\r\n\r\n", 400},
       {"LF LF at the end", "GET / HTTP/1.1\r\nHost: a\n\n", 400},
       {"CRLF LF at the end", "GET / HTTP/1.1\r\nHost: a\r\n\n", 400},
       {"LF CRLF at the end", "GET / HTTP/1.1\r\nHost: a\n\r\n", 400},
-      {"CR behind the request line", "GET / HTTP/1.1\rHost: a\r\n\r\n", 400},
+      {"CR after the request line", "GET / HTTP/1.1\rHost: a\r\n\r\n", 400},
       {"CR in a value", get_with("A: b\rc\r\n"), 400},
-      {"CR CRLF behind a value", get_with("A: b\r\r\n"), 400},
+      {"CR CRLF after a value", get_with("A: b\r\r\n"), 400},
       {"CR at the end of the head", "GET / HTTP/1.1\r\nHost: a\r\n\rX", 400},
       {"CR in the target", line_with_host("GET /a\rb HTTP/1.1"), 400},
       {"LF in the target", line_with_host("GET /a\nb HTTP/1.1"), 400},
@@ -184,7 +184,7 @@ inline std::vector<HttpCase> target_cases() {
 
 inline std::vector<HttpCase> field_cases() {
   return {
-      {"no blank behind the colon", get_with("A:b\r\n"), 0},
+      {"no blank after the colon", get_with("A:b\r\n"), 0},
       {"many blanks", get_with("A: \t  b \t \r\n"), 0},
       {"empty value", get_with("A:\r\n"), 0},
       {"blank value", get_with("A:   \r\n"), 0},
@@ -256,7 +256,7 @@ inline std::vector<HttpCase> host_cases() {
       {"open bracket", with("Host: [::1\r\n"), 400},
       {"not v6 in brackets", with("Host: [1.2.3.4]\r\n"), 400},
       {"empty brackets", with("Host: []\r\n"), 400},
-      {"behind the bracket", with("Host: [::1]a\r\n"), 400},
+      {"after the bracket", with("Host: [::1]a\r\n"), 400},
       {"zone", with("Host: [fe80::1%eth0]\r\n"), 400},
       {"long brackets", with("Host: [" + std::string(100, ':') + "]\r\n"), 400},
       {"bad percent", with("Host: a%4\r\n"), 400},

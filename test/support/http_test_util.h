@@ -24,7 +24,7 @@ namespace kyro::test {
 
 // Paths:
 //   /now          "now" at once               /echo      method, body
-//   /defer?x      a task; the test posts it   /wait      behind deferred ones, then "waited"
+//   /defer?x      a task; the test posts it   /wait      after deferred ones, then "waited"
 //   /early        401 from on_headers         /limit     at most 10 bytes of body
 //   /big?n        n shared bytes              /stream?n  n lines
 //   /park         waits for feed()            /abort     breaks off

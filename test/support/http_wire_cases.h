@@ -2,7 +2,7 @@
 // lists of http_wire_*.h are built.
 //
 // The server holds key 1 ("kept") and key 5 when a case begins. Writes that must take effect go to
-// key 5, those that must not to key 66. Behind every case the test sends a canary, a write of a key
+// key 5, those that must not to key 66. After every case the test sends a canary, a write of a key
 // of its own: a connection that survives must answer it, one that is refused must not execute it.
 #pragma once
 
@@ -16,9 +16,9 @@ using std::string_literals::operator""s;
 struct WireCase {
   std::string name;
   std::string bytes;
-  // The statuses of the answers, separated by blanks; "h" behind one: it answers HEAD, so no body.
+  // The statuses of the answers, separated by blanks; "h" after one: it answers HEAD, so no body.
   // "!" at the end: then the server closes, and the canary is not executed. "-" at the beginning:
-  // the bytes are not whole, the client shuts down its side behind them, and there is no canary.
+  // the bytes are not whole, the client shuts down its side after them, and there is no canary.
   std::string expect;
   const char* stored = nullptr;  // what key 5 holds afterwards, where that is of interest
 };

@@ -69,7 +69,7 @@ inline std::span<const std::byte> as_bytes(std::string_view text) {
 }
 
 // Builds and opens; the bytes lie at an aligned address and end where the heap block ends, so the
-// address sanitizer sees a read behind them.
+// address sanitizer sees a read after them.
 class BuiltIndex {
  public:
   BuiltIndex(const std::vector<IndexEntry>& entries, const RmiOptions& options) {

@@ -109,7 +109,7 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
              engine != nullptr ? engine->next_offset() : 0);
   text.gauge("kyrodb_rmi_index_leaves", "Leaves of the learned indexes.", leaves);
   text.gauge("kyrodb_rmi_index_size_bytes", "Bytes of the learned indexes.", index_bytes);
-  text.gauge("kyrodb_rmi_epsilon_max", "Slots a key lies behind its prediction at most.", epsilon);
+  text.gauge("kyrodb_rmi_epsilon_max", "Slots between a key and its prediction at most.", epsilon);
   text.gauge("kyrodb_read_only", "1 after a failure that stopped writes.", is_read_only ? 1 : 0);
   text.gauge("kyrodb_ready", "1 while reads and writes are served.",
              engine != nullptr && !is_read_only && !is_draining ? 1 : 0);

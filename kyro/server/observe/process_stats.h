@@ -60,7 +60,7 @@ inline double start_time() {
   const std::string stat = read_proc("/proc/self/stat");
   const size_t name_end = stat.rfind(") ");
   if (name_end == std::string::npos) return 0;
-  constexpr int kStartTimeField = 19;  // of those behind the name
+  constexpr int kStartTimeField = 19;  // of those after the name
   const uint64_t ticks = field_of(std::string_view(stat).substr(name_end + 2), kStartTimeField);
   return seconds_by(CLOCK_REALTIME) - seconds_by(CLOCK_BOOTTIME) +
          static_cast<double>(ticks) / static_cast<double>(sysconf(_SC_CLK_TCK));

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Who owns this address? Ranges are stored under their first address, as "LAST WHAT"; the range that
 # may hold an address is the one at the nearest key that is not greater, /v1/floor, and it does if
-# the address is not behind its last one. A store that hashes its keys cannot be asked that.
+# the address is not after its last one. A store that hashes its keys cannot be asked that.
 #
 #   ip_owner.sh URL load [FILE]     lines of FILE (default: registry.csv): FIRST,LAST,WHAT
 #   ip_owner.sh URL who ADDRESS     exit 3 if no range holds it

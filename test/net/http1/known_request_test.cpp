@@ -107,7 +107,7 @@ TEST_CASE("digits of an escape or an authority are no number") {
   CHECK(learn(head_of("GET /a%411x1"), &known));
 }
 
-TEST_CASE("the fields of a plain request are known behind another request line") {
+TEST_CASE("the fields of a plain request are known after another request line") {
   KnownRequest known;
   for (const std::string& line : {std::string("GET /v1/get_fast/1"), std::string("GET /a"),
                                   std::string("HEAD /x?y"), std::string("GET /longer/than/that")}) {
@@ -155,7 +155,7 @@ TEST_CASE("a line that another number would make too long is not kept") {
   }
 }
 
-TEST_CASE("a token is forgotten behind the bytes it came with, and kept for none alone") {
+TEST_CASE("a token is forgotten after the bytes it came with, and kept for none alone") {
   const std::string fields = "Host: h\r\nAuthorization: Bearer x\r\n\r\n";
   const std::string one = head_of("GET /v1/kv/1", fields);
   KnownRequest known;

@@ -238,7 +238,7 @@ TEST_CASE("persistence follows version and connection options") {
   CHECK_FALSE(keeps("1.0", "Connection: keep-alive, close\r\n"));
 }
 
-TEST_CASE("nothing behind the head is looked at") {
+TEST_CASE("nothing after the head is looked at") {
   const std::string bytes = line_with_host("GET / HTTP/1.1");
   const std::string more = bytes + "\0\n\xFFgarbage"s;
   CHECK(parse_at(more, {more.size()}).head_bytes == bytes.size());

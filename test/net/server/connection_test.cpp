@@ -112,7 +112,7 @@ TEST_CASE("pipelined requests are looked at ahead if they repeat one that was le
   const std::vector<std::string> mixed = {"/a-1", "/a-2", "/a-3", "/b-4", "/b-5", "/c", "/c"};
   CHECK(seen_of(mixed) == "a-1;+2+3;a-2;a-3;b-4;+5;b-5;c;c;");
   CHECK(seen_of(mixed, "Authorization: Bearer t\r\n") == "a-1;+2+3;a-2;a-3;b-4;+5;b-5;c;c;");
-  // Nothing behind what was refused, or not noted, and nothing of the bytes behind "close".
+  // Nothing after what was refused, or not noted, and nothing of the bytes after "close".
   CHECK(seen_of({"/refused-1", "/refused-1"}) == "refused-1;refused-1;");
   CHECK(seen_of({"/quiet-1", "/quiet-1"}) == "quiet-1;quiet-1;");
   CHECK(seen_of({"/a-1", "/a-2"}, "Connection: close\r\n") == "a-1;");

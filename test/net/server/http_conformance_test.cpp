@@ -227,7 +227,7 @@ TEST_CASE("The conformance tables hold more than five hundred cases, each with i
   CHECK(contents.size() >= 500);
 }
 
-TEST_CASE("Every message is answered or refused as RFC 9112 says, and nothing behind it executed",
+TEST_CASE("Every message is answered or refused as RFC 9112 says, and nothing after it executed",
           "[e2e]") {
   Conformance conformance;
   for (const WireCase& one : all_wire_cases()) conformance.run(one, SIZE_MAX);

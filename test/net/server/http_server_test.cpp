@@ -122,7 +122,7 @@ TEST_CASE("a request that waits for earlier ones is handled after their answers"
     CHECK(server.handler.wait_until([&](TestHandler& h) { return h.waits > waits; }));
     {
       const std::lock_guard lock(server.handler.mutex);
-      CHECK(server.handler.tasks.size() == 2);  // what is behind the waiting one waits, too
+      CHECK(server.handler.tasks.size() == 2);  // what is after the waiting one waits, too
     }
     server.post_all();
     CHECK(receive(client).body == "a");
@@ -192,7 +192,7 @@ TEST_CASE("HTTP/1.0 closes, unless keep-alive is asked for") {
   CHECK(lines.substr(lines.find("\r\n\r\n") + 4) == "line 0\nline 1\nline 2\n");
 }
 
-TEST_CASE("Connection: close is honoured and nothing behind it is answered") {
+TEST_CASE("Connection: close is honoured and nothing after it is answered") {
   TestServer server;
   HttpClient client(server.endpoint());
   send(client, "GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + kGetNow);
@@ -229,7 +229,7 @@ TEST_CASE("100-continue is sent only while the body is awaited") {
   CHECK(receive(client).body == "PUT:ok");
   send(client, head + "hi");  // already there: no interim answer is needed
   CHECK(receive(client).body == "PUT:hi");
-  send(client, get_line("/defer?a") + head);  // behind an answer that is still open
+  send(client, get_line("/defer?a") + head);  // after an answer that is still open
   REQUIRE(server.handler.wait_for_tasks(1));
   server.post_all();
   CHECK(receive(client).body == "a");
@@ -240,7 +240,7 @@ TEST_CASE("100-continue is sent only while the body is awaited") {
   CHECK(read_all(client).substr(0, 12) == "HTTP/1.1 401");
 }
 
-TEST_CASE("a refused request is answered with JSON and nothing behind it is executed") {
+TEST_CASE("a refused request is answered with JSON and nothing after it is executed") {
   struct Refused {
     std::string bytes;
     int status;
@@ -387,7 +387,7 @@ TEST_CASE("a stream is chunked, bounded by the reader, and lets others through")
   CHECK(get(client, "/stream?1").body == "line 0\n");
 }
 
-TEST_CASE("a stream behind deferred answers starts when they have left") {
+TEST_CASE("a stream after deferred answers starts when they have left") {
   TestServer server;
   HttpClient client(server.endpoint());
   send(client, get_line("/defer?a") + get_line("/stream?2") + get_line("/stream?1") + kGetNow);

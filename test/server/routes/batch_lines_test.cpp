@@ -115,7 +115,7 @@ TEST_CASE("A bad line is refused with its number and a sentence") {
       {put + R"(,"if_none_match":1})", "\"if_none_match\" must be"},
       {put + R"(,"if_none_match":"1"})", "\"if_none_match\" must be"},
       {put + R"(,"if_none_match":true})", "\"if_none_match\" must be"},
-      {put + "} " + put + "}", "unexpected bytes behind"},
+      {put + "} " + put + "}", "unexpected bytes after"},
       {"[" + put + "}]", "expected an object"},
   };
   for (const Case& c : cases) {

@@ -103,7 +103,7 @@ TEST_CASE("a scrub quarantines the run that is not what was written, wherever, a
   SECTION("its end cut off") {
     damaged.resize(GENERATE(size_t{10}, size_t{kMiB}, size_t{2 * kMiB + 77}));
   }
-  SECTION("something behind it") {
+  SECTION("something after it") {
     damaged += "more";
   }
   fs.put_file(path, damaged);

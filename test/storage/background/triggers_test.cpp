@@ -314,7 +314,7 @@ TEST_CASE("--rmi-rebuild-ratio counts against the keys there are, and an empty s
   CHECK(compactions(*engine) == 0);
   put_many(*engine, 0, 1);
   REQUIRE(wait_for([&] { return compactions(*engine) > 0; }));
-  REQUIRE(engine->compact().ok());  // behind all that waited
+  REQUIRE(engine->compact().ok());  // after all that waited
   CHECK(compactions(*engine) == 2);
 }
 
@@ -345,7 +345,7 @@ TEST_CASE("Compactions that are due while one waits do not pile up") {
   REQUIRE(has_begun);
   REQUIRE(wait_for(
       [&] { return engine->view().contained_offset == 200 && engine->view().runs.size() == 1; }));
-  REQUIRE(engine->compact().ok());    // behind all that waited
+  REQUIRE(engine->compact().ok());    // after all that waited
   CHECK(compactions(*engine) <= 4u);  // one waited, one came when it began, at most one more
   CHECK(contents_of(*engine).size() == 200);
 }

@@ -154,7 +154,7 @@ TEST_CASE("under weaker policies a seal that a failed rotation left is not the l
   CHECK(reader->group().kind() == GroupKind::kOpened);
 }
 
-TEST_CASE("damage is told from a torn tail by what lies behind it") {
+TEST_CASE("damage is told from a torn tail by what lies after it") {
   const FsyncPolicy policy = GENERATE(FsyncPolicy::kAlways, FsyncPolicy::kNever);
   Log log(policy);
   const uint64_t first = log.writer.position();

@@ -14,7 +14,7 @@ using Catch::Matchers::Contains;
 
 constexpr char kSaved[] = "saved";
 
-// A store with two runs and a log that goes on behind them, and what was ever written to it.
+// A store with two runs and a log that goes on after them, and what was ever written to it.
 struct DamagedStore {
   FaultFs fs;
   Options options = small_options(fs);
