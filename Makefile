@@ -58,9 +58,10 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all man completions run \
-        install uninstall check-install image test smoke unit e2e run-tests test-program crash-matrix damage \
-        asan tsan fuzz bench-build bench-index bench-engine bench-text bench-http proto lint headers format clean help FORCE
+.PHONY: all man completions run install uninstall check-install image test smoke smoke-build \
+        unit e2e run-tests test-program crash-matrix damage asan asan-build tsan fuzz fuzz-build \
+        bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
+        clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
 
@@ -151,6 +152,9 @@ SMOKE := base/crc32c base/epoch index/rmi_file storage/delta/delta storage/engin
 smoke:
 	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' FILTER='"~[.]"' run-tests
 
+smoke-build:
+	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' all test-program
+
 run-tests: $(BUILD)/test/kyro_tests all \
            $(if $(EMULATOR),$(BIN)/kyrodb $(BIN)/kyrodbctl,$(BUILD)/bench/http_bench)
 	KYRO_BINARY=$(abspath $(BIN))/kyrodb EMULATOR=$(EMULATOR) \
@@ -206,6 +210,9 @@ asan:
 	ASAN_OPTIONS=strict_string_checks=1 \
 	  $(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined run-tests
 
+asan-build:
+	$(MAKE) BUILD=$(BUILD)/asan SAN=address,undefined all test-program $(BUILD)/asan/bench/http_bench
+
 tsan:
 	TSAN_OPTIONS=halt_on_error=1 $(MAKE) BUILD=$(BUILD)/tsan SAN=thread run-tests
 
@@ -221,6 +228,7 @@ FUZZING ?= -O1 -g1 -fsanitize=fuzzer,address,undefined
 
 # Each fuzz target for SECS seconds; what it found interesting stays in $(BUILD)/fuzz/corpus.
 fuzz: $(FUZZERS:test/fuzz/%.cpp=fuzz-%)
+fuzz-build: $(FUZZERS:test/fuzz/%.cpp=$(BUILD)/fuzz/%)
 
 fuzz-%: $(BUILD)/fuzz/%
 	@mkdir -p $(BUILD)/fuzz/corpus/$*

@@ -1,10 +1,10 @@
 #!/bin/bash
 # Runs the test program given as $1, with the filter in the other arguments, in pieces: as many side
-# by side as there are processors, each with every eighth test. Prints what a piece says when it is
+# by side as there are processors, each with every 16th test. Prints what a piece says when it is
 # done and ends with "tests: N passed, M failed". $EMULATOR stands before the program.
 set -u
 
-pieces=8
+pieces=16
 emulator=${EMULATOR:-}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
@@ -12,7 +12,7 @@ trap 'rm -rf "$dir"' EXIT
 # The names of the tests, one a line, dealt out in turn. Catch2 takes a comma for the end of a name.
 ${emulator:+"$emulator"} "$@" --list-test-names-only | sed 's/[\\,"]/\\&/g' >"$dir/names"
 [ -s "$dir/names" ] || { echo "run_tests: no test matches" >&2; exit 1; }
-split --number="r/$pieces" --numeric-suffixes --suffix-length=1 "$dir/names" "$dir/piece"
+split --number="r/$pieces" --numeric-suffixes --suffix-length=2 "$dir/names" "$dir/piece"
 
 # Runs one piece. A process that dies without totals, or with a failure that they do not have, is
 # one failed test.
@@ -40,7 +40,7 @@ run_piece() {
 }
 
 running=0
-for piece in "$dir"/piece?; do
+for piece in "$dir"/piece??; do
   if [ "$running" -ge "$(nproc)" ]; then
     wait -n
     running=$((running - 1))
