@@ -1,126 +1,58 @@
-// One-line log events on stderr: a time, a level, a name and fields. Text or JSON.
+// One-line log events on stderr.
 //
 //   log_event(LogLevel::kInfo, "flushed", {{"run", id}, {"records", n}});
-//   2026-01-31T12:00:00.123Z info flushed run=7 records=1000
-//   {"ts":"2026-01-31T12:00:00.123Z","level":"info","event":"flushed","run":7,"records":1000}
 //
-// Invariant: an event is one write(2), so lines of concurrent threads never mix. Values of keys are
-// never logged. Thread rule: log_event from anywhere; set_log_* before threads start.
+// Invariant: nobody waits for whoever reads the log. Where there is a LogWriter (in a server) its
+// thread writes; elsewhere the line is written here where there is room for it at once, and else
+// dropped and counted. Lines of concurrent threads never mix.
+//
+// Thread rule: from anywhere.
 #pragma once
 
-#include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <concepts>
 #include <cstdint>
-#include <cstdio>
 #include <initializer_list>
+#include <mutex>
 #include <string>
 #include <string_view>
 
-#include "kyro/base/utf8.h"
+#include "kyro/base/log_line.h"
+#include "kyro/base/log_writer.h"
 
 namespace kyro {
+namespace log_detail {
 
-enum class LogLevel : uint8_t { kDebug, kInfo, kWarn, kError, kOff };
-
-struct LogConfig {
-  LogLevel level = LogLevel::kInfo;
-  bool json = false;
-};
-
-inline LogConfig& log_config() {
-  static LogConfig config;
-  return config;
+// Writes a line without a LogWriter.
+inline void write_at_once(std::string_view line) {
+  static std::mutex mutex;  // between poll() and write() nobody else of this process fills the pipe
+  static uint64_t dropped = 0;
+  const std::lock_guard lock(mutex);
+  std::string with_count;
+  if (dropped != 0) {
+    append_log_line(with_count, LogLevel::kWarn, "log_lines_dropped", {{"count", dropped}});
+    line = with_count.append(line);
+  }
+  const uint64_t before = dropped;
+  dropped = 0;
+  while (!line.empty()) {
+    const ssize_t written = write_some(STDERR_FILENO, line, 0);
+    if (written <= 0) break;
+    line.remove_prefix(static_cast<size_t>(written));
+  }
+  if (line.empty()) return;
+  dropped = before + 1;
+  log_lines_dropped().fetch_add(1, std::memory_order_relaxed);
 }
 
-// A field of an event: a number or a text (quoted and escaped as needed).
-class LogField {
- public:
-  LogField(std::string_view name, std::string_view text) : name_(name), text_(text) {}
-  LogField(std::string_view name, const char* text) : name_(name), text_(text) {}
-  LogField(std::string_view name, const std::string& text) : name_(name), text_(text) {}
-  template <std::integral T>
-  LogField(std::string_view name, T number)
-      : name_(name), text_(std::to_string(number)), is_number_(true) {}
+}  // namespace log_detail
 
-  void append_to(std::string& line, bool json) const {
-    if (json) {
-      line.append(",\"").append(name_).append("\":");
-      append_value(line, !is_number_);
-    } else {
-      line.append(" ").append(name_).append("=");
-      append_value(line, !is_one_word());
-    }
+// Writes whole lines, or has them written, without waiting.
+inline void write_log(std::string_view lines) {
+  if (LogWriter* const writer = LogWriter::installed().load(std::memory_order_acquire)) {
+    return writer->add(LogWriter::Kind::kEvents, lines, log_detail::count_lines(lines));
   }
-
- private:
-  // Visible, and nothing that could be taken for another field.
-  [[nodiscard]] bool is_one_word() const {
-    return !text_.empty() && is_valid_utf8(text_) &&
-           std::none_of(text_.begin(), text_.end(), [](char c) {
-             return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F || c == '"' || c == '\\' ||
-                    c == '=';
-           });
-  }
-
-  // Quoted, it is a JSON string whatever the text holds; bytes that are no UTF-8 become U+FFFD.
-  void append_value(std::string& line, bool quoted) const {
-    if (!quoted) {
-      line += text_;
-      return;
-    }
-    line += '"';
-    for (size_t at = 0; at < text_.size();) {
-      const size_t bytes = utf8_sequence_bytes(std::string_view(text_).substr(at));
-      const auto c = static_cast<unsigned char>(text_[at]);
-      if (bytes == 0) {
-        line += "\\ufffd";
-      } else if (c == '"' || c == '\\') {
-        line.append(1, '\\').append(1, text_[at]);
-      } else if (c < 0x20 || c == 0x7F) {
-        char escaped[8];
-        std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
-        line += escaped;
-      } else {
-        line.append(text_, at, bytes);
-      }
-      at += bytes != 0 ? bytes : 1;
-    }
-    line += '"';
-  }
-
-  std::string_view name_;
-  std::string text_;
-  bool is_number_ = false;
-};
-
-inline const char* log_level_name(LogLevel level) {
-  constexpr const char* kNames[] = {"debug", "info", "warn", "error", "off"};
-  return kNames[static_cast<size_t>(level)];
-}
-
-// Appends the line of an event.
-inline void append_log_line(std::string& line, LogLevel level, std::string_view event,
-                            std::initializer_list<LogField> fields) {
-  const bool json = log_config().json;
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  tm utc{};
-  gmtime_r(&now.tv_sec, &utc);
-  char stamp[48];
-  std::snprintf(stamp, sizeof stamp, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
-                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                static_cast<int>(now.tv_nsec / 1000000));
-  if (json) {
-    line.append("{\"ts\":\"").append(stamp).append("\",\"level\":\"");
-    line.append(log_level_name(level)).append("\",\"event\":\"").append(event).append("\"");
-  } else {
-    line.append(stamp).append(" ").append(log_level_name(level)).append(" ").append(event);
-  }
-  for (const LogField& field : fields) field.append_to(line, json);
-  line.append(json ? "}\n" : "\n");
+  log_detail::write_at_once(lines);
 }
 
 inline void log_event(LogLevel level, std::string_view event,
@@ -128,8 +60,7 @@ inline void log_event(LogLevel level, std::string_view event,
   if (level < log_config().level) return;
   std::string line;
   append_log_line(line, level, event, fields);
-  // A log line that cannot be written has nowhere to be reported.
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+  write_log(line);
 }
 
 }  // namespace kyro

@@ -8,6 +8,10 @@
 // Thread rule: values, not shared. Ownership: a failed Status owns its message.
 #pragma once
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -126,7 +130,16 @@ class [[nodiscard]] Result {
 };
 
 [[noreturn]] inline void check_failed(const char* expression, const char* file, int line) {
-  std::fprintf(stderr, "kyrodb: check failed: %s (%s:%d)\n", expression, file, line);
+  char text[512];
+  const int size = std::snprintf(text, sizeof text, "kyrodb: check failed: %s (%s:%d)\n",
+                                 expression, file, line);
+  // A reader of stderr that stands still must not keep a broken process alive.
+  constexpr int kWaitMs = 1000;
+  pollfd room{STDERR_FILENO, POLLOUT, 0};
+  if (size > 0 && ::poll(&room, 1, kWaitMs) > 0) {
+    [[maybe_unused]] const ssize_t written =
+        ::write(STDERR_FILENO, text, std::min(static_cast<size_t>(size), sizeof text - 1));
+  }
   std::abort();
 }
 

@@ -57,6 +57,12 @@ class Thread {
   }
 
   [[nodiscard]] bool joinable() const { return is_joinable_; }
+  // Nobody waits for it any more.
+  void detach() {
+    KYRO_CHECK(is_joinable_);
+    is_joinable_ = false;
+    pthread_detach(id_);
+  }
   void join() {
     KYRO_CHECK(is_joinable_);
     is_joinable_ = false;

@@ -101,7 +101,7 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
 }
 
 inline int fail(const Status& status, int exit_code = kExitError) {
-  std::fprintf(stderr, "kyrodb: %s\n", std::string(status.message()).c_str());
+  write_log("kyrodb: " + std::string(status.message()) + "\n");
   return exit_code;
 }
 
@@ -176,13 +176,13 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
+  LogWriter log_writer;
+  if (!log_writer.status().ok()) return fail(log_writer.status());
+
   raise_descriptor_limit(config);
 
   std::optional<RequestLog> request_log;
-  if (config.request_log && config.log.level <= LogLevel::kInfo) {
-    request_log.emplace();
-    if (!request_log->status().ok()) return fail(request_log->status());
-  }
+  if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace(log_writer);
   HttpServerConfig http = config.http;
   if (http.threads == 0) http.threads = std::max(1u, std::thread::hardware_concurrency());
   ServiceManager manager = ServiceManager::from_environment();

@@ -143,6 +143,9 @@ inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t conn
     text.sample("kyrodb_http_rejected_total", std::string("reason=\"").append(reason) + "\"",
                 count);
   });
+  text.counter("kyrodb_log_lines_dropped_total",
+               "Lines of the log that were dropped, since nobody read them.",
+               log_lines_dropped().load(std::memory_order_relaxed));
   text.gauge("kyrodb_sse_subscribers", "Open subscriptions.", stats.subscribe.subscribers.value());
   text.counter("kyrodb_sse_lagged_total", "Subscribers that fell behind the log and were closed.",
                stats.subscribe.lagged.value());
