@@ -28,6 +28,10 @@ endif
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast \
             -Wformat=2 -Wundef -Werror
+# Which lock guards what (kyro/base/thread_annotations.h): only clang checks it.
+ifneq ($(findstring clang,$(CXX)),)
+WARNINGS += -Wthread-safety
+endif
 COMMON   := -std=c++20 -I. -pthread $(WARNINGS) -fstack-protector-strong
 ifeq ($(NO_METRICS),1)
 COMMON   += -DKYRO_NO_METRICS

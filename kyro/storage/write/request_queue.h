@@ -9,11 +9,10 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
-#include <mutex>
+#include <cstdint>
 
 #include "kyro/base/mpsc_queue.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/write/write_request.h"
 
 namespace kyro {
@@ -34,23 +33,18 @@ class RequestQueue {
   [[nodiscard]] WriteRequest* take_all() { return queue_.take_all(); }
 
   void wake() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     woken_ = true;
     condition_.notify_one();
   }
 
-  // Sleeps until something is pushed, wake() is called, or `timeout_ns` has passed (0: no timeout).
+  // Sleeps until something is pushed, wake() is called, or `timeout_ns` has passed (0: no timeout);
+  // with a timeout maybe for less.
   void wait(uint64_t timeout_ns) {
-    std::unique_lock lock(mutex_);
+    const MutexLock lock(mutex_);
     sleeping_.store(true, std::memory_order_seq_cst);
-    if (queue_.empty()) {
-      const auto ready = [this] { return woken_; };
-      if (timeout_ns == 0) {
-        condition_.wait(lock, ready);
-      } else {
-        condition_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), ready);
-      }
-    }
+    if (queue_.empty() && !woken_ && timeout_ns > 0) condition_.wait_for(mutex_, timeout_ns);
+    while (queue_.empty() && !woken_ && timeout_ns == 0) condition_.wait(mutex_);
     sleeping_.store(false, std::memory_order_relaxed);
     woken_ = false;
   }
@@ -58,9 +52,9 @@ class RequestQueue {
  private:
   MpscQueue<WriteRequest> queue_;
   std::atomic<bool> sleeping_{false};
-  std::mutex mutex_;
-  std::condition_variable condition_;
-  bool woken_ = false;
+  Mutex mutex_;
+  CondVar condition_;
+  bool woken_ KYRO_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace kyro

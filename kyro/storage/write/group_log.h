@@ -1,0 +1,138 @@
+// The log as the committer writes it: groups go in, and what fails ends here.
+//
+// Failures: no space → the log's tail is cut back to the last good group, and writing may be tried
+// again; deletes may use the disk's reserve. Anything else, and a tail that cannot be cut back →
+// the engine is latched, since nobody knows any more what the log holds.
+//
+// Thread rule: one thread at a time, the holder of the writer's role.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "kyro/base/clock.h"
+#include "kyro/storage/engine_state.h"
+#include "kyro/storage/log/wal_writer.h"
+#include "kyro/storage/write/commit_group.h"
+#include "kyro/storage/write/flush_scheduler.h"
+
+namespace kyro {
+
+class GroupLog {
+ public:
+  GroupLog(EngineState& state, std::unique_ptr<WalWriter> wal, FlushScheduler& scheduler)
+      : state_(state), wal_(std::move(wal)), scheduler_(scheduler) {}
+
+  // Writes a group that has records and, under `always`, syncs it. Not ok: nothing of it is there.
+  Status append(CommitGroup& group);
+  // Syncs whatever is unsynced.
+  Status sync();
+  // Under `interval`: syncs when the time has come.
+  Status sync_if_due();
+  // How long until then; 0 if there is nothing to sync.
+  [[nodiscard]] uint64_t nanoseconds_to_sync() const;
+  // Makes room for `bytes` of records more: begins a new segment, listed in the manifest, where the
+  // last one is full. REQUIRES: no group under way.
+  [[nodiscard]] bool wants_rotation(uint64_t bytes) const { return wal_->wants_rotation(bytes); }
+  Status rotate();
+  // Ends the log in good order.
+  void seal();
+
+  // The offset that the next record gets.
+  [[nodiscard]] uint64_t next_offset() const { return wal_->next_offset(); }
+
+ private:
+  Status recover_tail(const Status& cause);
+  [[nodiscard]] bool is_synced() const { return wal_->durable_offset() == wal_->next_offset(); }
+  [[nodiscard]] uint64_t interval_ns() const {
+    return state_.options.fsync_interval_ms * 1'000'000u;
+  }
+
+  EngineState& state_;
+  const std::unique_ptr<WalWriter> wal_;
+  FlushScheduler& scheduler_;
+  uint64_t last_sync_ns_ = 0;
+};
+
+inline Status GroupLog::append(CommitGroup& group) {
+  Status status = wal_->append(group.bytes(), group.records());
+  if (!status.ok()) {
+    status = recover_tail(status);
+    // A full disk can be emptied: deletes may use the reserve.
+    if (status.code() != Code::kNoSpace || !group.has_only_deletes() ||
+        !state_.reserve.release(state_.dir())) {
+      return status;
+    }
+    scheduler_.on_disk_full();
+    status = wal_->append(group.bytes(), group.records());
+    if (!status.ok()) return recover_tail(status);
+  }
+  if (state_.disk_is_full.load(std::memory_order_relaxed)) {
+    state_.disk_is_full.store(false, std::memory_order_relaxed);
+  }
+  state_.stats.wal_written_bytes.add(group.log_bytes());
+  state_.wal_position.store(wal_->position(), std::memory_order_relaxed);
+  return wal_->policy() == FsyncPolicy::kAlways ? sync() : Status();
+}
+
+inline Status GroupLog::sync() {
+  if (state_.latch.is_set()) return state_.latch.status();
+  if (is_synced()) return Status();
+  const uint64_t began_ns = monotonic_ns();
+  if (Status status = wal_->sync(); !status.ok()) {
+    state_.latch.set(status);
+    return state_.latch.status();
+  }
+  last_sync_ns_ = monotonic_ns();
+  state_.stats.fsync_ns.observe(last_sync_ns_ - began_ns);
+  state_.durable.store(wal_->durable_offset(), std::memory_order_release);
+  return Status();
+}
+
+inline Status GroupLog::sync_if_due() {
+  if (wal_->policy() != FsyncPolicy::kInterval || is_synced()) return Status();
+  if (monotonic_ns() - last_sync_ns_ < interval_ns()) return Status();
+  return sync();
+}
+
+inline uint64_t GroupLog::nanoseconds_to_sync() const {
+  if (wal_->policy() != FsyncPolicy::kInterval || is_synced() || state_.latch.is_set()) return 0;
+  const uint64_t since_ns = monotonic_ns() - last_sync_ns_;
+  return since_ns < interval_ns() ? interval_ns() - since_ns : 1;
+}
+
+inline Status GroupLog::rotate() {
+  const Status status = wal_->start_segment(wal_->next_offset(), [&](SegmentRef segment) {
+    state_.durable.store(wal_->durable_offset(), std::memory_order_release);
+    return state_.add_segment(segment, wal_->position());
+  });
+  if (!status.ok()) return recover_tail(status);
+  state_.wal_position.store(wal_->position(), std::memory_order_relaxed);
+  return Status();
+}
+
+inline void GroupLog::seal() {
+  if (state_.latch.is_set()) return;
+  if (Status sealed = wal_->seal(); !sealed.ok()) state_.latch.set(sealed);
+  state_.durable.store(wal_->durable_offset(), std::memory_order_release);
+}
+
+// After a failed log write: back to the last good group if that is possible, else the latch.
+inline Status GroupLog::recover_tail(const Status& cause) {
+  if (state_.latch.is_set()) return state_.latch.status();
+  if (EngineState::is_temporary(cause)) {
+    const Status cut = wal_->cut_back();
+    if (cut.ok() && cause.code() == Code::kNoSpace &&
+        !state_.disk_is_full.exchange(true, std::memory_order_relaxed)) {
+      scheduler_.on_disk_full();
+    }
+    if (cut.ok()) return cause;
+    state_.latch.set(cut);
+  } else {
+    state_.latch.set(cause);
+  }
+  return state_.latch.status();
+}
+
+}  // namespace kyro
