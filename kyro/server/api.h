@@ -289,13 +289,13 @@ class Api final : public Handler {
       case Route::kSubscribe:
         return respond_subscribe(*engine(), x, http_stats_.subscribe, rules_);
       case Route::kSnapshot:
-        return AdminTask::start(*engine(), x, AdminTask::Kind::kSnapshot);
+        return AdminTask::start(*engine(), x, Job::Kind::kSnapshot);
       case Route::kCompact:
-        return AdminTask::start(*engine(), x, AdminTask::Kind::kCompact);
+        return AdminTask::start(*engine(), x, Job::Kind::kCompact);
       case Route::kRmiBuild:
-        return AdminTask::start(*engine(), x, AdminTask::Kind::kRmiBuild);
+        return AdminTask::start(*engine(), x, Job::Kind::kRebuildIndex);
       case Route::kWarmup:
-        return AdminTask::start(*engine(), x, AdminTask::Kind::kWarmup);
+        return AdminTask::start(*engine(), x, Job::Kind::kWarm);
       case Route::kBackup:
         return AdminTask::start_backup(*engine(), x, backup_dir_);
       case Route::kHealth:

@@ -200,7 +200,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   api.set_server(server->get());
 
   RecoveryProgress& progress = api.recovery_progress();
-  progress.is_cancelled = is_stop_pending;
+  progress.cancel = is_stop_pending;
   auto engine = Engine::open(config.engine, &progress);
   if (!engine.ok()) {
     (*server)->stop();
@@ -211,7 +211,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   (*engine)->set_commit_listener(
       [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
   if (config.warm_on_start)
-    static_cast<void>((*engine)->warm(is_stop_pending));  // only slower without
+    static_cast<void>((*engine)->run({Job::Kind::kWarm, {}, is_stop_pending}));
   api.set_engine(engine->get());
   print_banner(config, (*server)->bound_port(), access.has_token());
   manager.tell("READY=1\nSTATUS=serving " +

@@ -6,12 +6,12 @@
 // restored point is its own, and subscribers can tell that by the id.
 #pragma once
 
-#include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
+#include "kyro/base/cancel.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/offline/verify.h"
@@ -22,15 +22,15 @@ namespace kyro {
 // Of a running engine. Rotations and commits of runs wait while files are linked, not while they
 // are copied. Errors: kExists, kNoSpace, kBusy (shutting down), kIoError.
 inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
-                                     const std::atomic<bool>& cancelled) {
+                                     const Cancel& cancel) {
   auto directory = state.fs.open_dir(to, DirMode::kOwnName);
   KYRO_TRY(directory);
-  StoreCopy copy(state.dir, std::move(*directory), cancelled);
+  StoreCopy copy(state.dir, std::move(*directory), cancel);
   KYRO_TRY(copy.begin());
   uint64_t end = 0;
   {
     // Files go only after a commit, and a new segment holds no acknowledged record before one.
-    const std::lock_guard lock(state.manifest_mutex);
+    const MutexLock lock(state.manifest_mutex);
     end = state.visible.load(std::memory_order_acquire);
     Manifest manifest = state.manifest;
     manifest.clock = state.clock.anchor();
@@ -47,10 +47,9 @@ inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
   KYRO_TRY(store);
   auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
-  static const std::atomic<bool> kNeverCancelled{false};
   auto directory = fs.open_dir(to, DirMode::kCreate);
   KYRO_TRY(directory);
-  StoreCopy copy(*store->dir, std::move(*directory), kNeverCancelled);
+  StoreCopy copy(*store->dir, std::move(*directory));
   KYRO_TRY(copy.begin());
   KYRO_TRY(copy.gather(*manifest));
   return copy.finish({}, database_id);

@@ -15,7 +15,6 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,10 +23,11 @@
 #include <vector>
 
 #include "kyro/base/epoch.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/background/maintenance.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/fs/posix_fs.h"
-#include "kyro/storage/outcome.h"
+#include "kyro/storage/job.h"
 #include "kyro/storage/read/log_reader.h"
 #include "kyro/storage/read/lookup.h"
 #include "kyro/storage/read/multi_get.h"
@@ -55,8 +55,8 @@ class Engine {
     RecoveryProgress ignored;
     Recovery recovery(engine->state_, progress != nullptr ? *progress : ignored);
     KYRO_TRY(recovery.run());
-    engine->committer_ = std::make_unique<Committer>(engine->state_, recovery.take_wal(),
-                                                     recovery.active(), engine->maintenance_);
+    engine->committer_ = std::make_unique<Committer>(
+        engine->state_, recovery.take_wal(), recovery.active(), engine->maintenance_.flusher());
     KYRO_TRY(engine->maintenance_.start(*engine->committer_));
     KYRO_TRY(engine->committer_->start());
     return engine;
@@ -70,7 +70,7 @@ class Engine {
     committer_->stop();
     if (state_.latch.is_set()) return;
     // The last manifest tells the next start how far the log was durable. Without it the seal does.
-    const std::lock_guard lock(state_.manifest_mutex);
+    const MutexLock lock(state_.manifest_mutex);
     static_cast<void>(state_.commit_manifest(state_.manifest));
   }
 
@@ -287,54 +287,18 @@ class Engine {
     committer_->set_listener(listener, context);
   }
 
-  // ---- maintenance ----
+  // ---- long work, done by background threads ----
 
-  // Flushes the delta into a run and commits.
-  Status snapshot() {
-    return wait_for_status([this](SnapshotDone done) { maintenance_.snapshot(std::move(done)); });
-  }
-  void snapshot_async(SnapshotDone done) { maintenance_.snapshot(std::move(done)); }
-
-  // Merges everything into one run. With `rebuild_index` that run's index is new in any case.
-  Status compact(CompactStats* stats = nullptr, bool rebuild_index = false) {
-    return wait_for_status([&](SnapshotDone done) {
-      maintenance_.compact(rebuild_index, [stats, done = std::move(done)](
-                                              const Status& status, const CompactStats& result) {
-        if (stats != nullptr) *stats = result;
-        done(status);
-      });
-    });
-  }
-  void compact_async(bool rebuild_index, CompactDone done) {
-    maintenance_.compact(rebuild_index, std::move(done));
+  // Begins a job; `done` is called when it is over, on a background thread.
+  void start(Job job, JobDone done) { maintenance_.start(std::move(job), std::move(done)); }
+  // The same, and sleeps until then.
+  JobOutcome run(Job job) {
+    return wait_for_job([&](JobDone done) { start(std::move(job), std::move(done)); });
   }
 
-  // Makes a backup at `to` (see kyro/storage/backup.h) that holds everything acknowledged so far.
-  Status backup(const std::string& to, CopyStats* stats = nullptr) {
-    return wait_for_status([&](SnapshotDone done) {
-      maintenance_.backup(
-          to, [stats, done = std::move(done)](const Status& status, const CopyStats& result) {
-            if (stats != nullptr) *stats = result;
-            done(status);
-          });
-    });
-  }
-  void backup_async(std::string to, BackupDone done) {
-    maintenance_.backup(std::move(to), std::move(done));
-  }
-
-  // Brings every page of the runs into memory. `is_cancelled`, if given, is asked now and then, on
-  // another thread: true ends it early.
-  Status warm(bool (*is_cancelled)() = nullptr) {
-    return wait_for_status(
-        [&](SnapshotDone done) { maintenance_.warm(is_cancelled, std::move(done)); });
-  }
-  void warm_async(SnapshotDone done) { maintenance_.warm(nullptr, std::move(done)); }
-
-  // Reads every run again and quarantines those that are not what was written; see corruptions.
-  Status scrub() {
-    return wait_for_status([this](SnapshotDone done) { maintenance_.scrub(std::move(done)); });
-  }
+  Status snapshot() { return run({Job::Kind::kSnapshot}).status; }
+  Status compact() { return run({Job::Kind::kCompact}).status; }
+  Status backup(const std::string& to) { return run({Job::Kind::kBackup, to}).status; }
 
   [[nodiscard]] const Options& options() const { return state_.options; }
   [[nodiscard]] const std::string& database_id() const { return state_.database_id; }

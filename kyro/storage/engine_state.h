@@ -22,6 +22,7 @@
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/base/log.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/engine_stats.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/lifetime_clock.h"
@@ -147,9 +148,9 @@ struct EngineState {
   std::atomic<uint64_t> visible{0};
   std::atomic<uint64_t> durable{0};
   std::atomic<const View*> view{nullptr};
-  std::mutex view_mutex;
+  Mutex view_mutex;
 
-  std::mutex manifest_mutex;
+  Mutex manifest_mutex;
   Manifest manifest;        // as it is on disk
   std::string database_id;  // the manifest's, fixed once recovered
   std::atomic<uint64_t> next_run{1};
@@ -160,7 +161,7 @@ struct EngineState {
   // Replaces the view by an edited copy; readers see the one or the other.
   template <class Edit>
   void publish(Edit edit) {
-    const std::lock_guard guard(view_mutex);
+    const MutexLock guard(view_mutex);
     const View* old = view.load(std::memory_order_relaxed);
     auto fresh = old != nullptr ? std::make_unique<View>(*old) : std::make_unique<View>();
     edit(*fresh);
@@ -199,13 +200,13 @@ struct EngineState {
     const uint64_t due_ns = anchored_ns.load(std::memory_order_relaxed) +
                             LifetimeClock::kAnchorAgeSecsMax * 1'000'000'000;
     if (clock.anchor().boot_ns < due_ns) return;
-    const std::lock_guard guard(manifest_mutex);
+    const MutexLock guard(manifest_mutex);
     static_cast<void>(commit_manifest(manifest));
   }
 
   // Lists a new log segment; `sealed_bytes` is the size of the one before it.
   Status add_segment(const SegmentRef& segment, uint64_t sealed_bytes) {
-    const std::lock_guard guard(manifest_mutex);
+    const MutexLock guard(manifest_mutex);
     Manifest next = manifest;
     if (!next.segments.empty()) next.segments.back().bytes = sealed_bytes;
     next.segments.push_back(segment);

@@ -24,6 +24,8 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/cancel.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/background/run_change.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/log/wal_reader.h"
@@ -36,7 +38,7 @@ namespace kyro {
 struct RecoveryProgress {
   std::atomic<uint64_t> records{0};
   // Asked between runs, and between groups of the log now and then; true ends opening with kBusy.
-  bool (*is_cancelled)() = nullptr;
+  Cancel cancel;
   bool was_cancelled = false;
 };
 
@@ -120,7 +122,7 @@ class Recovery {
     Manifest fresh;
     fresh.database_id = new_database_id();
     KYRO_TRY(state_.dir.sync_own_name());  // a crash may have come after it was made
-    const std::lock_guard guard(state_.manifest_mutex);
+    const MutexLock guard(state_.manifest_mutex);
     return state_.commit_manifest(std::move(fresh));
   }
 
@@ -140,7 +142,7 @@ class Recovery {
 
   Status check_cancelled() {
     unchecked_bytes_ = 0;
-    if (progress_.is_cancelled == nullptr || !progress_.is_cancelled()) return Status();
+    if (!progress_.cancel.is_requested()) return Status();
     progress_.was_cancelled = true;
     return Status(Code::kBusy, "stopped while opening");
   }
@@ -274,7 +276,7 @@ class Recovery {
       view.active = fresh;
     });
     active_ = std::move(fresh);
-    return flush_oldest(state_, never_cancelled_);
+    return flush_oldest(state_, {});
   }
 
   // Makes the writer ready: in the last segment behind its good groups, or in a new one. Numbering
@@ -335,7 +337,7 @@ class Recovery {
     return false;
   }
 
-  static constexpr uint64_t kCheckedBytes = 1 * kMiB;  // of log, between looks at is_cancelled
+  static constexpr uint64_t kCheckedBytes = 1 * kMiB;  // of log, between questions to `cancel`
 
   EngineState& state_;
   RecoveryProgress& progress_;
@@ -344,7 +346,6 @@ class Recovery {
   std::unique_ptr<SegmentReader> last_segment_;  // the one read last
   std::unique_ptr<WalWriter> wal_;
   std::shared_ptr<Delta> active_;
-  const std::atomic<bool> never_cancelled_{false};
   GroupKind last_kind_ = GroupKind::kSealed;
   FsyncPolicy last_policy_ = FsyncPolicy::kAlways;
 };

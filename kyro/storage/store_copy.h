@@ -20,7 +20,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cinttypes>
 #include <cstdio>
 #include <memory>
@@ -29,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/cancel.h"
 #include "kyro/base/random.h"
 #include "kyro/storage/fs/directory.h"
 #include "kyro/storage/log/wal_reader.h"
@@ -52,8 +52,8 @@ struct CopyStats {
 class StoreCopy {
  public:
   // `to` is empty, or kExists will be the answer.
-  StoreCopy(Directory& from, std::unique_ptr<Directory> to, const std::atomic<bool>& cancelled)
-      : from_(from), to_(std::move(to)), cancelled_(cancelled) {}
+  StoreCopy(Directory& from, std::unique_ptr<Directory> to, Cancel cancel = {})
+      : from_(from), to_(std::move(to)), cancel_(std::move(cancel)) {}
   StoreCopy(const StoreCopy&) = delete;
   StoreCopy& operator=(const StoreCopy&) = delete;
   ~StoreCopy() {
@@ -150,7 +150,7 @@ class StoreCopy {
       return Status();
     }
     while (!end || tail_->next_offset() < *end) {
-      KYRO_TRY(check_cancelled());
+      KYRO_TRY(cancel_.check());
       auto step = tail_->next();
       KYRO_TRY(step);
       if (*step == SegmentReader::Step::kStop) break;
@@ -195,7 +195,7 @@ class StoreCopy {
   }
 
   Status sync_file(const std::string& name) {
-    KYRO_TRY(check_cancelled());
+    KYRO_TRY(cancel_.check());
     auto file = to_->open(name, OpenMode::kRead);
     KYRO_TRY(file);
     return (*file)->sync();
@@ -208,7 +208,7 @@ class StoreCopy {
     constexpr uint64_t kChunkBytes = 1 * kMiB;
     std::string chunk(std::min(bytes, kChunkBytes), '\0');
     for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
-      KYRO_TRY(check_cancelled());
+      KYRO_TRY(cancel_.check());
       const uint64_t wanted = std::min(kChunkBytes, bytes - at);
       auto got = from.read_at(at, chunk.data(), wanted);
       KYRO_TRY(got);
@@ -225,11 +225,6 @@ class StoreCopy {
     return Status();
   }
 
-  Status check_cancelled() const {
-    if (!cancelled_.load(std::memory_order_relaxed)) return Status();
-    return Status(Code::kBusy, "the engine is shutting down");
-  }
-
   // Removes what was made; a failure leaves files that no manifest names.
   void abandon() {
     made_.insert(made_.begin(), {kManifestName, std::string(kManifestName) + ".tmp"});
@@ -239,7 +234,7 @@ class StoreCopy {
 
   Directory& from_;
   const std::unique_ptr<Directory> to_;
-  const std::atomic<bool>& cancelled_;
+  const Cancel cancel_;
   Manifest manifest_;  // of the copy
   std::vector<std::string> made_;
   std::vector<std::string> linked_;

@@ -89,10 +89,10 @@ TEST_CASE("a backup taken while writes go on holds all that was acknowledged, an
   for (int i = 0; i < 8; ++i) {
     while (acknowledged.load() < 150u * static_cast<unsigned>(i)) std::this_thread::yield();
     const uint64_t before = acknowledged.load();
-    CopyStats stats;
-    const Status status = engine->backup(dir.file("b" + std::to_string(i)), &stats);
+    const JobOutcome outcome = engine->run({Job::Kind::kBackup, dir.file("b" + std::to_string(i))});
+    const CopyStats& stats = outcome.copied;
     const uint64_t after = acknowledged.load() + 1;  // one may be under way
-    CHECK(status.ok());
+    CHECK(outcome.status.ok());
     CHECK(stats.next_offset >= before);
     CHECK(stats.next_offset <= after);
     sizes.push_back(stats.next_offset);
@@ -119,8 +119,9 @@ TEST_CASE("a backup copies where files cannot be linked, and then shares nothing
   auto engine = must_open(options);
   write_numbers(*engine, 0, 200);
   fs.inject({FsCall::kLink, Code::kUnsupported, 0, ~uint64_t{0}, ""});
-  CopyStats stats;
-  REQUIRE(engine->backup(kBackup, &stats).ok());
+  const JobOutcome outcome = engine->run({Job::Kind::kBackup, kBackup});
+  const CopyStats& stats = outcome.copied;
+  REQUIRE(outcome.status.ok());
   CHECK(stats.next_offset == 200);
   CHECK(stats.linked_bytes == 0);
   CHECK(stats.copied_bytes > 50'000);

@@ -336,9 +336,9 @@ TEST_CASE("what has expired is absent everywhere from that second on") {
   CHECK(code_of(engine->put_if(Condition::version(1, 1), "new")) == Code::kPreconditionFailed);
 
   SECTION("a merge drops it") {
-    CompactStats stats;
-    REQUIRE(engine->compact(&stats).ok());
-    CHECK(stats.keys_retained == 1);
+    const JobOutcome outcome = engine->run({Job::Kind::kCompact});
+    REQUIRE(outcome.status.ok());
+    CHECK(outcome.compacted.keys_retained == 1);
     REQUIRE(engine->view().runs.size() == 1);
     CHECK(engine->view().runs[0]->meta().records == 1);
   }

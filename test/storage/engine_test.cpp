@@ -170,10 +170,12 @@ class Trio {
     size_t live = 0;
     for (const auto& entry : map_) live += is_live(entry.second) ? 1u : 0u;
     for (auto& engine : engines_) {
-      CompactStats stats;
-      REQUIRE(engine->compact(&stats, random() % 2 == 0).ok());
+      const bool is_rebuild = random() % 2 == 0;
+      const JobOutcome outcome =
+          engine->run({is_rebuild ? Job::Kind::kRebuildIndex : Job::Kind::kCompact});
+      REQUIRE(outcome.status.ok());
       REQUIRE(engine->view().runs.size() <= 1);
-      REQUIRE(stats.keys_retained == live);
+      REQUIRE(outcome.compacted.keys_retained == live);
     }
   }
 
@@ -312,10 +314,9 @@ TEST_CASE("closing answers what is under way") {
       writes.push_back(std::make_unique<AsyncWrite>(
           std::vector<std::pair<uint64_t, std::string>>{{i, std::string(5000, 'w')}}));
       engine->submit(writes.back().get());
-      if (i % 5 == 0) engine->snapshot_async([&](const Status&) { ++answered; });
-      if (i % 10 == 0) {
-        engine->compact_async(true, [&](const Status&, const CompactStats&) { ++answered; });
-      }
+      const auto on_done = [&](const JobOutcome&) { ++answered; };
+      if (i % 5 == 0) engine->start({Job::Kind::kSnapshot}, on_done);
+      if (i % 10 == 0) engine->start({Job::Kind::kRebuildIndex}, on_done);
     }
     engine.reset();
     CHECK(answered == 6);
@@ -358,7 +359,7 @@ TEST_CASE("who reads a new run finds its index checked; a start-up reads nothing
   for (uint64_t key = 50; key < 200; ++key) must_put(*engine, key, "merged");
   REQUIRE(engine->compact().ok());
   CHECK(all_checked());
-  REQUIRE(engine->compact(nullptr, true).ok());
+  REQUIRE(engine->run({Job::Kind::kRebuildIndex}).status.ok());
   CHECK(all_checked());
   engine.reset();
   engine = must_open(options);

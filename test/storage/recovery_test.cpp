@@ -382,7 +382,7 @@ TEST_CASE("an opening that is given up at any point leaves the store as it was")
     auto copy = image->clone();
     reopened.fs = copy.get();
     RecoveryProgress progress;
-    progress.is_cancelled = [] { return checks_left-- == 0; };
+    progress.cancel = [] { return checks_left-- == 0; };
     checks_left = checks;
     const auto engine = Engine::open(reopened, &progress);
     if (engine.ok()) {
@@ -449,11 +449,14 @@ TEST_CASE("warming ends when it is given up") {
   const auto engine = must_open(options);
   for (uint64_t key = 0; key < 40; ++key) must_put(*engine, key, std::string(100'000, 'v'));
   REQUIRE(engine->snapshot().ok());
+  const auto warm = [&] {
+    return engine->run({Job::Kind::kWarm, {}, [] { return checks_left-- <= 0; }}).status;
+  };
   checks_left = 3;
-  CHECK(engine->warm([] { return checks_left-- <= 0; }).ok());
+  CHECK(warm().ok());
   const int given_up_after = 3 - checks_left;
   checks_left = 1'000'000;
-  CHECK(engine->warm([] { return checks_left-- <= 0; }).ok());
+  CHECK(warm().ok());
   CHECK(given_up_after < 1'000'000 - checks_left);
 }
 

@@ -60,8 +60,7 @@ class Store {
     return *run;
   }
   Status merge(const MergeInput& input, MergeOutput* output) {
-    const std::atomic<bool> cancelled{false};
-    return merge_to_run(*dir, next_id_++, {}, input, cancelled, output);
+    return merge_to_run(*dir, next_id_++, {}, input, {}, output);
   }
 
   FaultFs fs;

@@ -17,27 +17,8 @@ namespace kyro {
 
 class AdminTask final : public Task {
  public:
-  enum class Kind : uint8_t { kSnapshot, kCompact, kRmiBuild, kWarmup, kBackup };
-
-  static void start(Engine& engine, Exchange& exchange, Kind kind) {
-    auto* task = new AdminTask(engine, kind);
-    exchange.defer(task);
-    const auto finish = [task](const Status& status) {
-      task->status_ = status;
-      task->post();
-    };
-    if (kind == Kind::kSnapshot) {
-      engine.snapshot_async(finish);
-    } else if (kind == Kind::kWarmup) {
-      engine.warm_async(finish);
-    } else {
-      engine.compact_async(kind == Kind::kRmiBuild,
-                           [task](const Status& status, const CompactStats& stats) {
-                             task->status_ = status;
-                             task->stats_ = stats;
-                             task->post();
-                           });
-    }
+  static void start(Engine& engine, Exchange& exchange, Job::Kind kind) {
+    start(engine, exchange, {kind}, {});
   }
 
   // Makes the backup `name` below `backup_dir` (empty: backups are not allowed).
@@ -53,26 +34,29 @@ class AdminTask final : public Task {
           400, "bad_name",
           "parameter \"name\" must be 1 to 128 of A-Z a-z 0-9 . _ - and not begin with a dot");
     }
-    auto* task = new AdminTask(engine, Kind::kBackup);
-    task->name_ = **name;
-    exchange.defer(task);
-    engine.backup_async(backup_dir + "/" + task->name_,
-                        [task](const Status& status, const CopyStats& copied) {
-                          task->status_ = status;
-                          task->copied_ = copied;
-                          task->post();
-                        });
+    start(engine, exchange, {Job::Kind::kBackup, backup_dir + "/" + std::string(**name)},
+          std::string(**name));
   }
 
   void run(Exchange* exchange) override {
     const std::unique_ptr<AdminTask> self(this);
     if (exchange == nullptr) return;
-    if (!status_.ok()) return respond_status(*exchange, status_);
+    if (!outcome_.status.ok()) return respond_status(*exchange, outcome_.status);
     exchange->respond(200, kJsonType, body());
   }
 
  private:
-  AdminTask(Engine& engine, Kind kind) : engine_(engine), kind_(kind) {}
+  AdminTask(Engine& engine, Job::Kind kind, std::string name)
+      : engine_(engine), kind_(kind), name_(std::move(name)) {}
+
+  static void start(Engine& engine, Exchange& exchange, Job job, std::string name) {
+    auto* task = new AdminTask(engine, job.kind, std::move(name));
+    exchange.defer(task);
+    engine.start(std::move(job), [task](const JobOutcome& outcome) {
+      task->outcome_ = outcome;
+      task->post();
+    });
+  }
 
   // Nothing that could lead out of the directory, or hide in it.
   static bool is_backup_name(std::string_view name) {
@@ -91,41 +75,40 @@ class AdminTask final : public Task {
       append_decimal(out, value);
     };
     switch (kind_) {
-      case Kind::kWarmup:
+      case Job::Kind::kWarm:
+      case Job::Kind::kScrub:
         return "{\"status\":\"ok\"}";
-      case Kind::kSnapshot:
+      case Job::Kind::kSnapshot:
         out = "{\"snapshot\":\"ok\"";
         field("next_offset", engine_.next_offset());
         return out + "}";
-      case Kind::kRmiBuild:
+      case Job::Kind::kRebuildIndex:
         out = "{\"ok\":true";
-        field("count", stats_.keys_retained);
+        field("count", outcome_.compacted.keys_retained);
         return out + "}";
-      case Kind::kBackup:
+      case Job::Kind::kBackup:
         out = "{\"backup\":\"ok\",\"name\":\"" + name_ + "\"";
-        field("next_offset", copied_.next_offset);
-        field("files", copied_.files);
-        field("linked_bytes", copied_.linked_bytes);
-        field("copied_bytes", copied_.copied_bytes);
+        field("next_offset", outcome_.copied.next_offset);
+        field("files", outcome_.copied.files);
+        field("linked_bytes", outcome_.copied.linked_bytes);
+        field("copied_bytes", outcome_.copied.copied_bytes);
         return out + "}";
-      case Kind::kCompact:
+      case Job::Kind::kCompact:
         out = "{\"compact\":\"ok\",\"stats\":{";
-        field("before_bytes", stats_.before_bytes);
-        field("after_bytes", stats_.after_bytes);
-        field("segments_removed", stats_.segments_removed);
-        field("segments_active", stats_.segments_active);
-        field("keys_retained", stats_.keys_retained);
+        field("before_bytes", outcome_.compacted.before_bytes);
+        field("after_bytes", outcome_.compacted.after_bytes);
+        field("segments_removed", outcome_.compacted.segments_removed);
+        field("segments_active", outcome_.compacted.segments_active);
+        field("keys_retained", outcome_.compacted.keys_retained);
         return out + "}}";
     }
     return out;
   }
 
   Engine& engine_;
-  const Kind kind_;
-  Status status_;
-  CompactStats stats_;
-  std::string name_;  // of a backup
-  CopyStats copied_;
+  const Job::Kind kind_;
+  const std::string name_;  // of a backup
+  JobOutcome outcome_;
 };
 
 }  // namespace kyro

@@ -9,7 +9,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -17,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/cancel.h"
 #include "kyro/storage/read/cursor.h"
 #include "kyro/storage/run/dead_bytes.h"
 #include "kyro/storage/run/run.h"
@@ -48,10 +48,10 @@ namespace merge_detail {
 
 // Walks the records of the merged run in key order: keep(header, encoded record) for each.
 template <class Keep>
-Status for_each_kept(MergedCursor& cursor, const MergeInput& input,
-                     const std::atomic<bool>& cancelled, const Keep& keep) {
+Status for_each_kept(MergedCursor& cursor, const MergeInput& input, const Cancel& cancel,
+                     const Keep& keep) {
   for (cursor.seek(0); cursor.valid(); cursor.next()) {
-    if (cancelled.load(std::memory_order_relaxed)) return Status(Code::kBusy, "shutting down");
+    KYRO_TRY(cancel.check());
     const RecordView& record = cursor.record();
     const RecordHeader& header = record.header;
     if (record.is_live(input.now_secs)) {
@@ -81,13 +81,13 @@ inline MergedCursor open_sources(const MergeInput& input) {
 }  // namespace merge_detail
 
 // Room that merge_to_run needs, counted by a walk over the sources that writes nothing.
-inline Result<uint64_t> merged_bytes(const MergeInput& input, const std::atomic<bool>& cancelled) {
+inline Result<uint64_t> merged_bytes(const MergeInput& input, const Cancel& cancel) {
   // Of each record: an entry of the key spool and, at the usual fill, one and a half of the index.
   constexpr uint64_t kIndexBytesPerRecord = 48;
   constexpr uint64_t kFixedBytes = 64 * 1024;
   uint64_t bytes = kFixedBytes;
   MergedCursor cursor = merge_detail::open_sources(input);
-  KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancelled,
+  KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancel,
                                        [&](const RecordHeader&, std::string_view record) {
                                          bytes += record.size() + kIndexBytesPerRecord;
                                          return Status();
@@ -97,8 +97,7 @@ inline Result<uint64_t> merged_bytes(const MergeInput& input, const std::atomic<
 
 // Writes the merged run `id`. On any failure nothing of it is left that matters.
 inline Status merge_to_run(Directory& dir, uint64_t id, const RmiOptions& rmi,
-                           const MergeInput& input, const std::atomic<bool>& cancelled,
-                           MergeOutput* output) {
+                           const MergeInput& input, const Cancel& cancel, MergeOutput* output) {
   MergedCursor cursor = merge_detail::open_sources(input);
   RunWriter writer(dir, id, rmi);
   const auto write = [&]() -> Status {
@@ -106,7 +105,7 @@ inline Status merge_to_run(Directory& dir, uint64_t id, const RmiOptions& rmi,
     const auto append = [&](const RecordHeader& header, std::string_view bytes) {
       return writer.append(header, bytes);
     };
-    KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancelled, append));
+    KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancel, append));
     if (writer.records() == 0) return Status();
     auto meta = writer.finish(input.first_offset, input.end_offset);
     KYRO_TRY(meta);

@@ -4,12 +4,13 @@
 // Thread rule: prepare_…() on the merger's thread, commits on the flusher's (recovery before both).
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "kyro/base/cancel.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/background/merge.h"
 #include "kyro/storage/engine_state.h"
 
@@ -19,8 +20,6 @@ namespace kyro {
 struct RunChange {
   std::vector<uint64_t> replaced;  // ids of neighbours, newest first
   std::shared_ptr<Run> result;     // takes their place; null if nothing was left of them
-  bool done = false;               // by the flusher, under its mutex
-  Status status;
 };
 
 namespace run_change_detail {
@@ -64,10 +63,10 @@ inline void note_damage(EngineState& state, const Run* run) {
 
 // Writes a merged run, opens it and readies it for readers; null if nothing is left.
 inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInput& input,
-                                             const std::atomic<bool>& cancelled) {
+                                             const Cancel& cancel) {
   const uint64_t id = state.next_run.fetch_add(1, std::memory_order_relaxed);
   MergeOutput output;
-  const Status merged = merge_to_run(state.dir, id, state.options.rmi, input, cancelled, &output);
+  const Status merged = merge_to_run(state.dir, id, state.options.rmi, input, cancel, &output);
   if (!merged.ok()) {
     note_damage(state, output.damaged_run);
     return merged;
@@ -89,11 +88,11 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
 // writes already fail for space, the reserve may be used as well: it is taken back from the room
 // that the inputs give back. REQUIRES: end_loan() of the reserve when the merge is over.
 inline Status check_room(EngineState& state, const MergeInput& input, uint64_t at_most,
-                         const std::atomic<bool>& cancelled) {
+                         const Cancel& cancel) {
   auto free_bytes = state.dir.free_bytes();
   KYRO_TRY(free_bytes);
   if (*free_bytes >= at_most) return Status();
-  auto needed_bytes = merged_bytes(input, cancelled);
+  auto needed_bytes = merged_bytes(input, cancel);
   KYRO_TRY(needed_bytes);
   const uint64_t lacking_bytes = *needed_bytes - std::min(*needed_bytes, *free_bytes);
   const bool may_lend = lacking_bytes == 0 || (state.disk_is_full.load(std::memory_order_relaxed) &&
@@ -108,7 +107,7 @@ inline Status check_room(EngineState& state, const MergeInput& input, uint64_t a
 
 // Turns the oldest frozen delta into a run, durably. REQUIRES: there is one, and its records are
 // synced in the log.
-inline Status flush_oldest(EngineState& state, const std::atomic<bool>& cancelled) {
+inline Status flush_oldest(EngineState& state, const Cancel& cancel) {
   using namespace run_change_detail;
   const View view = state.copy_view();
   const std::shared_ptr<Delta>& delta = view.frozen.back();
@@ -118,12 +117,12 @@ inline Status flush_oldest(EngineState& state, const std::atomic<bool>& cancelle
   input.first_offset = delta->first_offset();
   input.end_offset = delta->end_offset();
   input.now_secs = state.clock.now_secs();
-  auto run = make_run(state, input, cancelled);
+  auto run = make_run(state, input, cancel);
   KYRO_TRY(run);
 
   std::vector<SegmentRef> removed;
   {
-    const std::lock_guard lock(state.manifest_mutex);
+    const MutexLock lock(state.manifest_mutex);
     Manifest next = state.manifest;
     if (*run != nullptr) next.runs.insert(next.runs.begin(), (*run)->meta());
     next.flushed_offset = input.end_offset;
@@ -150,8 +149,7 @@ inline Status flush_oldest(EngineState& state, const std::atomic<bool>& cancelle
 // Merges the runs [choice.begin, choice.end) of `view` into one file; one that `is_rebuild`,
 // made for the sake of its index, counts as such.
 inline Status prepare_merge(EngineState& state, const View& view, MergeChoice choice,
-                            bool is_rebuild, const std::atomic<bool>& cancelled,
-                            RunChange* change) {
+                            bool is_rebuild, const Cancel& cancel, RunChange* change) {
   const uint64_t began_ns = monotonic_ns();
   MergeInput input;
   uint64_t needed_bytes = 0;
@@ -169,8 +167,8 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
   input.first_offset = input.runs.back()->meta().first_offset;
   input.end_offset = input.runs.front()->meta().end_offset;
   input.now_secs = state.clock.now_secs();
-  KYRO_TRY(run_change_detail::check_room(state, input, needed_bytes, cancelled));
-  auto run = run_change_detail::make_run(state, input, cancelled);
+  KYRO_TRY(run_change_detail::check_room(state, input, needed_bytes, cancel));
+  auto run = run_change_detail::make_run(state, input, cancel);
   KYRO_TRY(run);
   change->result = std::move(*run);
   if (change->result != nullptr) {
@@ -206,7 +204,7 @@ inline Status install_run_change(EngineState& state, const RunChange& change) {
       change.result != nullptr && change.result->meta().id == change.replaced.front();
   std::vector<SegmentRef> removed;
   {
-    const std::lock_guard lock(state.manifest_mutex);
+    const MutexLock lock(state.manifest_mutex);
     Manifest next = state.manifest;
     const auto count = static_cast<std::ptrdiff_t>(change.replaced.size());
     const auto first = std::find_if(next.runs.begin(), next.runs.end(), [&](const RunMeta& run) {

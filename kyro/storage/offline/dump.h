@@ -57,9 +57,8 @@ Status dump_live(FileSystem& fs, const std::string& dir, const ClockSources& clo
   input.end_offset = input.delta->end_offset();
   const LifetimeClock clock(clocks, manifest->clock);
   input.now_secs = clock.now_secs();
-  const std::atomic<bool> never_cancelled{false};
   MergedCursor cursor = merge_detail::open_sources(input);
-  return merge_detail::for_each_kept(cursor, input, never_cancelled,
+  return merge_detail::for_each_kept(cursor, input, {},
                                      [&](const RecordHeader& header, std::string_view bytes) {
                                        visit(RecordView{header, bytes.substr(kRecordHeaderBytes)},
                                              clock.to_unix(header.expiry_secs()));

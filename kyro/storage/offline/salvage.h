@@ -275,14 +275,13 @@ class Salvage {
     });
     MergeInput input;
     for (const Source& source : sources_) input.runs.push_back(source.run);
-    const std::atomic<bool> never_cancelled{false};
     Manifest fresh;
     fresh.database_id = new_database_id();
     fresh.clock = manifest_.clock;
     fresh.next_offset = std::max({next_offset_, covered_end_, manifest_.next_offset});
     input.end_offset = fresh.next_offset;
     MergeOutput output;
-    KYRO_TRY(merge_to_run(*to_, next_run_, {}, input, never_cancelled, &output));
+    KYRO_TRY(merge_to_run(*to_, next_run_, {}, input, {}, &output));
     if (!output.empty) {
       fresh.runs.push_back(output.meta);
       report_.live_records = output.meta.records;

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/cancel.h"
 #include "kyro/index/huge_bytes.h"
 #include "kyro/index/rmi.h"
 #include "kyro/storage/fs/directory.h"
@@ -179,8 +180,7 @@ class Run {
   [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
   [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
   // Touches every page of data and index, so that reads find them in memory.
-  template <class IsCancelled>
-  void warm(const IsCancelled& is_cancelled) const {
+  void warm(const Cancel& cancel) const {
     constexpr size_t kPageBytes = 4096;
     constexpr size_t kCheckedBytes = 64 * kPageBytes;
     for (Mapping* mapping : {data_.get(), index_file_.get()}) {
@@ -188,7 +188,7 @@ class Run {
       const std::span<const std::byte> bytes = mapping->bytes();
       WalkAhead ahead;
       for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
-        if (at % kCheckedBytes == 0 && is_cancelled()) break;
+        if (at % kCheckedBytes == 0 && cancel.is_requested()) break;
         ahead.come_to(*mapping, at);
         static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
       }

@@ -61,7 +61,7 @@ inline Status GroupLog::append(CommitGroup& group) {
     status = recover_tail(status);
     // A full disk can be emptied: deletes may use the reserve.
     if (status.code() != Code::kNoSpace || !group.has_only_deletes() ||
-        !state_.reserve.release(state_.dir())) {
+        !state_.reserve.release(state_.dir)) {
       return status;
     }
     scheduler_.on_disk_full();

@@ -62,11 +62,11 @@ TEST_CASE("what has expired counts as dead from the scrub on that reads it, to t
   REQUIRE(engine->view().runs.size() == 1);
   REQUIRE(engine->view().runs[0]->data_bytes() > 2 * kMiB);  // several chunks
   const auto dead_bytes = [&] { return estimate_dead_bytes(engine->view().runs); };
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(dead_bytes() == 0);
   fake_now_secs = 1'000'100;
   CHECK(dead_bytes() == 0);  // nobody has looked
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(dead_bytes() == expired_bytes);
   REQUIRE(engine->compact().ok());
   CHECK(dead_bytes() == 0);
@@ -79,7 +79,7 @@ TEST_CASE("a scrub reads every run once and finds nothing wrong with a sound one
   uint64_t bytes = 0;
   for (const auto& run : engine->view().runs) bytes += run->data_bytes();
   REQUIRE(bytes > 2 * kMiB);
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(engine->stats().scrubbed_bytes.value() == bytes);
   CHECK(engine->stats().corruptions.value() == 0);
   REQUIRE(engine->compact().ok());
@@ -107,8 +107,8 @@ TEST_CASE("a scrub quarantines the run that is not what was written, wherever, a
     damaged += "more";
   }
   fs.put_file(path, damaged);
-  REQUIRE(engine->scrub().ok());
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(engine->stats().corruptions.value() == 1);
   CHECK(!engine->view().runs[0]->is_quarantined());
   CHECK(engine->view().runs[1]->is_quarantined());
@@ -123,12 +123,12 @@ TEST_CASE("a sector that cannot be read is damage, a lack of descriptors is not"
   FaultFs fs;
   auto engine = two_runs(small_options(fs));
   fs.inject({FsCall::kOpen, Code::kBusy, 0, ~uint64_t{0}, ".data"});
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(engine->stats().scrubbed_bytes.value() == 0);
   CHECK(engine->stats().corruptions.value() == 0);
   fs.heal();
   fs.inject({FsCall::kRead, Code::kIoError, 0, ~uint64_t{0}, ".data"});
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(engine->stats().corruptions.value() == 2);
 }
 
@@ -157,7 +157,7 @@ TEST_CASE("a scrub leaves the page cache as it was") {
     WARN("this file system keeps everything in memory: nothing to see here");
     return;
   }
-  REQUIRE(engine->scrub().ok());
+  REQUIRE(engine->run({Job::Kind::kScrub}).status.ok());
   CHECK(engine->stats().scrubbed_bytes.value() >= run.data_bytes());
   CHECK(resident_pages(path, false) <= before + 10);
 }

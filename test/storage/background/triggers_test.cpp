@@ -332,11 +332,12 @@ TEST_CASE("Compactions that are due while one waits do not pile up") {
   static std::atomic<bool> is_busy, may_end;
   is_busy = may_end = false;
   std::thread warming([&] {
-    static_cast<void>(engine->warm([] {
+    const auto is_cancelled = [] {
       is_busy = true;
       while (!may_end) std::this_thread::yield();
       return true;
-    }));
+    };
+    static_cast<void>(engine->run({Job::Kind::kWarm, {}, is_cancelled}));
   });
   const bool has_begun = wait_for([] { return is_busy.load(); });
   put_many(*engine, 1, 199);
@@ -354,7 +355,7 @@ TEST_CASE("Every index built because it was asked for counts as rebuilt, a plain
   const QuietLog quiet;
   FaultFs fs;
   auto engine = must_open(quiet_options(fs));
-  const auto build = [&] { REQUIRE(engine->compact(nullptr, true).ok()); };
+  const auto build = [&] { REQUIRE(engine->run({Job::Kind::kRebuildIndex}).status.ok()); };
   build();
   CHECK(rebuilds(*engine) == 0);  // nothing there to index
   put_many(*engine, 0, 10);

@@ -214,28 +214,28 @@ TEST_CASE("a flush that commits wakes who waits for it, whatever time is left") 
   GateFs gate(fs);
   Parts parts(small_options(gate), gate);
   Maintenance maintenance(parts.state);
-  Committer committer(parts.state, std::move(parts.wal), parts.active, maintenance);
+  Committer committer(parts.state, std::move(parts.wal), parts.active, maintenance.flusher());
   REQUIRE(maintenance.start(committer).ok());
   REQUIRE(committer.start().ok());
   AsyncWrite write({{1, "one"}});
   committer.submit(&write);
   write.wait();
-  CHECK(maintenance.backlog().frozen == 0);
+  CHECK(maintenance.flusher().backlog().frozen == 0);
 
   gate.close_gate();
-  maintenance.snapshot([](const Status&) {});
+  maintenance.start({Job::Kind::kSnapshot}, [](const JobOutcome&) {});
   gate.wait_for_visitor();
-  const Backlog before = maintenance.backlog();
+  const Backlog before = maintenance.flusher().backlog();
   CHECK(before.frozen == 1);
   CHECK(before.flush_ns > 0);
-  std::thread writer([&] { maintenance.wait_for_turn(before.turn, kHourNs); });
+  std::thread writer([&] { maintenance.flusher().wait_for_turn(before.turn, kHourNs); });
   gate.open_gate();
   writer.join();  // or the test takes an hour
-  CHECK(maintenance.backlog().frozen == 0);
+  CHECK(maintenance.flusher().backlog().frozen == 0);
 
   // Nor does a stop wait for the time to pass.
-  const Backlog idle = maintenance.backlog();
-  std::thread other([&] { maintenance.wait_for_turn(idle.turn, kHourNs); });
+  const Backlog idle = maintenance.flusher().backlog();
+  std::thread other([&] { maintenance.flusher().wait_for_turn(idle.turn, kHourNs); });
   maintenance.stop();
   other.join();
   committer.stop();
@@ -289,28 +289,27 @@ TEST_CASE("runs that wait for a merge are told to writers until it has been done
   options.merge_fan_in = 3;
   Parts parts(options, fs);
   Maintenance maintenance(parts.state);
-  Committer committer(parts.state, std::move(parts.wal), parts.active, maintenance);
+  Committer committer(parts.state, std::move(parts.wal), parts.active, maintenance.flusher());
   // No room for a merge: runs pile up.
   fs.inject({FsCall::kFreeBytes, Code::kBusy, 0, ~uint64_t{0}, ""});
   REQUIRE(maintenance.start(committer).ok());
   REQUIRE(committer.start().ok());
+  const auto do_job = [&](const Job& job) {
+    return wait_for_job([&](JobDone done) { maintenance.start(job, std::move(done)); }).status;
+  };
   for (uint64_t key = 0; key < 20; ++key) {
     AsyncWrite write({{key, "value"}});
     committer.submit(&write);
     write.wait();
-    REQUIRE(
-        wait_for_status([&](SnapshotDone done) { maintenance.snapshot(std::move(done)); }).ok());
+    REQUIRE(do_job({Job::Kind::kSnapshot}).ok());
   }
-  const Backlog backlog = maintenance.backlog();
+  const Backlog backlog = maintenance.flusher().backlog();
   CHECK(backlog.runs == 20);
   CHECK(backlog.fan_in == 3);
   CHECK(slowdown_ns(backlog, 0, 1000, options.delta_max_bytes) > 0);
   fs.heal();
-  CHECK(wait_for_status([&](SnapshotDone done) {
-          maintenance.compact(
-              false, [done = std::move(done)](const Status& status, const auto&) { done(status); });
-        }).ok());
-  CHECK(maintenance.backlog().runs == 0);
+  CHECK(do_job({Job::Kind::kCompact}).ok());
+  CHECK(maintenance.flusher().backlog().runs == 0);
   maintenance.stop();
   committer.stop();
 }
