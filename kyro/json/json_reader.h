@@ -23,9 +23,11 @@
 // Ownership: the text must outlive the reader and every view it gave out.
 #pragma once
 
+#include <algorithm>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -81,6 +83,37 @@ class JsonReader {
   bool read_string(std::string_view* out, std::string* unescaped) {
     if (peek() != JsonType::kString) return expected("expected a string");
     return scan_string(out, unescaped);
+  }
+
+  // The same for a string of any length, in slices: begin_string(), then string_slice() until it
+  // says kEnd. Each looks at about `budget_bytes` of the text and writes what they mean to `to`,
+  // *made bytes. That is never more than was looked at, so `to` may lie in the text itself, at or
+  // before what comes next.
+  enum class Slice : uint8_t { kMore, kEnd, kFailed };
+  bool begin_string() {
+    if (peek() != JsonType::kString) return expected("expected a string");
+    ++at_;
+    return true;
+  }
+  Slice string_slice(size_t budget_bytes, char* to, size_t* made) {
+    const size_t limit = at_ + std::min(budget_bytes, text_.size() - at_);
+    *made = 0;
+    std::string escape;
+    while (ok()) {
+      const size_t begin = at_;
+      if (!skip_plain(limit)) break;
+      if (to + *made != text_.data() + begin) {
+        std::memmove(to + *made, text_.data() + begin, at_ - begin);
+      }
+      *made += at_ - begin;
+      if (at_ >= limit) return Slice::kMore;
+      if (text_[at_++] == '"') return Slice::kEnd;
+      escape.clear();
+      if (!scan_escape(&escape)) break;
+      std::memcpy(to + *made, escape.data(), escape.size());
+      *made += escape.size();
+    }
+    return Slice::kFailed;
   }
 
   // Reads a number and gives its spelling, which may have a sign, a fraction and an exponent.
@@ -252,11 +285,11 @@ class JsonReader {
   }
 
   // Moves over bytes that stand for themselves: printable ASCII and UTF-8, up to a quote or
-  // backslash.
-  bool skip_plain() {
-    while (at_ < text_.size()) {
-      while (at_ + 8 <= text_.size() && is_plain_ascii(load_u64(text_.data() + at_))) at_ += 8;
-      if (at_ == text_.size()) break;
+  // backslash, or to `limit` if that comes first.
+  bool skip_plain(size_t limit) {
+    while (at_ < limit) {
+      while (at_ + 8 <= limit && is_plain_ascii(load_u64(text_.data() + at_))) at_ += 8;
+      if (at_ == limit) break;
       const auto c = static_cast<unsigned char>(text_[at_]);
       if (c == '"' || c == '\\') return true;
       if (c < 0x20) return fail("a control character in a string must be escaped");
@@ -264,7 +297,7 @@ class JsonReader {
       if (length == 0) return fail("a string is not valid UTF-8");
       at_ += length;
     }
-    return fail("a string has no closing quote");
+    return at_ < text_.size() || fail("a string has no closing quote");
   }
 
   // True if none of the eight bytes is a quote, a backslash, below 0x20 or above 0x7F. The usual
@@ -281,7 +314,7 @@ class JsonReader {
 
   bool scan_string(std::string_view* out, std::string* unescaped) {
     const size_t begin = ++at_;
-    if (!skip_plain()) return false;
+    if (!skip_plain(text_.size())) return false;
     if (text_[at_] == '"') {
       *out = text_.substr(begin, at_++ - begin);
       return true;
@@ -291,7 +324,7 @@ class JsonReader {
       ++at_;
       if (!scan_escape(unescaped)) return false;
       const size_t run = at_;
-      if (!skip_plain()) return false;
+      if (!skip_plain(text_.size())) return false;
       if (unescaped != nullptr) unescaped->append(text_, run, at_ - run);
     }
     ++at_;

@@ -370,6 +370,10 @@ class Api final : public Handler {
     if (request.method == Method::kPut) {
       const auto ttl = find_ttl(request.query);
       if (!ttl.ok()) return respond_status(x, ttl.status());
+      if (request.body.size() > kSmallBodyBytes) {
+        return PendingWrite::start_with_body(*engine(), x, PendingWrite::Kind::kKvPut, x.user(),
+                                             ttl->value_or(0));
+      }
       return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body,
                                  ttl->value_or(0));
     }
@@ -381,6 +385,9 @@ class Api final : public Handler {
   }
 
   void put(Exchange& x) {
+    if (x.request().body.size() > kSmallBodyBytes) {
+      return PendingWrite::start_with_body(*engine(), x, PendingWrite::Kind::kPut, 0, 0);
+    }
     JsonWrite write;
     if (const Status decoded = decode_json_put(x.request().body, &write); !decoded.ok()) {
       return x.respond_error(400, "bad_json", decoded.message());

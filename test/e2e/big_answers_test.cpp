@@ -11,6 +11,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -22,6 +23,7 @@
 
 #include "kyro/base/coding.h"
 #include "kyro/base/limits.h"
+#include "kyro/json/base64.h"
 #include "test/support/server_process.h"
 
 using namespace kyro;
@@ -215,4 +217,47 @@ TEST_CASE("Damage in the first piece of the log is a status, not a stream that b
   check_error(s.client.get("/v1/replay?start=0"), 500, "corruption");
   check_error(s.client.get("/v1/subscribe?from=0"), 500, "corruption");
   CHECK(s.client.get("/v1/kv/1").status == 200);
+}
+
+TEST_CASE("Values of 16 MB come in by every route and spelling, and what follows them is answered",
+          "[e2e]") {
+  Served s({"--fsync", "never", "--max-inflight-bytes", "512MiB"});
+  const std::string text(16'000'000, 'A');
+  const std::string raw = noise(16'000'000);
+  std::string escaped;
+  for (size_t i = 0; i < text.size(); ++i) escaped += "\\u0041";
+  std::string base64;
+  append_base64(base64, raw);
+  const std::string next = "GET /v1/lookup_raw?key=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const auto post = [&](const std::string& line, std::string_view body, bool is_chunked) {
+    std::string request = line + " HTTP/1.1\r\nHost: localhost\r\n";
+    if (is_chunked) {
+      char size[32];
+      std::snprintf(size, sizeof size, "%zx\r\n", body.size());
+      request += "Transfer-Encoding: chunked\r\n\r\n" + std::string(size) + std::string(body) +
+                 "\r\n0\r\n\r\n";
+    } else {
+      request += "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body);
+    }
+    s.client.must_send(request + next);
+    const HttpResponse put = s.client.next();
+    INFO(line << " " << put.status << " " << put.body);
+    CHECK((put.status == 200 || put.status == 201 || put.status == 204));
+    CHECK(s.client.next().status == 204);  // a read after the write, so it sees it
+  };
+  for (const bool is_chunked : {false, true}) {
+    post("PUT /v1/kv/1", raw, is_chunked);
+    CHECK((s.client.get("/v1/kv/1").body == raw));
+    post("POST /v1/put", R"({"key":1,"value":")" + escaped + "\"}", is_chunked);
+    CHECK((s.client.get("/v1/kv/1").body == text));
+    post("POST /v1/put", R"({"value_base64":")" + base64 + "\",\"key\":1}", is_chunked);
+    CHECK((s.client.get("/v1/kv/1").body == raw));
+    post("POST /v1/batch",
+         R"({"op":"put","key":1,"value":")" + text.substr(0, 15'000'000) + "\"}\n", is_chunked);
+    CHECK((s.client.get("/v1/kv/1").body == text.substr(0, 15'000'000)));
+  }
+  check_error(s.client.call("POST", "/v1/put", R"({"key":1,"value":")" + escaped + "\\u12"), 400,
+              "bad_json");
+  check_error(s.client.call("PUT", "/v1/kv/1", raw, {{"If-Match", "nonsense"}}), 400, "bad_tag");
+  CHECK(s.client.call("PUT", "/v1/kv/1", raw, {{"If-Match", "\"999\""}}).status == 412);
 }

@@ -81,7 +81,9 @@ void check_batch(std::string_view text) {
     kyro::Mutation mutation;
     kyro::Condition condition;
     bool is_conditional = false;
-    if (!reader.next(&mutation, &condition, &is_conditional).ok()) return;
+    const auto is_whole = reader.next(1 + text.size() / 3, &mutation, &condition, &is_conditional);
+    if (!is_whole.ok()) return;
+    if (!*is_whole) continue;
     KYRO_CHECK(reader.position() > begin && reader.position() <= copy.size());
     std::string_view line = text.substr(begin, text.find('\n', begin) - begin);
     if (line.ends_with('\r')) line.remove_suffix(1);

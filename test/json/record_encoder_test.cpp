@@ -95,7 +95,7 @@ TEST_CASE("what is written in pieces is read back, of 16 MiB too") {
     record.begin_item(1, value, 2, false);
     const std::string text = in_pieces(record, 64 * 1024);
     JsonWrite write;
-    REQUIRE(decode_json_put(text, &write).ok());
+    REQUIRE(decode_json_write(text, JsonWriteKind::kImportLine, &write).ok());
     REQUIRE(*write.value == value);
   }
 }

@@ -1,6 +1,7 @@
 #include "kyro/json/record_json.h"
 
 #include <catch2/catch.hpp>
+#include <random>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -106,6 +106,15 @@ enum class RejectReason : uint8_t {
 // Bodies from here on are sent from where they lie (respond_shared); below it a copy is cheaper.
 inline constexpr size_t kSharedBodyBytesMin = 32 * 1024;
 
+// A request's body in the hands of whoever has taken it.
+struct OwnedBody {
+  std::string bytes;  // and what stood around the body
+  size_t begin = 0;
+  size_t size = 0;
+
+  [[nodiscard]] std::span<char> body() { return {bytes.data() + begin, size}; }
+};
+
 // One request and the one answer to it.
 class Exchange {
  public:
@@ -145,6 +154,12 @@ class Exchange {
 
   // The connection closes behind this answer. Call before respond…().
   virtual void close_after() = 0;
+
+  // In on_request: hands the body over, a large one without a copy. The views of request() are not
+  // valid any more then.
+  [[nodiscard]] virtual OwnedBody take_body() {
+    return {std::string(request_.body), 0, request_.body.size()};
+  }
 
   // An earlier request of this connection still waits for its answer.
   [[nodiscard]] virtual bool has_pending_before() const = 0;

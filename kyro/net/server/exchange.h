@@ -24,6 +24,13 @@ namespace kyro {
 
 class AnswerLine;
 
+// Where the body of the request at work lies.
+class BodyHome {
+ public:
+  virtual ~BodyHome() = default;
+  [[nodiscard]] virtual OwnedBody give_body(std::string_view body) = 0;
+};
+
 class ServerExchange final : public Exchange {
  public:
   // Deferred requests count against the in-flight bound from this size of body.
@@ -60,6 +67,9 @@ class ServerExchange final : public Exchange {
   inline void respond_stream(int status, std::string_view content_type,
                              std::unique_ptr<BodyStream> stream) override;
   void close_after() override { closes_ = true; }
+  [[nodiscard]] OwnedBody take_body() override {
+    return body_home_ != nullptr ? body_home_->give_body(request_.body) : Exchange::take_body();
+  }
   [[nodiscard]] inline bool has_pending_before() const override;
   [[nodiscard]] inline bool wait_for_earlier() override;
 
@@ -77,6 +87,8 @@ class ServerExchange final : public Exchange {
   [[nodiscard]] bool queued() const { return queued_; }
   [[nodiscard]] bool take_waiting() { return std::exchange(waiting_, false); }
   void set_start_ns(uint64_t start_ns) { start_ns_ = start_ns; }
+  // For the time of on_request().
+  void set_body_home(BodyHome* home) { body_home_ = home; }
   // An answer given now comes before a body that is too long to be skipped.
   void set_early_close(bool early_close) { early_close_ = early_close; }
 
@@ -95,7 +107,8 @@ class ServerExchange final : public Exchange {
   inline void end_answer();
 
   ReactorContext& context_;
-  AnswerLine* line_ = nullptr;      // null: orphaned
+  AnswerLine* line_ = nullptr;  // null: orphaned
+  BodyHome* body_home_ = nullptr;
   ServerExchange* next_ = nullptr;  // in the line
   std::string fields_;              // of add_header()
   std::string bytes_;               // of an answer that waits its turn

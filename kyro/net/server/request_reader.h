@@ -23,7 +23,7 @@
 
 namespace kyro {
 
-class RequestReader {
+class RequestReader final : public BodyHome {
  public:
   static constexpr uint32_t kPendingMax = 128;            // deferred requests of a connection
   static constexpr size_t kOutputStep = 256 * 1024;       // answers are sent at least this often
@@ -78,6 +78,9 @@ class RequestReader {
   // Goes on with the kept bytes.
   void resume() { consume(input_, true); }
 
+  // A large body leaves with the buffer that it was received in.
+  inline OwnedBody give_body(std::string_view body) override;
+
   // Refuses the request under way in the server's own name.
   inline void reject(uint16_t status, const char* code, const char* message, RejectReason reason);
   // Gives everything back; the connection is done.
@@ -130,7 +133,8 @@ class RequestReader {
   Phase phase_ = Phase::kHead;
   bool is_unix_;
   bool stalled_ = false;
-  bool was_noted_ = false;  // the last step handed a request with a note to on_request()
+  bool input_taken_ = false;  // by who took the body: input_ is what came after it
+  bool was_noted_ = false;    // the last step handed a request with a note to on_request()
 };
 
 // Works through the bytes; what is left over goes to (or stays in) input_.
@@ -160,6 +164,11 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
     }
     was_noted_ = false;
     const size_t n = step({bytes.data() + done, bytes.size() - done});
+    if (std::exchange(input_taken_, false)) {
+      bytes = input_;
+      done = 0;
+      continue;
+    }
     if (n == 0) break;
     done += n;
     if (was_noted_ && ahead.empty() && !line_.closing()) look_ahead(bytes.substr(done));
@@ -333,7 +342,9 @@ inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_b
     request.body = std::string_view(body, static_cast<size_t>(request.content_length));
   }
   was_noted_ = request.note != nullptr && *request.note != 0;
+  exchange->set_body_home(this);
   context_.handler.on_request(*exchange);
+  exchange->set_body_home(nullptr);
   if (exchange->take_waiting()) {
     hold(exchange);
     phase_ = Phase::kWaiting;
@@ -346,6 +357,24 @@ inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_b
   }
   finish_request(exchange);
   return request_bytes;
+}
+
+inline OwnedBody RequestReader::give_body(std::string_view body) {
+  constexpr size_t kCopiedBytesMax = 64 * 1024;
+  OwnedBody owned;
+  owned.size = body.size();
+  if (body.size() <= kCopiedBytesMax) {
+    owned.bytes.assign(body);
+  } else if (chunked_ != nullptr) {
+    owned.bytes.swap(chunked_->bytes);
+  } else {  // more than one read brings, so it lies in input_
+    owned.begin = static_cast<size_t>(body.data() - input_.data());
+    std::string rest(input_, owned.begin + body.size());
+    owned.bytes.swap(input_);
+    input_.swap(rest);
+    input_taken_ = true;
+  }
+  return owned;
 }
 
 // The request has been answered or deferred: makes ready for the next one.

@@ -8,7 +8,7 @@
 // (OpenWrites): later writes of its connection wait. A batch of one slice without conditions is
 // submitted at once.
 //
-// Memory: a copy of the body, in which values are decoded, 48 bytes a line and about 130 bytes a
+// Memory: the body, in which values are decoded, 48 bytes a line and about 130 bytes a
 // condition; the body is at most --max-batch-bytes long.
 //
 // Thread rule and ownership: as PendingWrite; made with new, disposes of itself in run().
@@ -38,7 +38,7 @@ class BatchWrite final : public Task, public WriteRequest {
     }
     if (request.body.empty()) return exchange.respond_error(400, "invalid", "an empty batch");
     if (OpenWrites::batch_must_wait(exchange)) return;
-    auto* batch = new BatchWrite(engine, request.body);
+    auto* batch = new BatchWrite(engine, exchange.take_body());
     OpenWrites::add_batch();
     batch->advance(exchange);
   }
@@ -71,8 +71,8 @@ class BatchWrite final : public Task, public WriteRequest {
   static constexpr size_t kSliceBytes = 128 * 1024;
   static constexpr size_t kSliceConditions = 256;
 
-  BatchWrite(Engine& engine, std::string_view body)
-      : engine_(engine), body_(body), reader_(body_, engine.now_secs()) {}
+  BatchWrite(Engine& engine, OwnedBody body)
+      : engine_(engine), body_(std::move(body)), reader_(body_.body(), engine.now_secs()) {}
 
   void dispose() {
     if (is_open_) OpenWrites::remove_batch();
@@ -104,14 +104,17 @@ class BatchWrite final : public Task, public WriteRequest {
   }
 
   Status decode_slice() {
-    const size_t begin = reader_.position();
+    size_t left = kSliceBytes;
     const size_t resolved_before = resolved_;
-    while (!reader_.at_end() && reader_.position() - begin < kSliceBytes &&
-           resolved_ - resolved_before < kSliceConditions) {
+    while (!reader_.at_end() && left > 0 && resolved_ - resolved_before < kSliceConditions) {
       Mutation mutation;
       Condition condition;
       bool is_conditional = false;
-      KYRO_TRY(reader_.next(&mutation, &condition, &is_conditional));
+      const size_t before = reader_.position();
+      const auto is_whole = reader_.next(left, &mutation, &condition, &is_conditional);
+      KYRO_TRY(is_whole);
+      if (!*is_whole) break;
+      left -= std::min(left, reader_.position() - before);
       Status fits = engine_.check({&mutation, 1});
       if (is_conditional && fits.ok()) {
         judged_.push_back(condition);
@@ -142,7 +145,7 @@ class BatchWrite final : public Task, public WriteRequest {
   }
 
   Engine& engine_;
-  std::string body_;
+  OwnedBody body_;
   BatchReader reader_;
   std::vector<Mutation> list_;
   std::vector<Condition> judged_;

@@ -6,14 +6,15 @@
 //               "if_none_match": "*"
 //
 // Lines end with LF or CRLF; the last one needs no end, and one empty line may follow it. Values
-// with escapes or base64 are decoded into the place of their own line, which is longer: a batch
-// needs no memory beside its text.
+// are decoded in their own line: a batch needs no memory beside its text. A long line is worked
+// through in slices.
 //
 // Thread rule: one thread. Ownership: borrows the text, which it changes; mutations point into it.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,21 +30,37 @@ class BatchReader {
   // Lifetimes count from `now_secs`.
   BatchReader(std::span<char> text, uint64_t now_secs) : text_(text), now_secs_(now_secs) {}
 
-  [[nodiscard]] bool at_end() const { return at_ == text_.size(); }
+  [[nodiscard]] bool at_end() const { return at_ == text_.size() && !decoder_; }
   // Of the line that was read last, from 1.
   [[nodiscard]] uint64_t line() const { return line_; }
-  // How much of the text has been read.
+  // How much of the text has been read, or begun to be.
   [[nodiscard]] size_t position() const { return at_; }
 
-  // Reads the next line. `condition` is set if it has one, as *is_conditional says. kInvalid, with
-  // the number of the line, if it is refused. REQUIRES: !at_end().
-  Status next(Mutation* mutation, Condition* condition, bool* is_conditional) {
-    const std::span<char> line = next_line();
-    ++line_;
-    Status status = line.empty() ? Status(Code::kInvalid, "the line is empty")
-                                 : decode(line, mutation, condition, is_conditional);
-    if (status.ok()) return status;
-    return with_line(status, line_);
+  // Reads the next line, or goes on with it, in about `budget_bytes` of work; false: there is more
+  // to do. `condition` is set if the line has one, as *is_conditional says. kInvalid, with the
+  // number of the line, if it is refused. REQUIRES: !at_end().
+  Result<bool> next(size_t budget_bytes, Mutation* mutation, Condition* condition,
+                    bool* is_conditional) {
+    if (!decoder_) KYRO_TRY(begin_line());
+    if (!is_decoded_) {
+      if (!decoder_->advance(budget_bytes)) return false;
+      Status status = decoder_->finish();
+      if (status.ok()) status = take();
+      if (!status.ok()) return with_line(status, line_);
+      is_decoded_ = true;
+      hashed_ = 0;
+      value_crc_ = 0;
+    }
+    const std::string_view rest = mutation_.value.substr(hashed_, budget_bytes);
+    value_crc_ = crc32c(rest, value_crc_);
+    hashed_ += rest.size();
+    if (hashed_ < mutation_.value.size()) return false;
+    mutation_.value_crc = value_crc_;
+    *mutation = mutation_;
+    *condition = condition_;
+    *is_conditional = is_conditional_;
+    decoder_.reset();
+    return true;
   }
 
   // Says in front of a message which line it is about.
@@ -65,42 +82,52 @@ class BatchReader {
     return rest.first(size);
   }
 
-  Status decode(std::span<char> line, Mutation* mutation, Condition* condition,
-                bool* is_conditional) {
-    KYRO_TRY(decode_json_write({line.data(), line.size()}, JsonWriteKind::kBatchLine, &write_));
+  Status begin_line() {
+    const std::span<char> line = next_line();
+    ++line_;
+    if (line.empty()) return with_line(Status(Code::kInvalid, "the line is empty"), line_);
+    decoder_.emplace(line, JsonWriteKind::kBatchLine, &write_);
+    is_decoded_ = false;
+    return Status();
+  }
+
+  // The line has been decoded: what it asks for.
+  Status take() {
     const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
     if (!write_.key) return refuse("field \"key\" is missing");
     if (write_.op == "delete") {
       if (write_.value || write_.ttl_secs) return refuse("a delete has neither value nor ttl_secs");
-      *mutation = Mutation::remove(*write_.key);
+      mutation_ = Mutation::remove(*write_.key);
     } else if (write_.op == "put") {
       if (!write_.value) return refuse("field \"value\" (or \"value_base64\") is missing");
-      *mutation = Mutation::put(*write_.key, keep(line, *write_.value),
-                                write_.ttl_secs ? now_secs_ + *write_.ttl_secs : 0);
+      mutation_ = {.type = RecordType::kPut,
+                   .key = *write_.key,
+                   .expiry_secs = write_.ttl_secs ? now_secs_ + *write_.ttl_secs : 0,
+                   .value = *write_.value};
     } else {
       return refuse("\"op\" must be \"put\" or \"delete\"");
     }
-    *condition = {.key = *write_.key,
+    condition_ = {.key = *write_.key,
                   .must_exist = write_.must_exist,
                   .must_be_absent = write_.must_be_absent,
                   .must_be = write_.if_match};
-    *is_conditional = write_.must_exist || write_.must_be_absent || write_.if_match.has_value();
+    is_conditional_ = write_.must_exist || write_.must_be_absent || write_.if_match.has_value();
     return Status();
-  }
-
-  // The value where it lies in the line, or moved there if it had to be decoded elsewhere.
-  [[nodiscard]] std::string_view keep(std::span<char> line, std::string_view value) const {
-    if (value.data() != write_.storage.data()) return value;
-    KYRO_CHECK(value.size() <= line.size());
-    std::memcpy(line.data(), value.data(), value.size());
-    return {line.data(), value.size()};
   }
 
   const std::span<char> text_;
   const uint64_t now_secs_;
   size_t at_ = 0;
   uint64_t line_ = 0;
+  // Of the line under way.
   JsonWrite write_;
+  std::optional<JsonWriteDecoder> decoder_;
+  bool is_decoded_ = false;
+  Mutation mutation_;
+  size_t hashed_ = 0;  // of its value
+  uint32_t value_crc_ = 0;
+  Condition condition_;
+  bool is_conditional_ = false;
 };
 
 }  // namespace kyro

@@ -1,8 +1,9 @@
 // Single writes over HTTP: from the request to the committer and back to the reactor.
 //
 // A PendingWrite is both ends of the trip: the engine's WriteRequest (done() on the committer's
-// thread only posts it) and the server's Task (run() on the reactor answers). It owns a copy of the
-// value, because the request's bytes are gone once the handler has deferred.
+// thread only posts it) and the server's Task (run() on the reactor answers). It owns its value,
+// because the request's bytes are gone once the handler has deferred: a copy of a small one, the
+// body itself of a large one, which is worked through in slices.
 //
 // Order: a write that depends on the current version may come back and be submitted again, behind
 // what its connection has sent since. So nobody submits a write of a key while an earlier one of
@@ -13,11 +14,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/tags.h"
@@ -80,15 +84,38 @@ class PendingWrite final : public Task, public WriteRequest {
     Status ready = engine.check({&write->mutation_, 1});
     if (ready.ok()) ready = write->resolve();
     if (!ready.ok()) return respond_status(exchange, ready);
-    exchange.defer(write.get());
-    if (write->can_come_back()) OpenWrites::add(key);
-    engine.submit(write.release());
+    write.release()->submit(exchange);
+  }
+
+  // The same where the body is the value, or JSON that has it (kPut), and may be large: it is taken
+  // over, decoded and hashed in slices.
+  static void start_with_body(Engine& engine, Exchange& exchange, Kind kind, uint64_t key,
+                              uint64_t ttl_secs) {
+    auto tags = read_key_tags(exchange.request());
+    if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
+    if (OpenWrites::batch_must_wait(exchange)) return;
+    const uint64_t expiry_secs = ttl_secs != 0 ? engine.now_secs() + ttl_secs : 0;
+    std::unique_ptr<PendingWrite> write(
+        new PendingWrite(engine, kind, key, {}, expiry_secs, std::move(*tags)));
+    write->body_ = exchange.take_body();
+    if (kind == Kind::kPut) {
+      write->decoder_.emplace(write->body_.body(), JsonWriteKind::kPut, &write->json_);
+    } else {
+      const std::span<char> body = write->body_.body();
+      write->mutation_.value = {body.data(), body.size()};
+    }
+    write->is_prepared_ = false;
+    OpenWrites::add_batch();
+    write->prepare(exchange);
+    static_cast<void>(write.release());
   }
 
   void done() override { post(); }
 
   void run(Exchange* exchange) override {
+    if (!is_prepared_ && exchange != nullptr) return prepare(*exchange);
     std::unique_ptr<PendingWrite> self(this);
+    if (!is_prepared_) return OpenWrites::remove_batch();
     if (exchange != nullptr && is_stale) {
       status = resolve();
       if (status.ok()) {
@@ -124,6 +151,54 @@ class PendingWrite final : public Task, public WriteRequest {
     condition_.must_be_found = kind == Kind::kKvDelete;
   }
 
+  // What a slice does at most before others get their turn; hashing is that much faster.
+  static constexpr size_t kSliceBytes = 128 * 1024;
+  static constexpr size_t kHashedBytes = 8 * kSliceBytes;
+
+  // A slice of the work before the commit. Disposes of the write if it is refused.
+  void prepare(Exchange& exchange) {
+    const Result<bool> ended = prepare_slice();
+    if (ended.ok() && !*ended) {
+      exchange.defer(this);
+      return post();
+    }
+    is_prepared_ = true;
+    OpenWrites::remove_batch();
+    Status ready = ended.status();
+    if (ready.code() == Code::kInvalid) {
+      exchange.respond_error(400, "bad_json", ready.message());
+    } else {
+      if (ready.ok()) ready = engine_.check({&mutation_, 1});
+      if (ready.ok()) ready = resolve();
+      if (ready.ok()) return submit(exchange);
+      respond_status(exchange, ready);
+    }
+    delete this;
+  }
+
+  Result<bool> prepare_slice() {
+    if (decoder_) {
+      if (!decoder_->advance(kSliceBytes)) return false;
+      KYRO_TRY(decoder_->finish());
+      KYRO_TRY(check_json_put(json_));
+      decoder_.reset();
+      mutation_.key = condition_.key = *json_.key;
+      mutation_.value = *json_.value;
+      if (json_.ttl_secs) mutation_.expiry_secs = engine_.now_secs() + *json_.ttl_secs;
+      return false;
+    }
+    const std::string_view rest = mutation_.value.substr(hashed_, kHashedBytes);
+    mutation_.value_crc = crc32c(rest, mutation_.value_crc);
+    hashed_ += rest.size();
+    return hashed_ == mutation_.value.size();
+  }
+
+  void submit(Exchange& exchange) {
+    exchange.defer(this);
+    if (can_come_back()) OpenWrites::add(mutation_.key);
+    engine_.submit(this);
+  }
+
   [[nodiscard]] bool can_come_back() const { return kind_ != Kind::kPut || !tags_.empty(); }
 
   // On the reactor: what the write needs to know of the current version.
@@ -140,8 +215,14 @@ class PendingWrite final : public Task, public WriteRequest {
 
   Engine& engine_;
   const Kind kind_;
-  const std::string value_;
+  const std::string value_;  // a copy of a small one
   KeyTags tags_;
+  // Of a body that was taken over.
+  OwnedBody body_;
+  JsonWrite json_;
+  std::optional<JsonWriteDecoder> decoder_;
+  size_t hashed_ = 0;
+  bool is_prepared_ = true;
   Mutation mutation_;
   Condition condition_;
 };

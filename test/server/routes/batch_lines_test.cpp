@@ -18,14 +18,16 @@ struct Line {
   std::optional<Condition> condition;
 };
 
-// Decodes a whole text; `text` has to outlive the lines.
-Status decode(std::span<char> text, std::vector<Line>* lines) {
+// Decodes a whole text in slices; `text` has to outlive the lines.
+Status decode(std::span<char> text, std::vector<Line>* lines, size_t slice_bytes = 7) {
   BatchReader reader(text, 1000);
   while (!reader.at_end()) {
     Line line;
     Condition condition;
     bool is_conditional = false;
-    KYRO_TRY(reader.next(&line.mutation, &condition, &is_conditional));
+    const auto is_whole = reader.next(slice_bytes, &line.mutation, &condition, &is_conditional);
+    KYRO_TRY(is_whole);
+    if (!*is_whole) continue;
     if (is_conditional) line.condition = condition;
     lines->push_back(line);
     CHECK(reader.line() == lines->size());
