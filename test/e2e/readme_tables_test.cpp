@@ -203,6 +203,30 @@ TEST_CASE("Every folder of the product stands in the README of its design") {
   }
 }
 
+TEST_CASE("Every flag that a README names is a flag of one of the programs") {
+  std::set<std::string> known;
+  const auto add = [&](const auto& flags) {
+    for (const auto& flag : flags) known.insert(std::string(flag.name));
+  };
+  const CliCommand serve = serve_command(nullptr);
+  add(serve.flags);
+  add(ctl_program().flags);
+  for (const CliCommand& command : ctl_program().commands) add(command.flags);
+  for (const CliCommand& tool : kTools) add(tool.flags);
+  for (const std::string& path : readme_paths()) {
+    if (path.starts_with("bench/")) continue;  // other programs
+    for (const std::string& span : code_spans(Readme(path).prose)) {
+      if (span.starts_with("make ") || span.starts_with("pkg-config ")) continue;
+      for (size_t at = 0; (at = span.find("--", at)) != span.npos; ++at) {
+        const size_t end = span.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-", at);
+        const std::string name = span.substr(at + 2, end == span.npos ? end : end - at - 2);
+        INFO(path << ": `" << span << "`");
+        CHECK((name.empty() || name == "man" || known.count(name) == 1));
+      }
+    }
+  }
+}
+
 // As GitHub makes them.
 std::string anchor_of(const std::string& heading) {
   std::string anchor;
