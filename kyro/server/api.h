@@ -434,10 +434,10 @@ class Api final : public Handler {
     x.respond(200, kJsonType, body);
   }
 
-  // Ready, or why not: {"status":"recovering"|"read_only"|"draining", …}.
+  // Ready, or why not: {"status":"recovering"|"read_only"|"stalled"|"draining", …}.
   void ready(Exchange& x) {
     std::string body = "{\"status\":\"";
-    const Engine* db = engine();
+    Engine* db = engine();
     if (draining_.load(std::memory_order_acquire)) {
       body += "draining\"}";
       x.close_after();  // on whichever reactor: not every one may have been told yet
@@ -448,6 +448,10 @@ class Api final : public Handler {
     } else if (db->latch().is_set()) {
       body += "read_only\",\"reason\":";
       append_json_string(body, db->latch().reason());
+      body += '}';
+    } else if (const Stalls stalls = db->stalls(); const Stall* stall = find_stall(stalls)) {
+      body.append("stalled\",\"role\":\"").append(stall->role).append("\",\"seconds\":");
+      append_decimal(body, stall->stalled_ns / 1'000'000'000);
       body += '}';
     } else {
       return x.respond(200, kJsonType, "{\"status\":\"ready\"}");

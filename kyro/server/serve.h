@@ -27,6 +27,7 @@
 #include "kyro/net/server/http_server.h"
 #include "kyro/server/access.h"
 #include "kyro/server/api.h"
+#include "kyro/server/life_signs.h"
 #include "kyro/server/notify.h"
 #include "kyro/server/serve_flags.h"
 #include "kyro/storage/engine.h"
@@ -114,17 +115,15 @@ inline void reload(const ServeConfig& config, Tokens& tokens, AccessControl& acc
             {{"outcome", loaded.to_string()}});
 }
 
-// The next of `signals`, while the manager's watchdog is fed as long as every reactor turns. One
-// that does not is for the manager to end.
-inline int next_signal(const sigset_t& signals, HttpServer& server, ServiceManager& manager) {
-  const uint64_t interval_ns = manager.watchdog_interval_ns();
+// The next of `signals`; meanwhile somebody looks for signs of life.
+inline int next_signal(const sigset_t& signals, LifeSigns& life) {
+  const uint64_t interval_ns = life.interval_ns();
   const timespec interval{.tv_sec = static_cast<time_t>(interval_ns / 1'000'000'000),
                           .tv_nsec = static_cast<long>(interval_ns % 1'000'000'000)};
   for (;;) {
-    const int number = interval_ns == 0 ? sigwaitinfo(&signals, nullptr)
-                                        : sigtimedwait(&signals, nullptr, &interval);
+    const int number = sigtimedwait(&signals, nullptr, &interval);
     if (number > 0) return number;
-    if (errno == EAGAIN && server.has_turned()) manager.tell("WATCHDOG=1");
+    if (errno == EAGAIN) life.look();
   }
 }
 
@@ -137,9 +136,10 @@ inline bool is_stop_pending() {
 
 // Waits for the signal that ends the process; SIGHUP reloads meanwhile.
 inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
-                         AccessControl& access, HttpServer& server, ServiceManager& manager) {
+                         AccessControl& access, HttpServer& server, LifeSigns& life,
+                         ServiceManager& manager) {
   for (;;) {
-    const int number = next_signal(signals, server, manager);
+    const int number = next_signal(signals, life);
     if (number != SIGHUP) {
       log_event(LogLevel::kInfo, "stopping", {{"signal", number == SIGINT ? "INT" : "TERM"}});
       return;
@@ -217,7 +217,8 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   manager.tell("READY=1\nSTATUS=serving " +
                format_host_port(config.http.host, (*server)->bound_port()));
 
-  wait_for_end(signals, config, std::move(tokens), access, **server, manager);
+  LifeSigns life(**server, **engine, manager);
+  wait_for_end(signals, config, std::move(tokens), access, **server, life, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process

@@ -33,6 +33,7 @@
 #include "kyro/storage/read/multi_get.h"
 #include "kyro/storage/read/scan.h"
 #include "kyro/storage/recovery.h"
+#include "kyro/storage/stall_watch.h"
 #include "kyro/storage/write/committer.h"
 
 namespace kyro {
@@ -307,6 +308,11 @@ class Engine {
   }
   [[nodiscard]] const EngineStats& stats() const { return state_.stats; }
   [[nodiscard]] const ReadOnlyLatch& latch() const { return state_.latch; }
+  // Which threads have work and do not come forward with it. To be asked every few seconds: what
+  // lies between two questions is what counts (see stall_watch.h).
+  [[nodiscard]] Stalls stalls(uint64_t now_ns = monotonic_ns()) {
+    return stall_watch_.look(state_, *committer_, maintenance_, now_ns);
+  }
   // For metrics and tests: the members as they are now, kept alive by the copy.
   [[nodiscard]] View view() { return state_.copy_view(); }
   [[nodiscard]] uint64_t wal_position() const {
@@ -430,6 +436,7 @@ class Engine {
   EngineState state_;
   Maintenance maintenance_;
   std::unique_ptr<Committer> committer_;
+  StallWatch stall_watch_;
   std::atomic<uint64_t> damage_logged_ns_{0};
 };
 

@@ -40,6 +40,10 @@ struct Options {
   uint64_t max_batch_bytes = kDefaultBatchBytesMax;
   uint64_t reserve_bytes = kDefaultReserveBytes;  // given back when the disk is full (0: none)
 
+  // So long the commit thread and the flusher may have work without coming forward with it before
+  // Engine::stalls() says so; the merger ten times as long.
+  uint64_t stall_ms = 60'000;
+
   // Neighbouring runs are merged when at least so many of like size stand side by side.
   uint32_t merge_fan_in = 4;
   RmiOptions rmi = {};

@@ -14,7 +14,11 @@
 #include <vector>
 
 #include "kyro/net/server/http_server.h"
+#include "kyro/server/api.h"
+#include "kyro/server/life_signs.h"
 #include "kyro/server/notify.h"
+#include "test/support/engine_harness.h"
+#include "test/support/gate_fs.h"
 #include "test/support/http_test_util.h"
 #include "test/support/server_process.h"
 
@@ -160,6 +164,62 @@ TEST_CASE("A server with a reactor that hangs has not turned") {
   HttpResponse response;
   REQUIRE(client.receive(&response).ok());
   for (int i = 0; i < 5; ++i) turns();
+}
+
+TEST_CASE("A flush that hangs is neither ready nor fed to the watchdog until it goes on") {
+  const QuietLog quiet;
+  FaultFs fs;
+  GateFs gate(fs);
+  Options options = small_options(gate);
+  options.stall_ms = 1;
+  auto engine = must_open(options);
+  AccessControl access({});
+  Api api(access, options, {}, 1);
+  api.set_engine(engine.get());
+  HttpServerConfig config;
+  config.host = "127.0.0.1";
+  config.threads = 1;
+  auto server = HttpServer::start(config, api);
+  REQUIRE(server.ok());
+  HttpClient client(parse_endpoint("127.0.0.1:" + std::to_string((*server)->bound_port())).value());
+  const auto body_of = [&](const char* path, int status) {
+    HttpResponse response;
+    REQUIRE(client.send("GET", path, {}).ok());
+    REQUIRE(client.receive(&response).ok());
+    CHECK(response.status == status);
+    return response.body;
+  };
+  const std::string address = abstract_name();
+  ManagerSocket socket(address);
+  ServiceManager manager(address, 20'000);
+  LifeSigns life(**server, *engine, manager);
+  const auto is_fed = [&] {
+    while (socket.has_message()) socket.next();
+    life.look();
+    return socket.has_message();
+  };
+  while (!is_fed()) std::this_thread::yield();
+  CHECK(body_of("/ready", 200) == "{\"status\":\"ready\"}");
+
+  must_put(*engine, 1, "one");
+  gate.close_gate();
+  std::thread snapshot([&] { CHECK(engine->snapshot().ok()); });
+  gate.wait_for_visitor();
+  const auto flush_stalls = [&] {
+    const Stalls stalls = engine->stalls();
+    const Stall* stall = find_stall(stalls);
+    return stall != nullptr && stall->role == std::string_view("flush");
+  };
+  while (!flush_stalls()) std::this_thread::yield();
+  CHECK(body_of("/ready", 503) == "{\"status\":\"stalled\",\"role\":\"flush\",\"seconds\":0}");
+  CHECK(body_of("/metrics", 200).find("\nkyrodb_ready 0\n") != std::string::npos);
+  for (int i = 0; i < 100; ++i) CHECK_FALSE(is_fed());
+
+  gate.open_gate();
+  snapshot.join();
+  CHECK(body_of("/ready", 200) == "{\"status\":\"ready\"}");
+  while (!is_fed()) std::this_thread::yield();
+  (*server)->stop();
 }
 
 TEST_CASE("A service manager hears of start, reload, heartbeats and stop, in that order", "[e2e]") {

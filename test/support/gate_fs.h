@@ -1,5 +1,5 @@
-// A file system whose runs cannot be begun while its gate is closed: a flush or merge that takes as
-// long as a test wants.
+// A file system whose runs, or log segments, cannot be begun while its gate is closed: a flush,
+// merge or commit that takes as long as a test wants.
 //
 // Thread rule: any thread. Ownership: the file system behind it is the caller's.
 #pragma once
@@ -17,7 +17,8 @@ namespace kyro::test {
 
 class GateFs final : public FileSystem {
  public:
-  explicit GateFs(FileSystem& behind) : fs_(behind) {}
+  // New files whose names end so wait at the gate.
+  explicit GateFs(FileSystem& behind, const char* gated = ".data") : fs_(behind), gated_(gated) {}
 
   void close_gate() { set(false); }
   void open_gate() { set(true); }
@@ -41,7 +42,7 @@ class GateFs final : public FileSystem {
 
     [[nodiscard]] const std::string& path() const override { return dir_->path(); }
     Result<std::unique_ptr<File>> open(const std::string& name, OpenMode mode) override {
-      if (mode == OpenMode::kCreate && name.ends_with(".data")) gate_.pass();
+      if (mode == OpenMode::kCreate && name.ends_with(gate_.gated_)) gate_.pass();
       return dir_->open(name, mode);
     }
     Result<std::vector<std::string>> list() override { return dir_->list(); }
@@ -80,6 +81,7 @@ class GateFs final : public FileSystem {
   }
 
   FileSystem& fs_;
+  const char* const gated_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool is_open_ = true;

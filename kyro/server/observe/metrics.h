@@ -94,6 +94,7 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   if (view.active != nullptr) add_delta(*view.active);
   for (const auto& delta : view.frozen) add_delta(*delta);
   const bool is_read_only = engine != nullptr && engine->latch().is_set();
+  const Stalls stalls = engine != nullptr ? engine->stalls() : Stalls{};
 
   text.gauge("kyrodb_wal_bytes", "Bytes of log segments on disk.", wal_bytes);
   text.gauge("kyrodb_wal_segments", "Log segments on disk.", view.segments.size());
@@ -111,8 +112,15 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   text.gauge("kyrodb_rmi_index_size_bytes", "Bytes of the learned indexes.", index_bytes);
   text.gauge("kyrodb_rmi_epsilon_max", "Slots between a key and its prediction at most.", epsilon);
   text.gauge("kyrodb_read_only", "1 after a failure that stopped writes.", is_read_only ? 1 : 0);
-  text.gauge("kyrodb_ready", "1 while reads and writes are served.",
-             engine != nullptr && !is_read_only && !is_draining ? 1 : 0);
+  text.gauge(
+      "kyrodb_ready", "1 while reads and writes are served.",
+      engine != nullptr && !is_read_only && !is_draining && find_stall(stalls) == nullptr ? 1 : 0);
+  text.family("kyrodb_stalled_seconds", "gauge",
+              "How long a thread has had work without coming forward with it.");
+  for (const Stall& stall : stalls) {
+    text.sample("kyrodb_stalled_seconds", std::string("role=\"").append(stall.role) + "\"",
+                stall.stalled_ns / 1'000'000'000);
+  }
   text.gauge("kyrodb_disk_free_bytes", "Free bytes on the disk of the data directory.",
              engine != nullptr ? engine->disk_free_bytes() : 0);
 }

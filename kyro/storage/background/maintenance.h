@@ -44,6 +44,7 @@ class Maintenance {
   void request_index_rebuild(uint64_t run_id) { merger_.request_index_rebuild(run_id); }
 
   [[nodiscard]] Flusher& flusher() { return flusher_; }
+  [[nodiscard]] const Flusher& flusher() const { return flusher_; }
   [[nodiscard]] const Merger& merger() const { return merger_; }
 
  private:

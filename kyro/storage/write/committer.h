@@ -69,6 +69,13 @@ class Committer {
     listener_.store(listener, std::memory_order_release);
   }
 
+  // For a watcher (kyro/base/heartbeat.h): somebody commits or should, and does not just wait for
+  // the flusher; and what changes with every group.
+  [[nodiscard]] bool has_work() const {
+    return (role_.is_held() || !queue_.empty()) && !waits_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] uint64_t progress() const { return steps_.load(std::memory_order_relaxed); }
+
  private:
   // So often commit() asks for the role again before it leaves the request to its holder.
   static constexpr int kRoleRetries = 4;
@@ -89,6 +96,9 @@ class Committer {
   // Shows the group's records to readers.
   void publish_group() KYRO_REQUIRES(role_);
   void freeze_for(WriteRequest* request) KYRO_REQUIRES(role_);
+  void count_step() KYRO_REQUIRES(role_) {
+    steps_.store(steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
   // Closes the active delta, its records synced first, and begins a new one. REQUIRES: no group
   // under way.
   Status freeze() KYRO_REQUIRES(role_);
@@ -100,6 +110,8 @@ class Committer {
   std::atomic<bool> stopping_{false};
   std::atomic<uint32_t> groups_taken_{0};  // from the queue; moved under the role
   std::array<WaitingRoom, 2> rooms_;       // entered in turn, as groups are taken
+  std::atomic<uint64_t> steps_{0};         // moved under the role
+  std::atomic<bool> waits_{false};         // for the flusher
   std::atomic<void (*)(void*)> listener_{nullptr};
   std::atomic<void*> listener_context_{nullptr};
 
@@ -166,6 +178,7 @@ inline void Committer::work() {
   }
   commit_group();
   static_cast<void>(log_.sync_if_due());  // a failure has set the latch
+  count_step();
 }
 
 // ---- a request on its way into the group ----
@@ -229,6 +242,7 @@ inline void Committer::commit_group() {
     state_.stats.append_latency_ns.observe(monotonic_ns() - began_ns);
   }
   const std::vector<WriteRequest*> again = group_.finish(status);
+  count_step();
   for (WaitingRoom& room : rooms_) room.wake();
   for (WriteRequest* request : again) add(request);
   if (!again.empty()) commit_group();
@@ -250,7 +264,10 @@ inline Status Committer::slow_down() {
   // What was written before does not wait longer for its sync than it may.
   const uint64_t to_sync_ns = log_.nanoseconds_to_sync();
   if (to_sync_ns > 0 && to_sync_ns < wait_ns) KYRO_TRY(log_.sync());
+  waits_.store(true, std::memory_order_relaxed);
   scheduler_.wait_for_turn(backlog.turn, wait_ns);
+  waits_.store(false, std::memory_order_relaxed);
+  count_step();
   const uint64_t waited_ns = monotonic_ns() - began_ns;
   state_.stats.write_slowdown_ns.add(waited_ns);
   if (waited_ns < wait_ns) pacer_.forgive();
@@ -278,7 +295,11 @@ inline void Committer::freeze_for(WriteRequest* request) {
 inline Status Committer::freeze() {
   KYRO_TRY(log_.sync());
   const uint64_t began_ns = monotonic_ns();
-  KYRO_TRY(scheduler_.wait_for_room(kFrozenDeltasMax));
+  waits_.store(true, std::memory_order_relaxed);
+  const Status room = scheduler_.wait_for_room(kFrozenDeltasMax);
+  waits_.store(false, std::memory_order_relaxed);
+  count_step();
+  KYRO_TRY(room);
   state_.stats.write_slowdown_ns.add(monotonic_ns() - began_ns);
   auto fresh = std::make_shared<Delta>(log_.next_offset());
   state_.publish([&](View& view) {

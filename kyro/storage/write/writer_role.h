@@ -39,6 +39,9 @@ class KYRO_CAPABILITY("role") WriterRole {
     is_held_.notify_one();
   }
 
+  // For watchers.
+  [[nodiscard]] bool is_held() const { return is_held_.load(std::memory_order_relaxed); }
+
  private:
   std::atomic<bool> is_held_{false};
 };
