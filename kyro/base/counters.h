@@ -27,10 +27,10 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <vector>
 
+#include "kyro/base/mutex.h"
 #include "kyro/base/status.h"
 #include "kyro/base/thread_slot.h"
 
@@ -54,7 +54,7 @@ class Columns {
   // The cell in row 0 of the first of `count` neighbouring columns, all zero.
   Cell* claim(size_t count) {
     KYRO_CHECK(count > 0 && count <= kRowCells);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (Chunk& chunk : chunks_) {
       if (Cell* found = claim_in(chunk, count)) return found;
     }
@@ -67,7 +67,7 @@ class Columns {
   }
 
   void give_back(Cell* first, size_t count) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (Chunk& chunk : chunks_) {
       if (first < chunk.cells || first >= chunk.cells + kRowCells) continue;
       const auto column = static_cast<size_t>(first - chunk.cells);
@@ -104,8 +104,8 @@ class Columns {
     return nullptr;
   }
 
-  std::mutex mutex_;
-  std::vector<Chunk> chunks_;
+  Mutex mutex_;
+  std::vector<Chunk> chunks_ KYRO_GUARDED_BY(mutex_);
 };
 
 // The first count of a thread, or one of a thread that shares its slot.

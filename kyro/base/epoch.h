@@ -52,9 +52,9 @@
 #include <cstdint>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <vector>
 
+#include "kyro/base/mutex.h"
 #include "kyro/base/status.h"
 
 namespace kyro {
@@ -175,16 +175,16 @@ class Retired {
   }
 
   void push(void (*deleter)(void*), void* object) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     writer_fence();
     list_.push_back({clock.fetch_add(1, std::memory_order_seq_cst), deleter, object});
   }
 
   // Deletes what no pin can see; returns how many objects that were.
-  size_t collect() {
+  size_t collect() KYRO_EXCLUDES(mutex_) {
     std::vector<Entry> free;
     {
-      const std::lock_guard lock(mutex_);
+      const MutexLock lock(mutex_);
       if (list_.empty()) return 0;
       const uint64_t oldest = oldest_pin();
       auto end = list_.begin();
@@ -195,19 +195,19 @@ class Retired {
     }
     if (free.empty()) return 0;
     for (const Entry& entry : free) entry.deleter(entry.object);
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     --deleting_;
     return free.size();
   }
 
   [[nodiscard]] size_t waiting() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return list_.size();
   }
 
   // True if nothing with a stamp below `end` waits or is being deleted.
   [[nodiscard]] bool done_before(uint64_t end) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return deleting_ == 0 && (list_.empty() || list_.front().stamp >= end);
   }
 
@@ -218,9 +218,9 @@ class Retired {
     void* object;
   };
 
-  std::mutex mutex_;
-  std::vector<Entry> list_;  // stamps ascend
-  size_t deleting_ = 0;      // calls of collect() that run deleters just now
+  Mutex mutex_;
+  std::vector<Entry> list_ KYRO_GUARDED_BY(mutex_);  // stamps ascend
+  size_t deleting_ KYRO_GUARDED_BY(mutex_) = 0;  // calls of collect() that run deleters just now
 };
 
 }  // namespace epoch_detail

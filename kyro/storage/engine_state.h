@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,14 +38,14 @@ class ReadOnlyLatch {
  public:
   [[nodiscard]] bool is_set() const { return set_.load(std::memory_order_acquire); }
   void set(const Status& cause) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (set_.load(std::memory_order_relaxed)) return;
     reason_ = cause.to_string();
     set_.store(true, std::memory_order_release);
     log_event(LogLevel::kError, "read_only", {{"reason", reason_}});
   }
   [[nodiscard]] std::string reason() const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return reason_;
   }
   [[nodiscard]] Status status() const {
@@ -54,9 +53,9 @@ class ReadOnlyLatch {
   }
 
  private:
-  mutable std::mutex mutex_;
+  mutable Mutex mutex_;
   std::atomic<bool> set_{false};
-  std::string reason_;
+  std::string reason_ KYRO_GUARDED_BY(mutex_);
 };
 
 // A file that only takes room, so that a full disk can still be emptied: it is given up for
@@ -69,7 +68,7 @@ class DiskReserve {
   // Claims `bytes` in `dir`; without room for them the reserve counts as released.
   void claim(Directory& dir, uint64_t bytes) {
     if (bytes == 0) return;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     bytes_ = bytes;
     if (is_lent_) return;
     // Not by trying: that would take the last bytes from others for a moment.
@@ -85,12 +84,12 @@ class DiskReserve {
   }
   // Gives the room back; false if it was gone already (or there never was any).
   [[nodiscard]] bool release(Directory& dir) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return release_locked(dir);
   }
   // For a merge that lacks `lacking_bytes` of room: true if it has them until end_loan().
   [[nodiscard]] bool lend(Directory& dir, uint64_t lacking_bytes) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (lacking_bytes > 0 && (is_released() || lacking_bytes > bytes_ || !release_locked(dir))) {
       return false;
     }
@@ -98,22 +97,22 @@ class DiskReserve {
     return true;
   }
   void end_loan() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     is_lent_ = false;
   }
   [[nodiscard]] bool is_released() const { return released_.load(std::memory_order_acquire); }
 
  private:
-  bool release_locked(Directory& dir) {
+  bool release_locked(Directory& dir) KYRO_REQUIRES(mutex_) {
     if (bytes_ == 0 || is_released()) return false;
     released_.store(true, std::memory_order_release);
     log_event(LogLevel::kWarn, "disk_reserve_released");
     return dir.remove(kName).ok();
   }
 
-  std::mutex mutex_;
-  uint64_t bytes_ = 0;
-  bool is_lent_ = false;
+  Mutex mutex_;
+  uint64_t bytes_ KYRO_GUARDED_BY(mutex_) = 0;
+  bool is_lent_ KYRO_GUARDED_BY(mutex_) = false;
   std::atomic<bool> released_{false};
 };
 
@@ -160,7 +159,7 @@ struct EngineState {
 
   // Replaces the view by an edited copy; readers see the one or the other.
   template <class Edit>
-  void publish(Edit edit) {
+  void publish(Edit edit) KYRO_EXCLUDES(view_mutex) {
     const MutexLock guard(view_mutex);
     const View* old = view.load(std::memory_order_relaxed);
     auto fresh = old != nullptr ? std::make_unique<View>(*old) : std::make_unique<View>();
@@ -175,9 +174,9 @@ struct EngineState {
     return *view.load(std::memory_order_acquire);
   }
 
-  // Makes `next` the manifest on disk. REQUIRES manifest_mutex. After kNoSpace or kBusy the old one
+  // Makes `next` the manifest on disk. After kNoSpace or kBusy the old one
   // stands; after any other failure nobody knows which one does, and the engine is latched.
-  Status commit_manifest(Manifest next) {
+  Status commit_manifest(Manifest next) KYRO_REQUIRES(manifest_mutex) {
     next.generation = manifest.generation + 1;
     next.next_offset = std::max(manifest.next_offset, durable.load(std::memory_order_acquire));
     next.next_run = next_run.load(std::memory_order_relaxed);
@@ -205,7 +204,8 @@ struct EngineState {
   }
 
   // Lists a new log segment; `sealed_bytes` is the size of the one before it.
-  Status add_segment(const SegmentRef& segment, uint64_t sealed_bytes) {
+  Status add_segment(const SegmentRef& segment, uint64_t sealed_bytes)
+      KYRO_EXCLUDES(manifest_mutex) {
     const MutexLock guard(manifest_mutex);
     Manifest next = manifest;
     if (!next.segments.empty()) next.segments.back().bytes = sealed_bytes;

@@ -18,13 +18,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "kyro/base/clock.h"
+#include "kyro/base/mutex.h"
 #include "kyro/base/thread.h"
 #include "kyro/net/server/reactor.h"
 
@@ -81,9 +81,14 @@ class HttpServer {
     for (const auto& reactor : reactors_) reactor->command(Reactor::Command::kDrain);
     bool in_time = true;
     {
-      std::unique_lock lock(mutex_);
-      in_time = left_.wait_for(lock, std::chrono::milliseconds(deadline_ms),
-                               [this] { return running_ == 0; });
+      const uint64_t began_ns = monotonic_ns();
+      const uint64_t deadline_ns = deadline_ms * 1'000'000;
+      const MutexLock lock(mutex_);
+      for (uint64_t passed_ns = 0; running_ != 0 && passed_ns < deadline_ns;
+           passed_ns = monotonic_ns() - began_ns) {
+        left_.wait_for(mutex_, deadline_ns - passed_ns);
+      }
+      in_time = running_ == 0;
     }
     stop();
     return in_time;
@@ -117,7 +122,10 @@ class HttpServer {
     const unsigned count = config.threads == 0 ? 1 : config.threads;
     for (unsigned i = 0; i < count; ++i) reactors_.push_back(std::make_unique<Reactor>(shared_, i));
     for (const auto& reactor : reactors_) KYRO_TRY(reactor->open(listeners_, reactors_));
-    running_ = count;
+    {
+      const MutexLock lock(mutex_);
+      running_ = count;
+    }
     // Signals are for the thread that made the server, except those a thread causes itself.
     sigset_t blocked;
     sigset_t before;
@@ -131,7 +139,7 @@ class HttpServer {
       Thread thread;
       started = thread.start([this, at = reactor.get()] {
         at->run();
-        const std::lock_guard lock(mutex_);
+        const MutexLock lock(mutex_);
         --running_;
         left_.notify_all();
       });
@@ -157,9 +165,9 @@ class HttpServer {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Reactor>> reactors_;
   std::vector<Thread> threads_;
-  std::mutex mutex_;
-  std::condition_variable left_;
-  unsigned running_ = 0;  // reactors that have not left, under mutex_
+  Mutex mutex_;
+  CondVar left_;
+  unsigned running_ KYRO_GUARDED_BY(mutex_) = 0;  // reactors that have not left
 };
 
 }  // namespace kyro

@@ -13,11 +13,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "kyro/base/limits.h"
+#include "kyro/base/mutex.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/http1/parser.h"
 #include "kyro/net/http1/response.h"
@@ -69,7 +69,7 @@ class ServerShared {
       return Admission::kTooMany;
     }
     if (config.connections_per_ip_max == 0 || is_unix) return Admission::kAdmitted;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     uint32_t& count = per_ip_[peer.bytes];
     if (count < config.connections_per_ip_max) {
       ++count;
@@ -82,7 +82,7 @@ class ServerShared {
   void leave(const PeerAddress& peer, bool is_unix) {
     connections.fetch_sub(1, std::memory_order_relaxed);
     if (config.connections_per_ip_max == 0 || is_unix) return;
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto found = per_ip_.find(peer.bytes);
     if (found != per_ip_.end() && --found->second == 0) per_ip_.erase(found);
   }
@@ -94,8 +94,9 @@ class ServerShared {
   alignas(64) std::atomic<uint32_t> connections{0};
 
  private:
-  std::mutex mutex_;
-  std::map<std::array<uint8_t, 16>, uint32_t> per_ip_;  // bounded by connections_max
+  Mutex mutex_;
+  std::map<std::array<uint8_t, 16>, uint32_t> per_ip_
+      KYRO_GUARDED_BY(mutex_);  // bounded by connections_max
 };
 
 // Requests behind the one at work that repeat the known one, in order: they need not be parsed.

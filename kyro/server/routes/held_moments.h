@@ -18,11 +18,11 @@
 #include <cstdint>
 #include <list>
 #include <map>
-#include <mutex>
 #include <vector>
 
 #include "kyro/base/counters.h"
 #include "kyro/base/limits.h"
+#include "kyro/base/mutex.h"
 #include "kyro/storage/view.h"
 
 namespace kyro {
@@ -63,7 +63,7 @@ class HeldMoments {
     hold->table_ = this;
     hold->deltas_.push_back(view.active->first_offset());
     for (const auto& delta : view.frozen) hold->deltas_.push_back(delta->first_offset());
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     for (const uint64_t delta : hold->deltas_) ++deltas_[delta];
     uint64_t run_bytes = 0;
     for (const auto& run : view.runs) {
@@ -85,7 +85,7 @@ class HeldMoments {
 
   // Of all runs that are held.
   [[nodiscard]] uint64_t run_bytes() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return run_bytes_;
   }
 
@@ -98,12 +98,11 @@ class HeldMoments {
   };
 
   void end(Hold& hold) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     if (!hold.is_revoked()) forget(hold);
   }
 
-  // REQUIRES mutex_.
-  void forget(Hold& hold) {
+  void forget(Hold& hold) KYRO_REQUIRES(mutex_) {
     holds_.erase(hold.place_);
     for (const uint64_t delta : hold.deltas_) {
       const auto found = deltas_.find(delta);
@@ -117,11 +116,11 @@ class HeldMoments {
     }
   }
 
-  std::mutex mutex_;
-  std::list<Hold*> holds_;               // that count, the oldest first
-  std::map<uint64_t, uint64_t> deltas_;  // how many hold each
-  std::map<uint64_t, HeldRun> runs_;
-  uint64_t run_bytes_ = 0;  // of runs_
+  Mutex mutex_;
+  std::list<Hold*> holds_ KYRO_GUARDED_BY(mutex_);               // that count, the oldest first
+  std::map<uint64_t, uint64_t> deltas_ KYRO_GUARDED_BY(mutex_);  // how many hold each
+  std::map<uint64_t, HeldRun> runs_ KYRO_GUARDED_BY(mutex_);
+  uint64_t run_bytes_ KYRO_GUARDED_BY(mutex_) = 0;  // of runs_
 };
 
 }  // namespace kyro

@@ -10,11 +10,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "kyro/base/counters.h"
+#include "kyro/base/mutex.h"
 #include "kyro/json/record_encoder.h"
 
 namespace kyro {
@@ -38,7 +38,7 @@ class SharedPieces {
 
   // The piece that begins there; null if it is not at hand.
   [[nodiscard]] std::shared_ptr<const Piece> find(const Place& place) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     const auto& piece = pieces_[slot_of(place)];
     if (piece == nullptr || piece->place != place) return nullptr;
     found.add();
@@ -46,13 +46,13 @@ class SharedPieces {
   }
   void add(const Place& place, std::string bytes, const RecordEncoder::Progress& next) {
     auto piece = std::make_shared<const Piece>(Piece{place, std::move(bytes), next});
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     pieces_[slot_of(place)].swap(piece);
     encoded.add();
   }
   // Gives the memory back: nobody is subscribed.
   void clear() {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     pieces_.fill(nullptr);
   }
 
@@ -66,8 +66,8 @@ class SharedPieces {
     return static_cast<size_t>(mixed % kPiecesMax);
   }
 
-  std::mutex mutex_;
-  std::array<std::shared_ptr<const Piece>, kPiecesMax> pieces_;
+  Mutex mutex_;
+  std::array<std::shared_ptr<const Piece>, kPiecesMax> pieces_ KYRO_GUARDED_BY(mutex_);
 };
 
 }  // namespace kyro

@@ -17,7 +17,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
+
+#include "kyro/base/mutex.h"
 
 namespace kyro {
 
@@ -39,7 +40,7 @@ class MappingGuard {
   [[nodiscard]] static Slot* guard(const void* address, size_t bytes) {
     static const bool installed = install();
     static_cast<void>(installed);
-    const std::lock_guard lock(mutex());
+    const MutexLock lock(mutex());
     for (Slot& slot : slots()) {
       if (slot.begin.load(std::memory_order_relaxed) != 0) continue;
       const auto begin = reinterpret_cast<uintptr_t>(address);
@@ -54,7 +55,7 @@ class MappingGuard {
   // Call before the mapping goes.
   static void release(Slot* slot) {
     if (slot == nullptr) return;
-    const std::lock_guard lock(mutex());
+    const MutexLock lock(mutex());
     slot->end.store(0, std::memory_order_relaxed);
     slot->begin.store(0, std::memory_order_release);
   }
@@ -62,8 +63,8 @@ class MappingGuard {
  private:
   using Slots = std::array<Slot, kMappingsMax>;
 
-  static std::mutex& mutex() {
-    static std::mutex instance;
+  static Mutex& mutex() {
+    static Mutex instance;
     return instance;
   }
   static inline Slots table_;

@@ -16,10 +16,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string_view>
 #include <utility>
 
+#include "kyro/base/mutex.h"
 #include "kyro/storage/fs/fs.h"
 
 namespace kyro {
@@ -37,19 +37,19 @@ class SegmentMap {
 
   // The group at `position` has been found to be whole, by any reader.
   void note_whole(uint64_t position) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     whole_[next_++ % whole_.size()] = position;
   }
   [[nodiscard]] bool is_whole(uint64_t position) const {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     return !has_lost_pages() && std::find(whole_.begin(), whole_.end(), position) != whole_.end();
   }
 
  private:
   const std::unique_ptr<Mapping> mapping_;
-  mutable std::mutex mutex_;
-  std::array<uint64_t, 16> whole_{};  // the last ones; no group is at 0
-  size_t next_ = 0;
+  mutable Mutex mutex_;
+  std::array<uint64_t, 16> whole_ KYRO_GUARDED_BY(mutex_){};  // the last ones; no group is at 0
+  size_t next_ KYRO_GUARDED_BY(mutex_) = 0;
 };
 
 class SegmentMaps {
@@ -58,7 +58,7 @@ class SegmentMaps {
   // `fresh` one that was made in this call. Errors: those of the file system.
   [[nodiscard]] Result<std::shared_ptr<SegmentMap>> get(File& file, uint64_t first_offset,
                                                         uint64_t end, bool fresh) {
-    const std::lock_guard lock(mutex_);
+    const MutexLock lock(mutex_);
     std::erase_if(maps_, [](const auto& entry) { return entry.second.expired(); });
     const auto found = maps_.find(first_offset);
     if (!fresh && found != maps_.end()) {
@@ -76,8 +76,9 @@ class SegmentMaps {
   }
 
  private:
-  std::mutex mutex_;
-  std::map<uint64_t, std::weak_ptr<SegmentMap>> maps_;  // by first offset; few are alive
+  Mutex mutex_;
+  std::map<uint64_t, std::weak_ptr<SegmentMap>> maps_
+      KYRO_GUARDED_BY(mutex_);  // by first offset; few are alive
 };
 
 }  // namespace kyro
