@@ -62,7 +62,7 @@ int run_health(const CliCall& call) {
   if (status.ok() && response.status == 200) return kyro::kExitOk;
   const std::string why = status.ok() ? "/health answers " + std::to_string(response.status)
                                       : std::string(status.message());
-  std::fprintf(stderr, "kyrodb: %s\n", why.c_str());
+  kyro::cli_print_error("kyrodb", "unhealthy", why);
   return kyro::kExitError;
 }
 

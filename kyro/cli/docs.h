@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/completion.h"
@@ -20,15 +21,36 @@ namespace kyro {
 
 inline constexpr CliFlag kManFlags[] = {{"man", "", "print the man page"}};
 
+// Whether errors are JSON objects, one a line, as --json asks for. Set before anything can fail.
+inline bool& cli_errors_are_json() {
+  static bool are_json = false;
+  return are_json;
+}
+
+// Prints "NAME: MESSAGE" to stderr, or {"error":"CODE","message":"MESSAGE"}. Whatever foreign text
+// the message quotes, it stays one line.
+inline void cli_print_error(std::string_view program, std::string_view code,
+                            std::string_view message) {
+  std::string line;
+  const std::string text = printable(message);
+  if (!cli_errors_are_json()) {
+    line.append(program).append(": ").append(text).append("\n");
+  } else {
+    line.append("{\"error\":\"").append(code).append("\",\"message\":\"");
+    for (const char c : text) line.append(c == '"' || c == '\\' ? "\\" : "").append(1, c);
+    line += "\"}\n";
+  }
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
 // Says what is wrong with a command line and where to read on: in the help of `command`, or of the
 // program where that is null.
 inline int cli_usage_error(std::string_view program, const CliCommand* command,
                            std::string_view message) {
-  std::string line(program);
-  line.append(": ").append(message).append(" (see: ").append(program);
-  if (command != nullptr) line.append(" help ").append(command->name);
-  line.append(command != nullptr ? ")\n" : " --help)\n");
-  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::string text(message);
+  text.append(" (see: ").append(program);
+  if (command != nullptr) text.append(" help ").append(command->name);
+  cli_print_error(program, "usage", text.append(command != nullptr ? ")" : " --help)"));
   return kExitUsage;
 }
 

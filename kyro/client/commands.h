@@ -4,6 +4,7 @@
 // Thread rule: one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdio>
 #include <span>
 #include <string>
@@ -79,7 +80,7 @@ inline constexpr CliCommand kCommands[] = {
     {"offset", "", "the offset the next write gets, and the database's id", 0, 0,
      [](Call c) { return send_request(c, {"GET", "/v1/offset"}); }},
     {"metrics", "", "the metrics page", 0, 0,
-     [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kBytes}); }},
+     [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kText}); }},
     {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,
      kPutFlags, "Prints the offset of the write. Exit 4 if a condition does not hold.",
      "set write store insert update"},
@@ -154,6 +155,8 @@ inline int run_completion(const CliCall& call) {
 
 // Runs the client with the words after the program's name; the exit code.
 [[nodiscard]] inline int run_ctl(std::span<const std::string_view> words) {
+  const auto flags_end = std::find(words.begin(), words.end(), "--");
+  cli_errors_are_json() = std::find(words.begin(), flags_end, "--json") != flags_end;
   return run_program(ctl_detail::kProgram, words);
 }
 

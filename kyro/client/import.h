@@ -163,7 +163,7 @@ class Importer {
     if (json_string_field(response.body, "error") == "read_only") return false;
     if (attempts_ == 1) {
       progress_.clear();
-      std::fprintf(stderr, "kyrodbctl: %s: trying again\n", error_message(response).c_str());
+      ctl_fail(error_message(response) + ": trying again");
     }
     timespec pause{static_cast<time_t>(std::min(*secs, kRetryAfterSecsMax)), 0};
     while (nanosleep(&pause, &pause) != 0 && errno == EINTR) {
@@ -213,12 +213,11 @@ class Importer {
   int report() const {
     progress_.clear();
     if (!failure_.ok()) {
-      std::fprintf(stderr, "kyrodbctl: line %" PRIu64 " (record %" PRIu64 "): %s\n", failed_line_,
-                   failed_record_ + 1, std::string(failure_.message()).c_str());
+      const std::string records = std::to_string(failed_record_);
+      ctl_fail("line " + std::to_string(failed_line_) + " (record " +
+               std::to_string(failed_record_ + 1) + "): " + std::string(failure_.message()));
       if (failed_record_ > 0) {
-        std::fprintf(stderr,
-                     "kyrodbctl: the records before it are stored; go on with --skip %" PRIu64 "\n",
-                     failed_record_);
+        ctl_fail("the records before it are stored; go on with --skip " + records);
       }
     }
     const double seconds = progress_.seconds();

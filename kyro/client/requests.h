@@ -21,19 +21,26 @@ namespace ctl_detail {
 enum class Reply : uint8_t {
   kFields,  // JSON; its fields one per line, or as it came
   kBytes,   // as it came
+  kText,    // lines of text
   kETag,    // nothing but the offset that the ETag names
   kProbe,   // kFields, also when the status is not 2xx
 };
 
 inline int print_reply(const CtlClient& client, const HttpResponse& response, Reply reply) {
   const int code = exit_code_of(response.status);
-  if (code != kExitOk && reply != Reply::kProbe) return ctl_fail(error_message(response), code);
+  if (code != kExitOk && reply != Reply::kProbe) return ctl_fail_answer(response);
   if (reply == Reply::kBytes) {
     ctl_print(response.body);
+  } else if (reply == Reply::kText) {
+    std::string_view rest = response.body;
+    for (size_t end = 0; (end = rest.find('\n')) != rest.npos; rest.remove_prefix(end + 1)) {
+      ctl_print(printable(rest.substr(0, end)) + "\n");
+    }
+    ctl_print(printable(rest));
   } else if (reply == Reply::kETag) {
     std::string_view tag = response.header("etag");
     if (tag.size() > 2) tag = tag.substr(1, tag.size() - 2);
-    const std::string offset(tag);
+    const std::string offset = printable(tag);
     ctl_print(client.as_json ? "{\"offset\":" + offset + "}\n" : "offset: " + offset + "\n");
   } else if (client.as_json) {
     ctl_print(response.body);
@@ -172,7 +179,7 @@ inline int get_values(CtlClient& client, const std::vector<std::string>& keys, i
   const Status status = client.http.request("POST", "/v1/mget", body, &response, client.headers);
   if (!status.ok()) return ctl_no_answer(client, status);
   if (response.status != 200) {
-    return ctl_fail(error_message(response), exit_code_of(response.status));
+    return ctl_fail_answer(response);
   }
   return print_values(keys, response.body, code);
 }

@@ -46,7 +46,7 @@ inline int ctl_usage_error(std::string_view message) {
 }
 
 inline int ctl_fail(const std::string& message, int exit_code = kExitError) {
-  std::fprintf(stderr, "kyrodbctl: %s\n", message.c_str());
+  cli_print_error("kyrodbctl", exit_code == kExitUnreachable ? "unreachable" : "error", message);
   return exit_code;
 }
 
@@ -118,6 +118,16 @@ int with_ctl_client(const CliCall& call, int timeout_ms, const Body& body) {
   return "status " + std::to_string(response.status) + " " + response.body;
 }
 
+// Tells of a failed answer, under --json as the server put it; the exit code.
+inline int ctl_fail_answer(const HttpResponse& response) {
+  const int code = exit_code_of(response.status);
+  if (!cli_errors_are_json() || json_string_field(response.body, "error").empty()) {
+    return ctl_fail(error_message(response), code);
+  }
+  std::fprintf(stderr, "%s\n", response.body.c_str());
+  return code;
+}
+
 // Prints the fields of a flat or nested object, one per line.
 inline void print_json_fields(JsonReader& json, const std::string& prefix) {
   if (!json.enter_object()) return;
@@ -145,9 +155,7 @@ inline void print_json_fields(JsonReader& json, const std::string& prefix) {
         json.skip_value();
         continue;
     }
-    ctl_print(name + ": ");
-    ctl_print(text);
-    ctl_print("\n");
+    ctl_print(printable(name) + ": " + printable(text) + "\n");
   }
 }
 

@@ -41,7 +41,7 @@ inline int begin_stream(CtlClient& client, const std::string& target, std::strin
   }
   if (!status.ok()) return ctl_no_answer(client, status);
   if (response.status == 200) return kExitOk;
-  return ctl_fail(error_message(response), exit_code_of(response.status));
+  return ctl_fail_answer(response);
 }
 
 // What part of the key space a scan is about, as its flags say.

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "kyro/base/log.h"
+#include "kyro/base/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/exit_codes.h"
 #include "kyro/cli/token_file.h"
@@ -102,7 +103,7 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
 }
 
 inline int fail(const Status& status, int exit_code = kExitError) {
-  write_log("kyrodb: " + std::string(status.message()) + "\n");
+  write_log("kyrodb: " + printable(status.message()) + "\n");
   return exit_code;
 }
 
@@ -127,6 +128,19 @@ inline int next_signal(const sigset_t& signals, LifeSigns& life) {
   }
 }
 
+// What wait_for_end() waits for: those that mean something, and those that would end the process
+// without a word and are nobody's but a mistaken kill's or a library's.
+inline sigset_t handled_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int number :
+       {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGIO, SIGPWR, SIGSTKFLT}) {
+    sigaddset(&signals, number);
+  }
+  for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) sigaddset(&signals, number);
+  return signals;
+}
+
 // A signal that ends the process has come and waits, blocked, for wait_for_end(). Any thread.
 inline bool is_stop_pending() {
   sigset_t pending;
@@ -140,9 +154,14 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
                          ServiceManager& manager) {
   for (;;) {
     const int number = next_signal(signals, life);
-    if (number != SIGHUP) {
+    if (number == SIGINT || number == SIGTERM) {
       log_event(LogLevel::kInfo, "stopping", {{"signal", number == SIGINT ? "INT" : "TERM"}});
       return;
+    }
+    if (number != SIGHUP) {
+      const char* const name = sigabbrev_np(number);
+      log_event(LogLevel::kWarn, "signal_ignored", {{"signal", name != nullptr ? name : "RT"}});
+      continue;
     }
     manager.tell_reloading();
     reload(config, tokens, access);
@@ -170,9 +189,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   access.set_tokens(tokens);
 
   // Blocked before any thread starts, so that only sigwaitinfo() sees them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+  const sigset_t signals = handled_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
@@ -221,7 +238,10 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   wait_for_end(signals, config, std::move(tokens), access, **server, life, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
-  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);  // a second one ends the process
+  sigset_t stops;
+  sigemptyset(&stops);
+  for (const int number : {SIGTERM, SIGINT}) sigaddset(&stops, number);
+  pthread_sigmask(SIG_UNBLOCK, &stops, nullptr);  // a second one ends the process
   const bool in_time = (*server)->drain(config.drain_secs * 1000);
   engine->reset();  // before the server, which its commits wake
   log_event(LogLevel::kInfo, "stopped", {{"drained", in_time ? "yes" : "no"}});

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kyro/base/decimal.h"
+#include "kyro/base/printable.h"
 #include "kyro/base/status.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/help.h"
@@ -102,7 +103,7 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
       out.append(",\"origin\":\"").append(origin).append("\"}");
       return;
     }
-    if (value.empty()) value = "-";
+    value = value.empty() ? "-" : printable(value);
     constexpr size_t kNameColumns = 26;
     constexpr size_t kValueColumns = 22;
     out.append(name).append(std::max(name.size() + 1, kNameColumns) - name.size(), ' ');

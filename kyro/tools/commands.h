@@ -15,6 +15,7 @@
 
 #include "kyro/base/decimal.h"
 #include "kyro/cli/command_line.h"
+#include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"
 #include "kyro/json/json_writer.h"
 #include "kyro/json/record_encoder.h"
@@ -62,9 +63,10 @@ inline unsigned long long ull(uint64_t value) {
 }
 
 inline void print_text(const VerifyReport& report) {
-  for (const std::string& line : report.damage) std::printf("damaged: %s\n", line.c_str());
+  for (const std::string& line : report.damage)
+    std::printf("damaged: %s\n", printable(line).c_str());
   for (const std::string& line : report.repairable) {
-    std::printf("will be rebuilt at the next start: %s\n", line.c_str());
+    std::printf("will be rebuilt at the next start: %s\n", printable(line).c_str());
   }
   if (report.torn_bytes > 0) {
     std::printf("a torn tail of %llu bytes will be cut at the next start\n",
@@ -77,8 +79,8 @@ inline void print_text(const VerifyReport& report) {
 
 // Says why a tool gave up; `live_advice` is for directories that a server uses.
 inline int fail(const Status& status, const char* live_advice) {
-  std::fprintf(stderr, "kyrodb: %s\n", std::string(status.message()).c_str());
-  if (status.code() == Code::kBusy) std::fprintf(stderr, "kyrodb: %s\n", live_advice);
+  cli_print_error("kyrodb", code_name(status.code()), status.message());
+  if (status.code() == Code::kBusy) cli_print_error("kyrodb", "busy", live_advice);
   return kExitError;
 }
 
@@ -111,8 +113,8 @@ inline int verify(const CliCall& call) {
 
 inline void print_copy(const char* what, const std::string& to, const CopyStats& stats) {
   std::printf("%s %s: offsets below %llu, %llu files, %llu bytes shared, %llu copied\n", what,
-              to.c_str(), ull(stats.next_offset), ull(stats.files), ull(stats.linked_bytes),
-              ull(stats.copied_bytes));
+              printable(to).c_str(), ull(stats.next_offset), ull(stats.files),
+              ull(stats.linked_bytes), ull(stats.copied_bytes));
 }
 
 inline int backup(const CliCall& call) {
@@ -191,7 +193,7 @@ inline int salvage(const CliCall& call) {
   PosixFileSystem fs;
   const auto report = Salvage(fs, call.words[0], call.words[1]).run();
   if (!report.ok()) return fail(report.status(), "stop the server first");
-  for (const std::string& line : report->lines) std::printf("lost: %s\n", line.c_str());
+  for (const std::string& line : report->lines) std::printf("lost: %s\n", printable(line).c_str());
   if (report->losses > report->lines.size()) {
     std::printf("… and %llu more\n", ull(report->losses - report->lines.size()));
   }
@@ -199,7 +201,8 @@ inline int salvage(const CliCall& call) {
       "%s: %llu live records saved to %s, from %llu runs and %llu log segments; %llu "
       "losses\n",
       report->losses == 0 ? "complete" : "INCOMPLETE", ull(report->live_records),
-      call.words[1].c_str(), ull(report->runs), ull(report->segments), ull(report->losses));
+      printable(call.words[1]).c_str(), ull(report->runs), ull(report->segments),
+      ull(report->losses));
   return report->losses == 0 ? kExitOk : kExitError;
 }
 

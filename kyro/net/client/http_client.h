@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chunked.h"
@@ -30,6 +31,7 @@ namespace kyro {
 struct HttpEndpoint {
   SocketAddress address;
   std::string host;  // what the Host field says
+  std::string name;  // for messages: the host, or the path of the socket
 };
 
 [[nodiscard]] inline Result<HttpEndpoint> parse_endpoint(std::string_view url) {
@@ -38,7 +40,7 @@ struct HttpEndpoint {
     if (path.substr(0, 3) == "///") path.remove_prefix(2);
     Result<SocketAddress> local = unix_address(std::string(path));
     KYRO_TRY(local);
-    return HttpEndpoint{local.value(), "localhost"};
+    return HttpEndpoint{local.value(), "localhost", std::string(path)};
   }
   std::string_view rest = url;
   const size_t scheme_end = rest.find("://");
@@ -51,24 +53,17 @@ struct HttpEndpoint {
   if (!rest.empty() && rest.back() == '/') rest.remove_suffix(1);
   const size_t bracket = rest.find(']');
   const size_t colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
-  uint32_t port = colon == std::string_view::npos ? 80 : 0;
+  uint64_t port = 80;
   if (colon != std::string_view::npos) {
-    const std::string_view digits = rest.substr(colon + 1);
-    for (const char c : digits) {
-      if (c < '0' || c > '9' || port > 65535) {
-        port = 65536;
-        break;
-      }
-      port = port * 10 + static_cast<uint32_t>(c - '0');
-    }
-    if (digits.empty() || port == 0 || port > 65535) {
+    port = parse_u64(rest.substr(colon + 1)).value_or(0);
+    if (port == 0 || port > UINT16_MAX) {
       return Status(Code::kInvalid, "the port is not valid: " + std::string(url));
     }
   }
   Result<SocketAddress> address =
       parse_ip_address(rest.substr(0, colon), static_cast<uint16_t>(port));
   KYRO_TRY(address);
-  return HttpEndpoint{address.value(), std::string(rest)};
+  return HttpEndpoint{address.value(), std::string(rest), std::string(rest)};
 }
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
@@ -256,7 +251,7 @@ class HttpClient {
     return Status(Code::kIoError, std::move(message));
   }
   Status unreachable(int error) {
-    return fail("cannot connect to " + endpoint_.host + ": " + std::strerror(error));
+    return fail("cannot connect to " + endpoint_.name + ": " + std::strerror(error));
   }
 
   Status wait_for(short events, int64_t deadline_ms) {
