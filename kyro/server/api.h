@@ -269,7 +269,7 @@ class Api final : public Handler {
       case Route::kPut:
         return put(x);
       case Route::kBatch:
-        return BatchWrite::start(*engine(), x);
+        return BatchWrite::start(*engine(), open_writes_, x);
       case Route::kMget:
         return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_, rules_);
       case Route::kScan:
@@ -366,19 +366,20 @@ class Api final : public Handler {
   void kv(Exchange& x) {
     const HttpRequest& request = x.request();
     const bool is_write = request.method == Method::kPut || request.method == Method::kDelete;
-    if (is_write && OpenWrites::must_wait(x, x.user())) return;
+    if (is_write && open_writes_.must_wait(x, x.user())) return;
     if (request.method == Method::kPut) {
       const auto ttl = find_ttl(request.query);
       if (!ttl.ok()) return respond_status(x, ttl.status());
       if (request.body.size() > kSmallBodyBytes) {
-        return PendingWrite::start_with_body(*engine(), x, PendingWrite::Kind::kKvPut, x.user(),
-                                             ttl->value_or(0));
+        return PendingWrite::start_with_body(*engine(), open_writes_, x, PendingWrite::Kind::kKvPut,
+                                             x.user(), ttl->value_or(0));
       }
-      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvPut, x.user(), request.body,
-                                 ttl->value_or(0));
+      return PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kKvPut, x.user(),
+                                 request.body, ttl->value_or(0));
     }
     if (request.method == Method::kDelete) {
-      return PendingWrite::start(*engine(), x, PendingWrite::Kind::kKvDelete, x.user(), {});
+      return PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kKvDelete,
+                                 x.user(), {});
     }
     Lookup found;
     if (find_tagged(x, x.user(), &found)) respond_value(x, found);
@@ -386,15 +387,16 @@ class Api final : public Handler {
 
   void put(Exchange& x) {
     if (x.request().body.size() > kSmallBodyBytes) {
-      return PendingWrite::start_with_body(*engine(), x, PendingWrite::Kind::kPut, 0, 0);
+      return PendingWrite::start_with_body(*engine(), open_writes_, x, PendingWrite::Kind::kPut, 0,
+                                           0);
     }
     JsonWrite write;
     if (const Status decoded = decode_json_put(x.request().body, &write); !decoded.ok()) {
       return x.respond_error(400, "bad_json", decoded.message());
     }
-    if (OpenWrites::must_wait(x, *write.key)) return;
-    PendingWrite::start(*engine(), x, PendingWrite::Kind::kPut, *write.key, *write.value,
-                        write.ttl_secs.value_or(0));
+    if (open_writes_.must_wait(x, *write.key)) return;
+    PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kPut, *write.key,
+                        *write.value, write.ttl_secs.value_or(0));
   }
 
   // The parameter "key"; answers itself if it is missing or wrong.
@@ -475,6 +477,7 @@ class Api final : public Handler {
   const uint64_t max_value_bytes_;
   const uint64_t max_batch_bytes_;
   MgetLimits mget_limits_;
+  OpenWrites open_writes_;
   RequestLog* request_log_ = nullptr;
   RateLimiter rate_data_;
   RateLimiter rate_admin_;

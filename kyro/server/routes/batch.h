@@ -31,15 +31,15 @@ namespace kyro {
 
 class BatchWrite final : public Task, public WriteRequest {
  public:
-  static void start(Engine& engine, Exchange& exchange) {
+  static void start(Engine& engine, OpenWrites& open, Exchange& exchange) {
     const HttpRequest& request = exchange.request();
     if (request.header("if-match") || request.header("if-none-match")) {
       return exchange.respond_error(400, "invalid", "the conditions of a batch stand in its lines");
     }
     if (request.body.empty()) return exchange.respond_error(400, "invalid", "an empty batch");
-    if (OpenWrites::batch_must_wait(exchange)) return;
-    auto* batch = new BatchWrite(engine, exchange.take_body());
-    OpenWrites::add_batch();
+    if (open.batch_must_wait(exchange)) return;
+    auto* batch = new BatchWrite(engine, open, exchange.take_body());
+    open.add_batch();
     batch->advance(exchange);
   }
 
@@ -71,11 +71,14 @@ class BatchWrite final : public Task, public WriteRequest {
   static constexpr size_t kSliceBytes = 128 * 1024;
   static constexpr size_t kSliceConditions = 256;
 
-  BatchWrite(Engine& engine, OwnedBody body)
-      : engine_(engine), body_(std::move(body)), reader_(body_.body(), engine.now_secs()) {}
+  BatchWrite(Engine& engine, OpenWrites& open, OwnedBody body)
+      : engine_(engine),
+        open_(open),
+        body_(std::move(body)),
+        reader_(body_.body(), engine.now_secs()) {}
 
   void dispose() {
-    if (is_open_) OpenWrites::remove_batch();
+    if (is_open_) open_.remove_batch();
     delete this;
   }
   void refuse(Exchange& exchange, const Status& why) {
@@ -94,7 +97,7 @@ class BatchWrite final : public Task, public WriteRequest {
     exchange.defer(this);
     if (!reader_.at_end() || resolved_ < judged_.size()) return post();
     if (phase_ == Phase::kDecoding && judged_.empty()) {
-      OpenWrites::remove_batch();  // nothing can overtake it any more
+      open_.remove_batch();  // nothing can overtake it any more
       is_open_ = false;
     }
     phase_ = Phase::kCommitting;
@@ -145,6 +148,7 @@ class BatchWrite final : public Task, public WriteRequest {
   }
 
   Engine& engine_;
+  OpenWrites& open_;
   OwnedBody body_;
   BatchReader reader_;
   std::vector<Mutation> list_;

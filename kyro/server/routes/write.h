@@ -5,9 +5,8 @@
 // because the request's bytes are gone once the handler has deferred: a copy of a small one, the
 // body itself of a large one, which is worked through in slices.
 //
-// Order: a write that depends on the current version may come back and be submitted again, behind
-// what its connection has sent since. So nobody submits a write of a key while an earlier one of
-// the same connection is open that way: see OpenWrites.
+// Order: a write that depends on the current version is open until it is committed (open_writes.h):
+// a later one of that key and connection waits.
 //
 // Ownership: made with new, disposes of itself in run().
 #pragma once
@@ -18,52 +17,16 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/routes/open_writes.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
-
-// The writes of this reactor that are not yet where nothing can overtake them. A write asks before
-// it starts whether it has to wait for earlier requests of its connection (then on_request() is
-// called again); an open write of another connection costs it a wait that was not needed. A batch
-// counts as if it wrote every key, so that asking costs the same whatever its size.
-class OpenWrites {
- public:
-  [[nodiscard]] static bool must_wait(Exchange& exchange, uint64_t key) {
-    const OpenWrites& open = here();
-    return exchange.has_pending_before() && (open.batches_ > 0 || open.keys_.contains(key)) &&
-           exchange.wait_for_earlier();
-  }
-  [[nodiscard]] static bool batch_must_wait(Exchange& exchange) {
-    const OpenWrites& open = here();
-    return exchange.has_pending_before() && (open.batches_ > 0 || !open.keys_.empty()) &&
-           exchange.wait_for_earlier();
-  }
-
-  static void add(uint64_t key) { ++here().keys_[key]; }
-  static void remove(uint64_t key) {
-    auto& keys = here().keys_;
-    const auto it = keys.find(key);
-    if (it != keys.end() && --it->second == 0) keys.erase(it);
-  }
-  static void add_batch() { ++here().batches_; }
-  static void remove_batch() { --here().batches_; }
-
- private:
-  static OpenWrites& here() {
-    static thread_local OpenWrites open;
-    return open;
-  }
-
-  std::unordered_map<uint64_t, uint32_t> keys_;  // each with its number of writes
-  uint32_t batches_ = 0;
-};
 
 class PendingWrite final : public Task, public WriteRequest {
  public:
@@ -74,13 +37,13 @@ class PendingWrite final : public Task, public WriteRequest {
   };
 
   // Hands a write over; the exchange answers once its group has an outcome. `ttl_secs` 0: for ever.
-  static void start(Engine& engine, Exchange& exchange, Kind kind, uint64_t key,
+  static void start(Engine& engine, OpenWrites& open, Exchange& exchange, Kind kind, uint64_t key,
                     std::string_view value, uint64_t ttl_secs = 0) {
     auto tags = read_key_tags(exchange.request());
     if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
     const uint64_t expiry_secs = ttl_secs != 0 ? engine.now_secs() + ttl_secs : 0;
     std::unique_ptr<PendingWrite> write(
-        new PendingWrite(engine, kind, key, value, expiry_secs, std::move(*tags)));
+        new PendingWrite(engine, open, kind, key, value, expiry_secs, std::move(*tags)));
     Status ready = engine.check({&write->mutation_, 1});
     if (ready.ok()) ready = write->resolve();
     if (!ready.ok()) return respond_status(exchange, ready);
@@ -89,14 +52,14 @@ class PendingWrite final : public Task, public WriteRequest {
 
   // The same where the body is the value, or JSON that has it (kPut), and may be large: it is taken
   // over, decoded and hashed in slices.
-  static void start_with_body(Engine& engine, Exchange& exchange, Kind kind, uint64_t key,
-                              uint64_t ttl_secs) {
+  static void start_with_body(Engine& engine, OpenWrites& open, Exchange& exchange, Kind kind,
+                              uint64_t key, uint64_t ttl_secs) {
     auto tags = read_key_tags(exchange.request());
     if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
-    if (OpenWrites::batch_must_wait(exchange)) return;
+    if (open.batch_must_wait(exchange)) return;
     const uint64_t expiry_secs = ttl_secs != 0 ? engine.now_secs() + ttl_secs : 0;
     std::unique_ptr<PendingWrite> write(
-        new PendingWrite(engine, kind, key, {}, expiry_secs, std::move(*tags)));
+        new PendingWrite(engine, open, kind, key, {}, expiry_secs, std::move(*tags)));
     write->body_ = exchange.take_body();
     if (kind == Kind::kPut) {
       write->decoder_.emplace(write->body_.body(), JsonWriteKind::kPut, &write->json_);
@@ -105,7 +68,7 @@ class PendingWrite final : public Task, public WriteRequest {
       write->mutation_.value = {body.data(), body.size()};
     }
     write->is_prepared_ = false;
-    OpenWrites::add_batch();
+    open.add_batch();
     write->prepare(exchange);
     static_cast<void>(write.release());
   }
@@ -115,7 +78,7 @@ class PendingWrite final : public Task, public WriteRequest {
   void run(Exchange* exchange) override {
     if (!is_prepared_ && exchange != nullptr) return prepare(*exchange);
     std::unique_ptr<PendingWrite> self(this);
-    if (!is_prepared_) return OpenWrites::remove_batch();
+    if (!is_prepared_) return open_.remove_batch();
     if (exchange != nullptr && is_stale) {
       status = resolve();
       if (status.ok()) {
@@ -124,7 +87,7 @@ class PendingWrite final : public Task, public WriteRequest {
         return;
       }
     }
-    if (can_come_back()) OpenWrites::remove(mutation_.key);
+    if (can_come_back()) open_.remove(mutation_.key);
     if (exchange == nullptr) return;  // whether it was committed or not, nobody is left to hear it
     if (!status.ok()) return respond_status(*exchange, status);
     switch (kind_) {
@@ -140,9 +103,9 @@ class PendingWrite final : public Task, public WriteRequest {
   }
 
  private:
-  PendingWrite(Engine& engine, Kind kind, uint64_t key, std::string_view value,
+  PendingWrite(Engine& engine, OpenWrites& open, Kind kind, uint64_t key, std::string_view value,
                uint64_t expiry_secs, KeyTags tags)
-      : engine_(engine), kind_(kind), value_(value), tags_(std::move(tags)) {
+      : engine_(engine), open_(open), kind_(kind), value_(value), tags_(std::move(tags)) {
     mutation_ =
         kind == Kind::kKvDelete ? Mutation::remove(key) : Mutation::put(key, value_, expiry_secs);
     mutations = {&mutation_, 1};
@@ -163,7 +126,7 @@ class PendingWrite final : public Task, public WriteRequest {
       return post();
     }
     is_prepared_ = true;
-    OpenWrites::remove_batch();
+    open_.remove_batch();
     Status ready = ended.status();
     if (ready.code() == Code::kInvalid) {
       exchange.respond_error(400, "bad_json", ready.message());
@@ -195,7 +158,7 @@ class PendingWrite final : public Task, public WriteRequest {
 
   void submit(Exchange& exchange) {
     exchange.defer(this);
-    if (can_come_back()) OpenWrites::add(mutation_.key);
+    if (can_come_back()) open_.add(mutation_.key);
     engine_.submit(this);
   }
 
@@ -214,6 +177,7 @@ class PendingWrite final : public Task, public WriteRequest {
   }
 
   Engine& engine_;
+  OpenWrites& open_;
   const Kind kind_;
   const std::string value_;  // a copy of a small one
   KeyTags tags_;
