@@ -118,7 +118,7 @@ class Columns {
 
 // Adds to a column in the row of the calling thread; returns what is there now.
 inline uint64_t add_to(Cell* column, uint64_t n) {
-  const uint32_t slot = thread_slot_detail::current;
+  const uint32_t slot = thread_slot_if_claimed();
   if (slot >= kOverflowSlot) [[unlikely]]
     return add_slowly(column, n);
   Cell& cell = column[slot * kRowCells];
@@ -170,7 +170,7 @@ inline constexpr auto kLatencyBoundsNanos = std::to_array<uint64_t>(
      1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000});
 
 // Counts values into buckets. A value belongs to the first bucket whose bound it does not exceed;
-// behind the last bound lies one more, unbounded bucket.
+// after the last bound lies one more, unbounded bucket.
 class Histogram {
  public:
   static constexpr size_t kBoundsMax = 200;

@@ -25,7 +25,7 @@
 //     acquire: everything the reader did under the pin happened before the deletion. (If the later
 //     value is a new pin, 1-3 hold for that pin by itself.)
 // A thread's first pin links its record into the list before B, so 3 covers that link too. Where
-// the kernel has no membarrier, every pin fences (F_r) behind its publication and the barrier is a
+// the kernel has no membarrier, every pin fences (F_r) after its publication and the barrier is a
 // fence (F_w): F_r precedes F_w in the single order of fences, else the reader had seen the
 // unlinking, and F_r takes the place of B.
 //

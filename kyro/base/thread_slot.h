@@ -86,6 +86,11 @@ inline void note_use(uint32_t slot) {
   return slot;
 }
 
+// The same without claiming one: above kOverflowSlot if the thread has none yet.
+[[nodiscard]] inline uint32_t thread_slot_if_claimed() {
+  return thread_slot_detail::current;
+}
+
 // True if no other living thread has the calling thread's slot.
 [[nodiscard]] inline bool thread_slot_is_exclusive() {
   return thread_slot() != kOverflowSlot;

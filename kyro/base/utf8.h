@@ -153,7 +153,7 @@ inline constexpr uint8_t kBySecondHigh[16] = {
     }
     before = d;
   }
-  // The rest, and zeros behind it: a sequence that is open at the end is wrong there.
+  // The rest, and zeros after it: a sequence that is open at the end is wrong there.
   char rest[kStep + 16] = {};
   std::memcpy(rest, at, n);
   for (size_t i = 0; i <= n; i += 16) {

@@ -48,7 +48,7 @@ class HugeBytes {
   }
 
   // A copy of `source`, made in chunks so that a mapped source is read in order. `on_chunk(from,
-  // n)` is called behind each chunk: a place to let go of the source's pages, or to yield.
+  // n)` is called after each chunk: a place to let go of the source's pages, or to yield.
   template <class OnChunk>
   [[nodiscard]] static Result<HugeBytes> copy_of(std::span<const std::byte> source,
                                                  OnChunk&& on_chunk) {

@@ -373,8 +373,8 @@ inline uint64_t RmiIndex::lower_slot(uint64_t key, Prediction prediction) const 
   return scan(key, line_of(prediction));
 }
 
-// A pipeline: the model word of one key, the slots of the key kBatch behind it, and the answer of
-// the key kBatch behind that one are worked on in turn, so that memory never waits for the
+// A pipeline: the model word of one key, the slots of the key kBatch after it, and the answer of
+// the key kBatch after that one are worked on in turn, so that memory never waits for the
 // processor.
 inline void RmiIndex::find_batch(const uint64_t* keys, size_t n, FindResult* out) const {
   Prediction predictions[kBatch];

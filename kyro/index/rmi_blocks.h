@@ -36,7 +36,7 @@ class RmiBlocks {
     return std::atomic_ref(all_ready_).load(std::memory_order_relaxed) != 0;
   }
 
-  // True if the blocks of `slot` and the one behind it may be believed. A scan may run into that
+  // True if the blocks of `slot` and the one after it may be believed. A scan may run into that
   // one, never further: rmi_file.h bounds the displacement.
   [[nodiscard]] bool is_good(uint64_t slot) const {
     const uint64_t block = slot / kRmiBlockSlots;

@@ -7,7 +7,7 @@
 // Every bucket is tried as a leaf: dense (as many slots as keys), then with gaps. A try places each
 // key at the first slot of its predicted cache line (four slots) or the next free one, and fails if
 // a key would land more than the bound right of it, or leave a longer run of gaps than the bound.
-// Keys may spill behind the slots they are predicted in, because the next bucket begins where this
+// Keys may spill beyond the slots they are predicted in, because the next bucket begins where this
 // one's keys end. What fits no leaf becomes an inner node whose fan-out is chosen by testing 4 to
 // 1024 keys per child: the one with the least cost, where words and keys that still fit no leaf
 // cost. Keys that fill only a small part of their bucket (outliers elsewhere stretched it) get a
@@ -67,7 +67,7 @@ struct RmiBuildStats {
   uint64_t model_bytes = 0;
   uint64_t file_bytes = 0;
   uint32_t depth = 0;        // levels from the root to the deepest leaf, 1 = the root alone
-  uint32_t epsilon_max = 0;  // slots a key lies behind its prediction at most
+  uint32_t epsilon_max = 0;  // slots a key lies after its prediction at most
 };
 
 namespace rmi_builder_detail {

@@ -14,8 +14,8 @@
 // in one pass through an append-only sink and never holds a slot in memory.
 //
 // Slots. `entry_count` different entries lie in key order; the gaps between them repeat the entry
-// to their right, and `slots_used` ends behind the last entry. Behind that come copies of the last
-// entry, at least `scan_slots()` behind every possible prediction, so a bounded scan needs no end
+// to their right, and `slots_used` ends after the last entry. After that come copies of the last
+// entry, at least `scan_slots()` after every possible prediction, so a bounded scan needs no end
 // test.
 //
 // Model word: bits 0-1 type, bits 2-39 `base`, bits 40-63 `width`.
@@ -120,7 +120,7 @@ struct RmiTrailer {
   uint64_t max_key;       // with no entries: 0
   uint64_t position_max;  // the largest position in any slot
   uint64_t slots_offset;  // bytes from the start of the file, as all offsets
-  uint64_t slot_count;    // with the copies behind the last entry
+  uint64_t slot_count;    // with the copies after the last entry
   uint64_t slots_used;    // up to and with the last entry
   uint64_t words_offset;
   uint64_t word_count;
@@ -132,7 +132,7 @@ struct RmiTrailer {
   uint64_t root_fanout;       // words; two more follow: of the outliers below, and of those above
   uint64_t leaf_count;        // leaf and search words that hold keys
   uint64_t node_count;        // inner nodes with the root
-  uint32_t displacement_max;  // slots a key lies behind its prediction at most
+  uint32_t displacement_max;  // slots a key lies after its prediction at most
   uint32_t gap_run_max;       // slots in a row that repeat an entry at most
   uint32_t depth;             // levels below the root that a descent takes at most
   uint32_t model_crc;         // CRC32C of words, zooms and block CRCs with their padding
@@ -209,7 +209,7 @@ namespace rmi_file_detail {
     return damaged("counts or key range contradict each other");
   }
   if (t.slot_count - t.slots_used < rmi_scan_slots(t.displacement_max)) {
-    return damaged("too few slots behind the last entry");
+    return damaged("too few slots after the last entry");
   }
   if (t.root_low < t.min_key || t.root_low > t.max_key || t.root_span > t.max_key - t.root_low) {
     return damaged("the root's range is not inside the range of the keys");

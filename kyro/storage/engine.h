@@ -160,7 +160,8 @@ class Engine {
     BaseVersion& base = condition->base;
     base = {.bound = view->bound(visible)};
     const Lookup found = find_in_view(*view, condition->key, base.bound);
-    if (found.source() == Source::kDamaged) return note_damage(*view, damaged_record(*found.run()));
+    if (found.source() == Source::kDamaged)
+      return report_damage(*view, damaged_record(*found.run()));
     if (found.source() == Source::kNone) return Status();
     base.found = true;
     base.offset = found.offset();
@@ -233,7 +234,7 @@ class Engine {
     state_.stats.reads_from_delta.add(from_delta);
     state_.stats.reads_from_runs.add(from_runs);
     state_.stats.read_misses.add(misses);
-    return status.ok() ? status : note_damage(*moment.view, status);
+    return status.ok() ? status : report_damage(*moment.view, status);
   }
 
   // An ordered read in slices, as of now. It needs no pin once it is made.
@@ -247,7 +248,7 @@ class Engine {
     auto state = scan.advance(budget_bytes, std::move(visit));
     if (state.ok()) return state;
     if (const Run* run = scan.damaged_run()) rebuild_if_damaged(*run);
-    return note_damage(state.status());
+    return report_damage(state.status());
   }
 
   // Calls visit(key, value, offset) for the live keys in [first, last], ascending, until it returns
@@ -375,7 +376,8 @@ class Engine {
   // REQUIRES: the EpochPin under which it was found.
   [[gnu::noinline, gnu::cold]] Status no_value(Lookup found) {
     if (found.source() == Source::kNone) return Status(Code::kNotFound);
-    return note_damage(*state_.view.load(std::memory_order_acquire), damaged_record(*found.run()));
+    return report_damage(*state_.view.load(std::memory_order_acquire),
+                         damaged_record(*found.run()));
   }
 
   Status nearest(const ScanRange& range, uint64_t* found, std::string* value, uint64_t* offset) {
@@ -415,14 +417,14 @@ class Engine {
 
   // Counts and logs damage that a read met in one of the runs of `view`, and has a damaged index
   // rebuilt.
-  Status note_damage(const View& view, Status status) {
+  Status report_damage(const View& view, Status status) {
     for (const auto& run : view.runs) rebuild_if_damaged(*run);
-    return note_damage(std::move(status));
+    return report_damage(std::move(status));
   }
   void rebuild_if_damaged(const Run& run) {
     if (run.index_is_damaged()) maintenance_.request_index_rebuild(run.meta().id);
   }
-  Status note_damage(Status status) {
+  Status report_damage(Status status) {
     state_.stats.corruptions.add();
     // At most a line a second: a damaged run may be asked for again and again.
     const uint64_t now = monotonic_ns();

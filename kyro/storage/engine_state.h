@@ -71,7 +71,7 @@ class DiskReserve {
     const MutexLock lock(mutex_);
     bytes_ = bytes;
     if (is_lent_) return;
-    // Not by trying: that would take the last bytes from others for a moment.
+    // Asks instead of trying, which would take the last bytes from others for a moment.
     const auto room = dir.free_bytes();
     if (!room.ok() || *room < bytes) {
       released_.store(true, std::memory_order_release);

@@ -181,7 +181,7 @@ class StoreCopy {
     return group;
   }
 
-  // Not by trying: what is copied must not take the last bytes from the log of a live store.
+  // Asks instead of trying: a copy must not take the last bytes from the log of a live store.
   Status check_room() {
     uint64_t needed_bytes = kMiB;
     for (const Copied& copied : to_copy_) needed_bytes += copied.bytes;

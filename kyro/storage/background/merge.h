@@ -39,8 +39,6 @@ struct MergeOutput {
   const Run* damaged_run = nullptr;  // set with a kCorruption: where the damage is
 };
 
-namespace merge_detail {
-
 // Not inlined: with sanitizers g++ 12 takes the empty value for one that overflows `to`.
 [[gnu::noinline]] inline void encode_tombstone(uint64_t key, uint64_t offset, char* to) {
   encode_record(Mutation::remove(key), offset, to);
@@ -55,7 +53,7 @@ Status for_each_kept(MergedCursor& cursor, const MergeInput& input, const Cancel
     const RecordView& record = cursor.record();
     const RecordHeader& header = record.header;
     if (record.is_live(input.now_secs)) {
-      KYRO_TRY(keep(header, record_bytes_of(record)));
+      KYRO_TRY(keep(header, encoded_record(record)));
       continue;
     }
     const bool shadows = std::any_of(input.older.begin(), input.older.end(), [&](const auto& run) {
@@ -69,7 +67,7 @@ Status for_each_kept(MergedCursor& cursor, const MergeInput& input, const Cancel
   return cursor.status();
 }
 
-inline MergedCursor open_sources(const MergeInput& input) {
+inline MergedCursor open_merge_sources(const MergeInput& input) {
   std::vector<std::unique_ptr<RecordCursor>> sources;
   if (input.delta != nullptr) {
     sources.push_back(std::make_unique<DeltaCursor>(input.delta, input.end_offset));
@@ -78,34 +76,31 @@ inline MergedCursor open_sources(const MergeInput& input) {
   return MergedCursor(std::move(sources));
 }
 
-}  // namespace merge_detail
-
 // Room that merge_to_run needs, counted by a walk over the sources that writes nothing.
 inline Result<uint64_t> merged_bytes(const MergeInput& input, const Cancel& cancel) {
   // Of each record: an entry of the key spool and, at the usual fill, one and a half of the index.
   constexpr uint64_t kIndexBytesPerRecord = 48;
   constexpr uint64_t kFixedBytes = 64 * 1024;
   uint64_t bytes = kFixedBytes;
-  MergedCursor cursor = merge_detail::open_sources(input);
-  KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancel,
-                                       [&](const RecordHeader&, std::string_view record) {
-                                         bytes += record.size() + kIndexBytesPerRecord;
-                                         return Status();
-                                       }));
+  MergedCursor cursor = open_merge_sources(input);
+  KYRO_TRY(for_each_kept(cursor, input, cancel, [&](const RecordHeader&, std::string_view record) {
+    bytes += record.size() + kIndexBytesPerRecord;
+    return Status();
+  }));
   return bytes;
 }
 
 // Writes the merged run `id`. On any failure nothing of it is left that matters.
 inline Status merge_to_run(Directory& dir, uint64_t id, const RmiOptions& rmi,
                            const MergeInput& input, const Cancel& cancel, MergeOutput* output) {
-  MergedCursor cursor = merge_detail::open_sources(input);
+  MergedCursor cursor = open_merge_sources(input);
   RunWriter writer(dir, id, rmi);
   const auto write = [&]() -> Status {
     KYRO_TRY(writer.start());
     const auto append = [&](const RecordHeader& header, std::string_view bytes) {
       return writer.append(header, bytes);
     };
-    KYRO_TRY(merge_detail::for_each_kept(cursor, input, cancel, append));
+    KYRO_TRY(for_each_kept(cursor, input, cancel, append));
     if (writer.records() == 0) return Status();
     auto meta = writer.finish(input.first_offset, input.end_offset);
     KYRO_TRY(meta);

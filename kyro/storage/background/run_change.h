@@ -22,6 +22,15 @@ struct RunChange {
   std::shared_ptr<Run> result;     // takes their place; null if nothing was left of them
 };
 
+// Has a run left alone in which damage was found: never merged, so that nothing is lost.
+inline void quarantine_run(EngineState& state, const Run* run) {
+  if (run == nullptr || run->is_quarantined()) return;
+  run->quarantine();
+  state.stats.corruptions.add();
+  log_event(LogLevel::kError, "run_quarantined",
+            {{"run", run->meta().id}, {"file", run->name()}, {"inspect", "kyrodb verify"}});
+}
+
 namespace run_change_detail {
 
 // Takes the segments off the front of the list that are wholly in runs and beyond the retention.
@@ -42,7 +51,7 @@ inline std::vector<SegmentRef> trim_log(const Options& options, Manifest* manife
   return removed;
 }
 
-// A file that stays behind costs only room, and the next start removes it.
+// A file that stays costs only room, and the next start removes it.
 inline void remove_file(EngineState& state, const std::string& name) {
   if (Status removed = state.dir.remove(name); !removed.ok()) {
     log_event(LogLevel::kWarn, "remove_failed", {{"reason", removed.to_string()}});
@@ -53,14 +62,6 @@ inline void remove_run_files(EngineState& state, uint64_t id) {
   remove_file(state, run_index_name(id));
 }
 
-inline void note_damage(EngineState& state, const Run* run) {
-  if (run == nullptr || run->is_quarantined()) return;
-  run->quarantine();
-  state.stats.corruptions.add();
-  log_event(LogLevel::kError, "run_quarantined",
-            {{"run", run->meta().id}, {"file", run->name()}, {"inspect", "kyrodb verify"}});
-}
-
 // Writes a merged run, opens it and readies it for readers; null if nothing is left.
 inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInput& input,
                                              const Cancel& cancel) {
@@ -68,7 +69,7 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
   MergeOutput output;
   const Status merged = merge_to_run(state.dir, id, state.options.rmi, input, cancel, &output);
   if (!merged.ok()) {
-    note_damage(state, output.damaged_run);
+    quarantine_run(state, output.damaged_run);
     return merged;
   }
   if (output.empty) return std::shared_ptr<Run>();
@@ -79,11 +80,12 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
     remove_run_files(state, id);
     return run;
   }
-  (*run)->settle();
+  (*run)->prepare_for_reads();
   return run;
 }
 
-// Not by trying: a merge must not take the last bytes from the log. `at_most` is what the inputs
+// Asks for the free space instead of trying: a merge must not take the last bytes from the log.
+// `at_most` is what the inputs
 // take; where that does not fit, what is left of them may, as after deletes on a full disk. Where
 // writes already fail for space, the reserve may be used as well: it is taken back from the room
 // that the inputs give back. REQUIRES: end_loan() of the reserve when the merge is over.
@@ -189,7 +191,7 @@ inline Status prepare_index_rebuild(EngineState& state, const View& view, size_t
   bool rebuilt = false;
   auto fresh = Run::open(state.dir, run.meta(), options, &rebuilt);
   KYRO_TRY(fresh);
-  (*fresh)->settle();
+  (*fresh)->prepare_for_reads();
   if (run.is_quarantined()) (*fresh)->quarantine();
   change->replaced.push_back(run.meta().id);
   change->result = std::move(*fresh);

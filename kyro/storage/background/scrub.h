@@ -180,7 +180,7 @@ class Scrubber {
     const auto run = find(meta_.id);
     if (is_good && run != nullptr) run->note_expired(expired_.bytes);
     if (is_good) return;
-    run_change_detail::note_damage(state_, run.get());
+    quarantine_run(state_, run.get());
   }
 
   EngineState& state_;

@@ -17,12 +17,12 @@ namespace kyro {
 
 enum class Direction : uint8_t { kUp, kDown };
 
-class WalkAhead {
+class Readahead {
  public:
   static constexpr uint64_t kShortWalkBytes = 32 * 1024;
   static constexpr uint64_t kWindowBytes = 256 * 1024;
 
-  explicit WalkAhead(Direction direction = Direction::kUp)
+  explicit Readahead(Direction direction = Direction::kUp)
       : flip_(direction == Direction::kUp ? 0 : ~uint64_t{0}) {}
 
   // The walk is at `position`; the first one is where it begins.

@@ -57,13 +57,12 @@ Status dump_live(FileSystem& fs, const std::string& dir, const ClockSources& clo
   input.end_offset = input.delta->end_offset();
   const LifetimeClock clock(clocks, manifest->clock);
   input.now_secs = clock.now_secs();
-  MergedCursor cursor = merge_detail::open_sources(input);
-  return merge_detail::for_each_kept(cursor, input, {},
-                                     [&](const RecordHeader& header, std::string_view bytes) {
-                                       visit(RecordView{header, bytes.substr(kRecordHeaderBytes)},
-                                             clock.to_unix(header.expiry_secs()));
-                                       return Status();
-                                     });
+  MergedCursor cursor = open_merge_sources(input);
+  return for_each_kept(cursor, input, {}, [&](const RecordHeader& header, std::string_view bytes) {
+    visit(RecordView{header, bytes.substr(kRecordHeaderBytes)},
+          clock.to_unix(header.expiry_secs()));
+    return Status();
+  });
 }
 
 // Calls visit(RecordView) for every record of the log that is kept, in order.

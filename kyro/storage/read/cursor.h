@@ -11,7 +11,7 @@
 // the merged cursor passes them on. Deltas that are merged into runs have none.
 //
 // Invariant: a walk over a run is complete or ends with a status. Upwards the records lie one
-// behind the other; downwards the index leads from each to the one before it, and their bytes must
+// after the other; downwards the index leads from each to the one before it, and their bytes must
 // touch.
 //
 // Thread rule: one thread per cursor. Ownership: a cursor holds its delta or run by reference
@@ -62,7 +62,7 @@ class RecordCursor {
 }
 
 // The bytes of a record as they lie in memory, header first.
-[[nodiscard]] inline std::string_view record_bytes_of(const RecordView& record) {
+[[nodiscard]] inline std::string_view encoded_record(const RecordView& record) {
   return {record.value.data() - kRecordHeaderBytes, record.value.size() + kRecordHeaderBytes};
 }
 
@@ -74,22 +74,22 @@ class DeltaCursor final : public RecordCursor {
       : delta_(std::move(delta)), at_(*delta_), bound_(bound), direction_(direction) {}
   void seek(uint64_t key) override {
     direction_ == Direction::kUp ? at_.seek(key) : at_.seek_floor(key);
-    settle();
+    load_record();
   }
   void next() override {
-    if (is_settled_) direction_ == Direction::kUp ? at_.next() : at_.seek_below(at_.key());
-    settle();
+    if (is_decided_) direction_ == Direction::kUp ? at_.next() : at_.seek_below(at_.key());
+    load_record();
   }
 
  private:
   // Passing a few versions costs what looking at a small record does.
   static constexpr size_t kVersionsPerStep = 4;
 
-  void settle() {
+  void load_record() {
     valid_ = at_.valid();
     if (!valid_) return;
     const char* record = nullptr;
-    is_settled_ = at_.find(bound_, kVersionsPerStep, &record);
+    is_decided_ = at_.find(bound_, kVersionsPerStep, &record);
     if (record != nullptr) {
       record_ = RecordRef(record).view();
     } else {
@@ -102,7 +102,7 @@ class DeltaCursor final : public RecordCursor {
   Delta::Iterator at_;
   const uint64_t bound_;
   const Direction direction_;
-  bool is_settled_ = true;  // the record is the key's, not one of no type on the way to it
+  bool is_decided_ = true;  // the record is the key's, not one of no type on the way to it
 };
 
 class RunCursor final : public RecordCursor {
@@ -110,7 +110,7 @@ class RunCursor final : public RecordCursor {
   explicit RunCursor(std::shared_ptr<const Run> run, Direction direction = Direction::kUp)
       : run_(std::move(run)), direction_(direction) {}
   void seek(uint64_t key) override {
-    ahead_ = WalkAhead(direction_);
+    ahead_ = Readahead(direction_);
     direction_ == Direction::kUp ? seek_up(key) : seek_down(key);
   }
   void next() override {
@@ -180,7 +180,7 @@ class RunCursor final : public RecordCursor {
   const std::shared_ptr<const Run> run_;
   const Direction direction_;
   uint64_t position_ = 0;  // of the record
-  WalkAhead ahead_;
+  Readahead ahead_;
   std::optional<RmiIndex::Cursor> at_;  // downwards: the same place in the index
 };
 
@@ -200,10 +200,10 @@ class MergedCursor final : public RecordCursor {
       RecordCursor& source = *sources_[i];
       source.seek(key);
       if (source.valid()) heap_.push_back({source.record().header.key ^ flip_, i});
-      if (!source.status().ok()) note_damage(source);
+      if (!source.status().ok()) stop_at_damage_of(source);
     }
     for (size_t i = heap_.size() / 2; i-- > 0;) sift_down(i);
-    settle();
+    load_front();
   }
 
   // Steps every source that stands on the current key; only one that has nothing to say about it
@@ -217,7 +217,7 @@ class MergedCursor final : public RecordCursor {
         step_front();
       } while (!heap_.empty() && heap_.front().rank == rank);
     }
-    settle();
+    load_front();
   }
 
  private:
@@ -236,7 +236,7 @@ class MergedCursor final : public RecordCursor {
     if (source.valid()) {
       heap_.front().rank = source.record().header.key ^ flip_;
     } else {
-      if (!source.status().ok()) note_damage(source);
+      if (!source.status().ok()) stop_at_damage_of(source);
       heap_.front() = heap_.back();
       heap_.pop_back();
     }
@@ -252,12 +252,12 @@ class MergedCursor final : public RecordCursor {
     }
   }
 
-  // Damage in any source ends the walk: what is behind it could be wrong.
-  void note_damage(const RecordCursor& source) {
+  // Damage in any source ends the walk: what comes after it could be wrong.
+  void stop_at_damage_of(const RecordCursor& source) {
     status_ = source.status();
     damaged_run_ = source.damaged_run();
   }
-  void settle() {
+  void load_front() {
     valid_ = status_.ok() && !heap_.empty();
     if (valid_) record_ = sources_[heap_.front().source]->record();
   }

@@ -148,7 +148,7 @@ class Run {
 
   // Decodes and verifies the record at a byte position, one of a walk; false where there is no
   // valid one.
-  [[nodiscard]] bool record_at(uint64_t position, WalkAhead& ahead, RecordView* out) const {
+  [[nodiscard]] bool record_at(uint64_t position, Readahead& ahead, RecordView* out) const {
     ahead.come_to(*data_, position);
     if (check_at(position) != RecordCheck::kOk) return false;
     *out = RecordRef(begin_ + position).view();
@@ -186,7 +186,7 @@ class Run {
     for (Mapping* mapping : {data_.get(), index_file_.get()}) {
       if (mapping == nullptr) continue;  // an index in anonymous memory
       const std::span<const std::byte> bytes = mapping->bytes();
-      WalkAhead ahead;
+      Readahead ahead;
       for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
         if (at % kCheckedBytes == 0 && cancel.is_requested()) break;
         ahead.come_to(*mapping, at);
@@ -197,7 +197,7 @@ class Run {
 
   // Spares the first readers of a new run what its bytes need once: the checks of the index, and
   // the page faults where the pages are still in memory. Reads no data from the disk.
-  void settle() const {
+  void prepare_for_reads() const {
     if (!index_->check_slots().ok()) note_index_damage();
     if (index_file_ != nullptr) index_file_->advise(Access::kResident);
     data_->advise(Access::kResident);
@@ -263,7 +263,7 @@ inline Status Run::rebuild_index(Directory& dir, const RunOptions& options) cons
     FileSink spool(std::move(*file), FileSink::Use::kTemporary);
     uint64_t position = first_position();
     uint64_t records = 0;
-    WalkAhead ahead;
+    Readahead ahead;
     for (RecordView record; position < end_position(); ++records) {
       if (!record_at(position, ahead, &record)) {
         return Status(Code::kCorruption, name_ + " at " + std::to_string(position) +
@@ -298,7 +298,7 @@ inline Status Run::verify_records(const Progress& progress) const {
   uint32_t crc = 0;
   constexpr uint64_t kReportBytes = 16 * kMiB;
   uint64_t reported = position;
-  WalkAhead ahead;
+  Readahead ahead;
   for (RecordView record; position < end_position(); ++records) {
     if (progress && position - reported >= kReportBytes) {
       progress(position - reported);
@@ -324,7 +324,7 @@ inline Status Run::verify_records(const Progress& progress) const {
 inline Status Run::verify_index() const {
   KYRO_TRY(index_->verify());
   uint64_t position = first_position();
-  WalkAhead ahead;
+  Readahead ahead;
   for (RecordView record; position < end_position(); position += record.header.record_bytes()) {
     if (!record_at(position, ahead, &record)) break;
     const FindResult found = index_->find(record.header.key);

@@ -26,7 +26,7 @@
 //  124  u32  crc32c of footer bytes 0..123
 //
 // Its index is `run-<id>.rmi`, derived from this file and rebuilt at need: what
-// kyro/index/rmi_file.h describes, and behind it a seal of 32 bytes that ties it to these records
+// kyro/index/rmi_file.h describes, and after it a seal of 32 bytes that ties it to these records
 // and no others:
 //    0  8 bytes "KYRO-IDX"
 //    8  u64  id of the run

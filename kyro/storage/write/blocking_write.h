@@ -1,12 +1,12 @@
-// A write whose submitter sleeps until it is done, and the rooms in which such submitters sleep.
+// A write whose submitter sleeps until it is done, and the two places where they wait.
 //
-// Those of one group sleep in one room and are woken with one system call. One call for each would
+// Those of one group wait in one place and are woken with one system call. One call for each would
 // wake an idle core anew for almost each of them, and let those woken first crowd out whoever wakes
-// the rest. There are two rooms: for the group being written, and for the one that gathers
-// meanwhile. Who enters just as a group is taken may share the room of the group before his; he is
+// the rest. There are two places: for the group being written, and for the one that gathers
+// meanwhile. Who enters just as a group is taken may share the place of the group before his; he is
 // woken once in vain and sleeps on.
 //
-// Thread rule: a BlockingWrite belongs to its submitter until done(), see WriteRequest. A room is
+// Thread rule: a BlockingWrite belongs to its submitter until done(), see WriteRequest. A place is
 // entered from any thread; note_sleeper() and wake() are the committer's.
 #pragma once
 
@@ -19,7 +19,7 @@
 
 namespace kyro {
 
-class WaitingRoom {
+class WaitingWriters {
  public:
   template <class IsDone>
   void sleep_until(IsDone is_done) {
@@ -43,29 +43,29 @@ class WaitingRoom {
 
 class BlockingWrite final : public WriteRequest {
  public:
-  // Before each submission. `room` outlives the wake-up.
-  void enter(WaitingRoom* room) {
-    room_ = room;
+  // Before each submission. `place` outlives the wake-up.
+  void enter(WaitingWriters* place) {
+    place_ = place;
     state_.store(State::kOpen, std::memory_order_relaxed);
   }
 
   void wait() {
     State state = State::kOpen;
     if (!state_.compare_exchange_strong(state, State::kAwaited, std::memory_order_acquire)) return;
-    room_->sleep_until([this] { return state_.load(std::memory_order_acquire) == State::kDone; });
+    place_->sleep_until([this] { return state_.load(std::memory_order_acquire) == State::kDone; });
   }
 
   // A submitter that does not sleep needs no wake-up.
   void done() override {
-    WaitingRoom* const room = room_;  // afterwards the request may be gone
+    WaitingWriters* const place = place_;  // afterwards the request may be gone
     const State before = state_.exchange(State::kDone, std::memory_order_acq_rel);
-    if (before == State::kAwaited) room->note_sleeper();
+    if (before == State::kAwaited) place->note_sleeper();
   }
 
  private:
   enum class State : uint8_t { kOpen, kAwaited, kDone };
 
-  WaitingRoom* room_ = nullptr;
+  WaitingWriters* place_ = nullptr;
   std::atomic<State> state_{State::kOpen};
 };
 

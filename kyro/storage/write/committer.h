@@ -108,10 +108,10 @@ class Committer {
   RequestQueue queue_;
   Thread thread_;
   std::atomic<bool> stopping_{false};
-  std::atomic<uint32_t> groups_taken_{0};  // from the queue; moved under the role
-  std::array<WaitingRoom, 2> rooms_;       // entered in turn, as groups are taken
-  std::atomic<uint64_t> steps_{0};         // moved under the role
-  std::atomic<bool> waits_{false};         // for the flusher
+  std::atomic<uint32_t> groups_taken_{0};          // from the queue; moved under the role
+  std::array<WaitingWriters, 2> waiting_writers_;  // entered in turn, as groups are taken
+  std::atomic<uint64_t> steps_{0};                 // moved under the role
+  std::atomic<bool> waits_{false};                 // for the flusher
   std::atomic<void (*)(void*)> listener_{nullptr};
   std::atomic<void*> listener_context_{nullptr};
 
@@ -135,7 +135,8 @@ inline void Committer::stop() {
 }
 
 inline void Committer::commit(BlockingWrite* request) {
-  request->enter(&rooms_[groups_taken_.load(std::memory_order_relaxed) % rooms_.size()]);
+  request->enter(
+      &waiting_writers_[groups_taken_.load(std::memory_order_relaxed) % waiting_writers_.size()]);
   queue_.push_silently(request);
   // Either the role is had here, or its holder sees the request when it looks once more: push,
   // exchange, store and look have one order, since all are sequentially consistent. A holder that
@@ -243,7 +244,7 @@ inline void Committer::commit_group() {
   }
   const std::vector<WriteRequest*> again = group_.finish(status);
   count_step();
-  for (WaitingRoom& room : rooms_) room.wake();
+  for (WaitingWriters& waiting : waiting_writers_) waiting.wake();
   for (WriteRequest* request : again) add(request);
   if (!again.empty()) commit_group();
   if (!status.ok() || records == 0) return;

@@ -26,8 +26,8 @@ constexpr uint64_t kStart = 5'000'000;
 TEST_CASE("A short walk fetches nothing") {
   for (const Direction direction : {Direction::kUp, Direction::kDown}) {
     NotingMapping mapping;
-    WalkAhead ahead(direction);
-    for (uint64_t walked = 0; walked < WalkAhead::kShortWalkBytes; walked += kRecordBytes) {
+    Readahead ahead(direction);
+    for (uint64_t walked = 0; walked < Readahead::kShortWalkBytes; walked += kRecordBytes) {
       ahead.come_to(mapping, direction == Direction::kUp ? kStart + walked : kStart - walked);
     }
     CHECK(mapping.fetched.empty());
@@ -36,28 +36,28 @@ TEST_CASE("A short walk fetches nothing") {
 
 TEST_CASE("A long walk up has every window fetched half a window before it comes there") {
   NotingMapping mapping;
-  WalkAhead ahead;
-  uint64_t end = kStart + WalkAhead::kShortWalkBytes + kRecordBytes;
+  Readahead ahead;
+  uint64_t end = kStart + Readahead::kShortWalkBytes + kRecordBytes;
   for (uint64_t at = kStart; at < kStart + 4'000'000; at += kRecordBytes) {
     const size_t before = mapping.fetched.size();
     ahead.come_to(mapping, at);
     if (mapping.fetched.size() == before) continue;
     const auto [from, to] = mapping.fetched.back();
     CHECK(from <= end);
-    CHECK(to == from + WalkAhead::kWindowBytes);
+    CHECK(to == from + Readahead::kWindowBytes);
     if (before > 0) {
       CHECK(from == end);
-      CHECK(from - at > WalkAhead::kWindowBytes / 2 - kRecordBytes);
+      CHECK(from - at > Readahead::kWindowBytes / 2 - kRecordBytes);
     }
     end = to;
   }
   CHECK(mapping.fetched.size() ==
-        (4'000'000 - WalkAhead::kShortWalkBytes) / WalkAhead::kWindowBytes + 1);
+        (4'000'000 - Readahead::kShortWalkBytes) / Readahead::kWindowBytes + 1);
 }
 
 TEST_CASE("A long walk down has every window fetched half a window before it comes there") {
   NotingMapping mapping;
-  WalkAhead ahead(Direction::kDown);
+  Readahead ahead(Direction::kDown);
   uint64_t begin = 0;
   for (uint64_t at = kStart; at < kStart + 1; at -= kRecordBytes) {
     const size_t before = mapping.fetched.size();
@@ -66,11 +66,11 @@ TEST_CASE("A long walk down has every window fetched half a window before it com
     const auto [from, to] = mapping.fetched.back();
     if (before > 0) {
       CHECK(to == begin);
-      CHECK(at - to > WalkAhead::kWindowBytes / 2 - kRecordBytes);
+      CHECK(at - to > Readahead::kWindowBytes / 2 - kRecordBytes);
     } else {
       CHECK(to == at + 1);
     }
-    CHECK((from == 0 || from == to - WalkAhead::kWindowBytes));
+    CHECK((from == 0 || from == to - Readahead::kWindowBytes));
     begin = from;
   }
   CHECK(begin == 0);
@@ -78,12 +78,12 @@ TEST_CASE("A long walk down has every window fetched half a window before it com
 
 TEST_CASE("A walk over large records fetches from where it is") {
   NotingMapping mapping;
-  WalkAhead ahead;
+  Readahead ahead;
   for (uint64_t at = 0; at < 5'000'000; at += 1'000'000) ahead.come_to(mapping, at);
   REQUIRE(mapping.fetched.size() == 4);
   for (size_t i = 0; i < 4; ++i) {
     CHECK(mapping.fetched[i].first == (i + 1) * 1'000'000);
-    CHECK(mapping.fetched[i].second == (i + 1) * 1'000'000 + WalkAhead::kWindowBytes);
+    CHECK(mapping.fetched[i].second == (i + 1) * 1'000'000 + Readahead::kWindowBytes);
   }
 }
 

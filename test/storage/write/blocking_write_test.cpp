@@ -17,7 +17,7 @@ namespace {
 // Threads that sleep in a room, each with a write of its own.
 class Sleepers {
  public:
-  Sleepers(WaitingRoom* room, size_t count) : writes_(count) {
+  Sleepers(WaitingWriters* room, size_t count) : writes_(count) {
     for (BlockingWrite& write : writes_) {
       write.enter(room);
       threads_.emplace_back([this, &write] {
@@ -63,19 +63,19 @@ bool put_and_read(Engine& engine, uint64_t key, uint64_t rounds, size_t value_by
 }  // namespace
 
 TEST_CASE("those who are done wake from one call, and others in their room sleep on") {
-  std::array<WaitingRoom, 2> rooms;
+  std::array<WaitingWriters, 2> rooms;
   Sleepers first(&rooms[0], 8);
   Sleepers later(&rooms[0], 4);
   Sleepers next_group(&rooms[1], 4);
   first.answer_all();
-  for (WaitingRoom& room : rooms) room.wake();
+  for (WaitingWriters& room : rooms) room.wake();
   first.join();
   CHECK(first.awake() == 8);
   CHECK(later.awake() == 0);
   CHECK(next_group.awake() == 0);
   later.answer_all();
   next_group.answer_all();
-  for (WaitingRoom& room : rooms) room.wake();
+  for (WaitingWriters& room : rooms) room.wake();
   later.join();
   next_group.join();
   CHECK(later.awake() == 4);
@@ -83,7 +83,7 @@ TEST_CASE("those who are done wake from one call, and others in their room sleep
 }
 
 TEST_CASE("a blocking write that is done before its submitter waits needs no wake-up") {
-  WaitingRoom room;
+  WaitingWriters room;
   BlockingWrite write;
   for (int i = 0; i < 3; ++i) {  // and again, as one that came back stale
     write.enter(&room);
