@@ -15,9 +15,8 @@
 // one for as long as they live.
 #define KYRO_CAPABILITY(name) KYRO_THREAD_ANNOTATION(capability(name))
 #define KYRO_SCOPED_CAPABILITY KYRO_THREAD_ANNOTATION(scoped_lockable)
-// On a member: the lock has to be held to touch it, or what it points to.
+// On a member: the lock has to be held to touch it.
 #define KYRO_GUARDED_BY(lock) KYRO_THREAD_ANNOTATION(guarded_by(lock))
-#define KYRO_PT_GUARDED_BY(lock) KYRO_THREAD_ANNOTATION(pt_guarded_by(lock))
 // On a function: the caller holds the locks, or does not.
 #define KYRO_REQUIRES(...) KYRO_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define KYRO_EXCLUDES(...) KYRO_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
@@ -25,6 +24,5 @@
 #define KYRO_ACQUIRE(...) KYRO_THREAD_ANNOTATION(acquire_capability(__VA_ARGS__))
 #define KYRO_RELEASE(...) KYRO_THREAD_ANNOTATION(release_capability(__VA_ARGS__))
 #define KYRO_TRY_ACQUIRE(...) KYRO_THREAD_ANNOTATION(try_acquire_capability(__VA_ARGS__))
-// On a member lock: it is taken before or after the others.
-#define KYRO_ACQUIRED_BEFORE(...) KYRO_THREAD_ANNOTATION(acquired_before(__VA_ARGS__))
+// On a function whose body the analysis cannot follow.
 #define KYRO_NO_THREAD_SAFETY_ANALYSIS KYRO_THREAD_ANNOTATION(no_thread_safety_analysis)

@@ -101,7 +101,6 @@ class WalWriter {
     return reserve_blocks(*file_, position_);
   }
 
-  [[nodiscard]] bool has_segment() const { return file_ != nullptr; }
   // Whether a group of `bytes` more should go to a new segment. A segment with no records takes
   // anything, so that a batch larger than a segment has a home.
   [[nodiscard]] bool wants_rotation(uint64_t bytes) const {
