@@ -5,7 +5,7 @@
 #include <string>
 
 #include "kyro/base/limits.h"
-#include "kyro/index/rmi_builder.h"
+#include "kyro/index/rmi_options.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/log/wal_format.h"
 
