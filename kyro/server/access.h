@@ -19,6 +19,7 @@
 #include <string_view>
 #include <utility>
 
+#include "kyro/base/ascii.h"
 #include "kyro/base/epoch.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/io/address.h"
@@ -78,10 +79,7 @@ class AccessControl {
     }
     tokens_.store(fresh);
     if (old != nullptr) epoch_retire(std::unique_ptr<const Known>(old));
-    generation_.fetch_add(1, std::memory_order_release);
   }
-  // Verdicts do not change as long as this stays what it was before check().
-  [[nodiscard]] uint32_t generation() const { return generation_.load(std::memory_order_acquire); }
   // Whether a probe is answered without a token.
   [[nodiscard]] bool is_open(bool is_metrics) const {
     return !(is_metrics && rules_.protect_metrics);
@@ -139,27 +137,26 @@ class AccessControl {
   // What a browser says of a GET that a page of another site causes, which carries no Origin
   // (W3C Fetch Metadata). Same-origin pages are ours, "none" is the user's own doing.
   static bool is_from_other_site(const HttpRequest& request) {
-    bool is_other = false;
-    request.for_each_header([&](std::string_view name, std::string_view value) {
-      is_other = iequals(name, "sec-fetch-site") &&
-                 (iequals(value, "cross-site") || iequals(value, "same-site"));
-      return !is_other;
-    });
-    return is_other;
+    for (const HeaderField& field : request.fields) {
+      if (field.is("sec-fetch-site") &&
+          (iequals(field.value, "cross-site") || iequals(field.value, "same-site"))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // What stands behind "Bearer"; empty if nothing does, or if the field is there twice: whoever
   // stands between may have looked at the other one.
   static std::string_view given_token(const HttpRequest& request) {
-    constexpr std::string_view kName = "authorization";
     constexpr std::string_view kScheme = "Bearer ";
     std::string_view field;
     int count = 0;
-    request.for_each_header([&](std::string_view name, std::string_view value) {
-      if (!iequals(name, kName)) return true;
-      field = value;
-      return ++count == 1;
-    });
+    for (const HeaderField& one : request.fields) {
+      if (!one.is("authorization")) continue;
+      field = one.value;
+      ++count;
+    }
     if (count != 1 || field.size() < kScheme.size() ||
         !iequals(field.substr(0, kScheme.size()), kScheme)) {
       return {};
@@ -183,7 +180,6 @@ class AccessControl {
   const Rules rules_;
   uint64_t last_id_ = 0;
   std::atomic<const Known*> tokens_{nullptr};
-  std::atomic<uint32_t> generation_{0};
 };
 
 inline bool Permit::is_valid() const {

@@ -31,7 +31,6 @@
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
 #include "kyro/server/observe/request_log.h"
-#include "kyro/server/passed_note.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/admin.h"
 #include "kyro/server/routes/batch.h"
@@ -86,8 +85,17 @@ class Api final : public Handler {
     pins_[reactor].pin.reset();
     if (request_log_ != nullptr) request_log_->end_round();
   }
-  void on_repeated(std::span<const uint64_t> keys) override {
-    if (keys.size() > 1) engine()->prefetch(keys);
+  void on_ahead(std::span<Exchange* const> exchanges) override {
+    std::array<uint64_t, kAheadMax> keys;
+    size_t count = 0;
+    for (Exchange* const x : exchanges) {
+      if (!find_route(*x)) {
+        x->set_route(kNoRoute);  // on_headers says so, in its turn
+      } else if (reads_one_key(static_cast<Route>(x->route())) && count < keys.size()) {
+        keys[count++] = x->user();
+      }
+    }
+    if (count > 1 && engine() != nullptr) engine()->prefetch({keys.data(), count});
   }
   void on_response(const Answered& answered) override {
     http_stats_.count(answered);
@@ -98,32 +106,19 @@ class Api final : public Handler {
   void on_headers(Exchange& x) override {
     const HttpRequest& request = x.request();
     x.set_max_body_bytes(kSmallBodyBytes);
-    const PassedNote pass(request, access_.generation());
-    if (request.note != nullptr && pass.holds(*request.note)) {
-      x.set_route(PassedNote::route_of(*request.note));
-      return x.set_user(request.number);
-    }
-    std::string_view key_text;
-    const RouteInfo& info = match_route(request.path, &key_text);
-    x.set_route(static_cast<uint16_t>(info.route));
+    const bool has_key = find_route(x);
+    const RouteInfo& info = route_info(static_cast<Route>(x.route()));
     if (!check_rate(x, info) || !check_access(x, info) || !check_method(x, info)) return;
     if (const Status heard = check_heard(request, info); !heard.ok()) {
       return respond_status(x, heard);
     }
-    if (info.takes_key) {
-      const auto key = parse_u64(key_text);
-      if (!key) return bad_key(x);
-      x.set_user(*key);
-    }
+    if (!has_key) return bad_key(x);
     if (info.needs_engine && engine() == nullptr) {
       x.add_header("Retry-After", "1");
       return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
     }
     const bool has_body = request.method == Method::kPost || request.method == Method::kPut;
     if (has_body && info.body != Body::kIgnored) check_body(x, info);
-    const bool ends_with_key = info.takes_key && !request.has_query;
-    if (request.note == nullptr || !ends_with_key || x.responded() || rate_data_.is_on()) return;
-    *request.note = pass.for_route(x.route());
   }
 
   void on_request(Exchange& x) override {
@@ -140,11 +135,25 @@ class Api final : public Handler {
  private:
   // What a request may carry that needs no body at all.
   static constexpr uint64_t kSmallBodyBytes = 64 * 1024;
+  static constexpr size_t kAheadMax = 64;  // keys fetched ahead together
   static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
   [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
 
   // ---- what is decided before the body ----
+
+  // Finds route and key, if that is not done yet; false if the route takes a key and there is none.
+  static bool find_route(Exchange& x) {
+    if (x.route() != kNoRoute) return true;
+    std::string_view key_text;
+    const RouteInfo& info = match_route(x.request().path, &key_text);
+    x.set_route(static_cast<uint16_t>(info.route));
+    if (!info.takes_key) return true;
+    uint64_t key = 0;
+    if (key_text.empty() || read_u64(key_text, &key) != key_text.size()) return false;
+    x.set_user(key);
+    return true;
+  }
 
   // Before the token is looked at, so that guessing it is limited too.
   bool check_rate(Exchange& x, const RouteInfo& info) {
@@ -206,7 +215,7 @@ class Api final : public Handler {
 
   void check_body(Exchange& x, const RouteInfo& info) {
     const HttpRequest& request = x.request();
-    if (!request.has_content_length && !request.chunked) {
+    if (!request.has_content_length && !request.has_open_length) {
       return x.respond_error(411, "length_required",
                              "a body is needed: send Content-Length or chunks");
     }

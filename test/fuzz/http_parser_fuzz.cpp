@@ -37,14 +37,15 @@ std::vector<size_t> make_cuts(uint32_t seed, size_t size) {
 }
 
 std::string parse(std::string_view bytes, const std::vector<size_t>& cuts,
-                  kyro::KnownRequest* known = nullptr) {
+                  kyro::FieldMemory* known = nullptr) {
   HttpParser parser(kyro::HttpLimits{}, known);
   HttpRequest request;
+  kyro::Http1Frame frame;
   for (const size_t cut : cuts) {
     // A copy that ends where the bytes end, so that a sanitizer sees a read after them.
     const std::vector<char> exact(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(cut));
     const std::string_view prefix(exact.data(), exact.size());
-    switch (parser.parse(prefix, &request)) {
+    switch (parser.parse(prefix, &request, &frame)) {
       case HttpParser::Outcome::kNeedMore:
         break;
       case HttpParser::Outcome::kError:
@@ -52,8 +53,8 @@ std::string parse(std::string_view bytes, const std::vector<size_t>& cuts,
       case HttpParser::Outcome::kComplete:
         return std::string(request.path) + "|" + std::string(request.query) + "|" +
                std::string(request.host) + "|" + std::to_string(request.content_length) +
-               (request.chunked ? "c" : "l") + (request.keep_alive ? "k" : "c") +
-               std::to_string(parser.head_bytes());
+               (request.has_open_length ? "c" : "l") + (frame.keep_alive ? "k" : "c") +
+               std::to_string(request.fields.size()) + std::to_string(frame.head_bytes);
     }
   }
   return "incomplete";
@@ -89,7 +90,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<size_t> whole = {bytes.size()};
   const std::string seen = parse(bytes, whole);
   require(parse(bytes, cuts) == seen);
-  static kyro::KnownRequest known;  // of whatever came before, then of these bytes
+  static kyro::FieldMemory known;  // of whatever came before, then of these bytes
   require(parse(bytes, whole, &known) == seen);
   require(parse(bytes, cuts, &known) == seen);
   require(decode(bytes, cuts) == decode(bytes, whole));

@@ -6,6 +6,7 @@
 #include "kyro/server/observe/exposition.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/query.h"
+#include "test/support/request_util.h"
 #include "test/support/test_util.h"
 
 namespace kyro::test {
@@ -23,6 +24,16 @@ TEST_CASE("A path leads to its route and gives its key text") {
                            "/health/", "//health"}) {
     INFO(path);
     CHECK(match_route(path, &key).route == Route::kNone);
+  }
+  for (const RouteInfo& info : kRoutes) {
+    if (info.route == Route::kNone) continue;
+    INFO(info.path);
+    const std::string path = std::string(info.path) + (info.takes_key ? "5" : "");
+    CHECK(match_route(path, &key).route == info.route);
+    if (info.takes_key) CHECK(key == "5");
+    const Route longer = match_route(path + "x", &key).route;
+    CHECK(longer == (info.takes_key ? info.route : Route::kNone));
+    CHECK(match_route(info.path.substr(0, info.path.size() - 1), &key).route != info.route);
   }
 }
 
@@ -71,14 +82,6 @@ TEST_CASE("A lifetime is a positive whole number of seconds") {
     CHECK_FALSE(find_ttl(bad).ok());
   }
   CHECK_FALSE(find_ttl("ttl=" + std::to_string(kTtlSecsMax + 1)).ok());
-}
-
-HttpRequest request_with(const std::string& headers, std::string_view host) {
-  HttpRequest request;
-  request.header_block = headers;
-  request.host = host;
-  request.name_mask = ~uint64_t{0};
-  return request;
 }
 
 TEST_CASE("A token is asked for everywhere but at the probes, and compared whole") {

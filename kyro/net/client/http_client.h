@@ -21,8 +21,8 @@
 
 #include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
-#include "kyro/net/http/request.h"
 #include "kyro/net/http1/chunked.h"
+#include "kyro/net/http1/field_lines.h"
 #include "kyro/net/io/address.h"
 
 namespace kyro {
@@ -301,9 +301,8 @@ class HttpClient {
       if (line[i] < '0' || line[i] > '9') return fail("the answer's status is malformed");
       response->status = response->status * 10 + (line[i] - '0');
     }
-    HttpRequest fields;  // borrowed for its walk over field lines
-    fields.header_block = head.substr(line_end + 2);
-    fields.for_each_header([&](std::string_view name, std::string_view value) {
+    const std::string_view block = head.substr(line_end + 2);
+    for_each_field_line(block, [&](std::string_view name, std::string_view value) {
       response->headers.emplace_back(std::string(name), std::string(value));
       return true;
     });

@@ -123,7 +123,7 @@ class Exchange {
   // What on_response() is told; kNoRoute until set.
   void set_route(uint16_t route) { route_ = route; }
   [[nodiscard]] uint16_t route() const { return route_; }
-  // Eight bytes for the handler, kept from on_headers to on_request (0 at first).
+  // Eight bytes for the handler, kept from on_ahead or on_headers to on_request (0 at first).
   void set_user(uint64_t user) { user_ = user; }
   [[nodiscard]] uint64_t user() const { return user_; }
   // An answer has been given (or begun).
@@ -219,9 +219,11 @@ class Handler {
   virtual ~Handler() = default;
   virtual void on_headers(Exchange& exchange) = 0;
   virtual void on_request(Exchange& exchange) = 0;
-  // Behind a request that on_request was just called for, others have come that repeat it but for
-  // their numbers: a chance to fetch ahead what they ask for. Only where the note is not 0.
-  virtual void on_repeated(std::span<const uint64_t> numbers) { static_cast<void>(numbers); }
+  // These requests have come together, and nothing has been decided on any of them yet: a chance to
+  // fetch what they ask for into the caches at once. Each then goes through on_headers and
+  // on_request in this order, or is announced again, or never served. What this sets with
+  // set_route() and set_user() is there in on_headers.
+  virtual void on_ahead(std::span<Exchange* const> exchanges) { static_cast<void>(exchanges); }
   // Every answer, those the server made itself too (with the route if one was set).
   virtual void on_response(const Answered& answered) { static_cast<void>(answered); }
   virtual void on_rejected(RejectReason reason) { static_cast<void>(reason); }

@@ -1,21 +1,19 @@
-// One HTTP/1.1 request as views: what the parser found and what a handler reads.
+// One request, whatever version of HTTP it came in: what a protocol found and what a handler reads.
 //
-// Every string_view points into the buffer the request was parsed from (or at a literal) and is
-// valid only as long as that buffer: for a handler, during the call it was given the request in.
-// header_block is the field section exactly as received and already validated: lines of
-// "name:OWS value OWS CRLF". Looking a field up walks it; name_mask, a one-word filter over
-// (length, first letter) of all names, answers most look-ups of absent fields without the walk.
+// Every string_view points into memory of the protocol (or at a literal) and is valid only during
+// the call in which a handler was given the request. The fields are those of the head, in the order
+// in which they came, already validated; what frames the message or belongs to the connection
+// (lengths, codings, persistence) is among them where the client sent it, but is the protocol's.
 //
-// Thread rule: values, not shared. Ownership: nothing is owned.
+// Thread rule: values, not shared. Ownership: owns the list of fields, not what it points to.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <optional>
-#include <string>
 #include <string_view>
+#include <vector>
 
-#include "kyro/base/ascii.h"
 #include "kyro/net/io/peer.h"
 
 namespace kyro {
@@ -39,76 +37,77 @@ enum class Method : uint8_t {
   return kNames[static_cast<size_t>(method)];
 }
 
-// The bit of name_mask that stands for a field name (not empty).
-[[nodiscard]] inline uint64_t header_name_bit(std::string_view name) {
-  const auto first = static_cast<uint32_t>(static_cast<unsigned char>(name[0]) | 0x20u);
-  return uint64_t{1} << ((static_cast<uint32_t>(name.size()) * 11 + first) & 63u);
-}
+// One field of a head. The name is a token (RFC 9110 5.6.2), the value has no blanks around it.
+struct HeaderField {
+  std::string_view name;
+  std::string_view value;
+
+  // Whether the name is `lower`, in any case. `lower` consists of a-z and "-" only: setting the bit
+  // in which letters differ from their other case maps no other token character onto one of these.
+  [[nodiscard]] bool is(std::string_view lower) const {
+    if (name.size() != lower.size()) return false;
+    const char* a = name.data();
+    const char* b = lower.data();
+    size_t left = name.size();
+    const auto differs = [&a, &b]<class Word>(Word ones) {
+      Word x, y;
+      std::memcpy(&x, a, sizeof x);
+      std::memcpy(&y, b, sizeof y);
+      a += sizeof x;
+      b += sizeof y;
+      return static_cast<Word>(x | static_cast<Word>(ones * 0x20)) != y;
+    };
+    for (; left >= 8; left -= 8) {
+      if (differs(uint64_t{0x0101010101010101u})) return false;
+    }
+    if ((left & 4) != 0 && differs(uint32_t{0x01010101u})) return false;
+    if ((left & 2) != 0 && differs(uint16_t{0x0101u})) return false;
+    return (left & 1) == 0 || !differs(uint8_t{1});
+  }
+};
 
 struct HttpRequest {
   Method method = Method::kGet;
-  uint8_t version_minor = 1;  // 0 for HTTP/1.0, 1 for HTTP/1.1 and every later 1.x
-  bool has_query = false;     // a "?" was there, even if nothing follows it
-  bool chunked = false;
-  bool has_content_length = false;
-  bool keep_alive = true;        // what version and Connection ask for
-  bool expect_continue = false;  // Expect: 100-continue on HTTP/1.1
-  bool is_unix = false;          // came in over the Unix socket
-  uint64_t content_length = 0;   // announced bytes; 0 when there is no body or it is chunked
+  bool has_query = false;           // a "?" was there, even if nothing follows it
+  bool has_content_length = false;  // the client has said how long the body is
+  bool has_open_length = false;     // a body follows whose length only its end will tell
+  bool is_unix = false;             // came in over the Unix socket
+  uint64_t content_length = 0;  // announced bytes; 0 when there is no body or its length is open
   std::string_view method_text;
   std::string_view target;  // as sent
   std::string_view path;    // "/…", or "*" (OPTIONS), percent-encoding untouched
-  std::string_view query;   // behind "?", percent-encoding untouched
-  std::string_view host;    // the authority of an absolute target, else Host; may be empty in 1.0
-  std::string_view header_block;
-  std::string_view body;  // whole, decoded and contiguous in on_request; empty in on_headers
-  uint64_t name_mask = 0;
-  // Where a handler may note what holds for every request that repeats this one to the byte, but
-  // for the number that the target ends with; null for nowhere. Where it is not 0 this request is
-  // such a repetition, and has this `number` (known_request.h).
-  uint64_t* note = nullptr;
-  uint64_t number = 0;
+  std::string_view query;   // after "?", percent-encoding untouched
+  std::string_view host;    // host and port the request is for; may be empty in HTTP/1.0
+  std::string_view body;    // whole, decoded and contiguous in on_request; empty in on_headers
+  std::vector<HeaderField> fields;
   PeerAddress peer;
 
-  // A body was announced (its length may still be zero when chunked).
-  [[nodiscard]] bool announces_body() const { return chunked || content_length > 0; }
+  // A body was announced (its length may still turn out to be zero).
+  [[nodiscard]] bool announces_body() const { return has_open_length || content_length > 0; }
 
-  // Calls visit(name, value) for every field line in order, the value without surrounding blanks,
-  // until it returns false.
+  // Calls visit(name, value) for every field in order until it returns false.
   template <class Visit>
   void for_each_header(Visit visit) const {
-    const char* at = header_block.data();
-    const char* const end = at + header_block.size();
-    while (at < end) {
-      const auto* colon =
-          static_cast<const char*>(std::memchr(at, ':', static_cast<size_t>(end - at)));
-      if (colon == nullptr) return;
-      const auto* eol =
-          static_cast<const char*>(std::memchr(colon, '\n', static_cast<size_t>(end - colon)));
-      if (eol == nullptr) return;
-      const char* from = colon + 1;
-      const char* to = eol > from && eol[-1] == '\r' ? eol - 1 : eol;
-      while (from < to && (*from == ' ' || *from == '\t')) ++from;
-      while (to > from && (to[-1] == ' ' || to[-1] == '\t')) --to;
-      if (!visit(std::string_view(at, static_cast<size_t>(colon - at)),
-                 std::string_view(from, static_cast<size_t>(to - from)))) {
-        return;
-      }
-      at = eol + 1;
+    for (const HeaderField& field : fields) {
+      if (!visit(field.name, field.value)) return;
     }
   }
 
-  // The first field of that name (any case), or nothing. A field may be repeated: a handler for
-  // which that matters uses for_each_header.
-  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const {
-    if ((name_mask & header_name_bit(name)) == 0) return std::nullopt;
-    std::optional<std::string_view> found;
-    for_each_header([&](std::string_view field, std::string_view value) {
-      if (!iequals(field, name)) return true;
-      found = value;
-      return false;
-    });
-    return found;
+  // The first field of that name (in lower case here, any case there), or nothing. A field may be
+  // repeated: a handler for which that matters uses for_each_header.
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view lower_name) const {
+    for (const HeaderField& field : fields) {
+      if (field.is(lower_name)) return field.value;
+    }
+    return std::nullopt;
+  }
+
+  // Makes ready for another request; keeps the memory of the list.
+  void clear() {
+    std::vector<HeaderField> kept = std::move(fields);
+    kept.clear();
+    *this = HttpRequest{};
+    fields = std::move(kept);
   }
 };
 

@@ -21,12 +21,13 @@
 
 namespace kyro::http_chars {
 
-inline constexpr uint8_t kToken = 1;   // RFC 9110 §5.6.2 tchar
-inline constexpr uint8_t kTarget = 2;  // RFC 3986 pchar, "/" and "?", without "%"
-inline constexpr uint8_t kHost = 4;    // RFC 3986 reg-name, without "%"
+inline constexpr uint8_t kToken = 1;  // RFC 9110 §5.6.2 tchar
+inline constexpr uint8_t kPath = 2;   // RFC 3986 pchar and "/", without "%"
+inline constexpr uint8_t kHost = 4;   // RFC 3986 reg-name, without "%"
 inline constexpr uint8_t kHex = 8;
-inline constexpr uint8_t kControl = 16;  // may not stand in a head line: CTL other than HTAB
-inline constexpr uint8_t kQuoted = 32;   // RFC 9110 §5.6.4 qdtext
+inline constexpr uint8_t kControl = 16;    // may not stand in a head line: CTL other than HTAB
+inline constexpr uint8_t kQuoted = 32;     // RFC 9110 §5.6.4 qdtext
+inline constexpr uint8_t kQueryMark = 64;  // "?"
 
 constexpr std::array<uint8_t, 256> make_classes() {
   std::array<uint8_t, 256> classes{};
@@ -37,10 +38,11 @@ constexpr std::array<uint8_t, 256> make_classes() {
     }
   };
   mark("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~",
-       kToken | kTarget | kHost);
+       kToken | kPath | kHost);
   mark("!#$%&'*+^`|", kToken);
-  mark("!$&'()*+,;=", kTarget | kHost);
-  mark(":@/?", kTarget);
+  mark("!$&'()*+,;=", kPath | kHost);
+  mark(":@/", kPath);
+  mark("?", kQueryMark);
   mark("0123456789abcdefABCDEF", kHex);
   for (size_t c = 0; c < 256; ++c) {
     if ((c < 0x20 && c != '\t') || c == 0x7F) {
@@ -56,17 +58,6 @@ inline constexpr std::array<uint8_t, 256> kClasses = make_classes();
 
 [[nodiscard]] inline bool is(char c, uint8_t bits) {
   return (kClasses[static_cast<unsigned char>(c)] & bits) != 0;
-}
-
-// The first byte of [at, end) that has none of `bits` (one class), or end. Four bytes a step: the
-// classes of all are looked up before one branch.
-[[nodiscard]] inline const char* skip(const char* at, const char* end, uint8_t bits) {
-  const auto class_of = [](char c) { return unsigned{kClasses[static_cast<unsigned char>(c)]}; };
-  for (; end - at >= 4; at += 4) {
-    if ((class_of(at[0]) & class_of(at[1]) & class_of(at[2]) & class_of(at[3]) & bits) == 0) break;
-  }
-  while (at < end && is(*at, bits)) ++at;
-  return at;
 }
 
 [[nodiscard]] inline int hex_value(char c) {
@@ -112,6 +103,45 @@ inline constexpr std::array<uint8_t, 256> kClasses = make_classes();
   }
 #endif
   return find_control_portable(at, end);
+}
+
+// The first byte of [at, end) that has none of `bits`, or end.
+[[nodiscard]] inline const char* skip_bytewise(const char* at, const char* end, uint8_t bits) {
+  while (at != end && is(*at, bits)) ++at;
+  return at;
+}
+
+// The same, with a hint: up to `readable` (not before end) bytes may be read. Sixteen at once are
+// looked at for what names, paths and hosts are made of: letters, "-" and, but for names, ".",
+// digits and (in paths) "/". Whatever else there is stops that and is looked up.
+template <uint8_t kBits>
+[[nodiscard]] inline const char* skip(const char* at, const char* end,
+                                      [[maybe_unused]] const char* readable) {
+#if defined(__SSE2__)
+  static_assert(kBits == kToken || kBits == kPath || kBits == kHost);
+  const auto in_range = [](__m128i bytes, char first, int count) {
+    const __m128i from_first = _mm_sub_epi8(bytes, _mm_set1_epi8(first));
+    const __m128i last = _mm_set1_epi8(static_cast<char>(count - 1));
+    return _mm_cmpeq_epi8(_mm_min_epu8(from_first, last), from_first);
+  };
+  while (readable - at >= 16) {
+    __m128i bytes;
+    std::memcpy(&bytes, at, sizeof bytes);
+    __m128i good = in_range(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 26);
+    if (kBits == kToken) {
+      good = _mm_or_si128(good, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('-')));
+    } else {
+      good = _mm_or_si128(good, in_range(bytes, '-', '9' - '-' + 1));  // - . / and the digits
+      if (kBits == kPath) good = _mm_or_si128(good, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('_')));
+      if (kBits == kHost) good = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('/')), good);
+    }
+    const int count = std::countr_one(static_cast<uint32_t>(_mm_movemask_epi8(good)));
+    at += count;
+    if (count != 16) break;
+  }
+  if (at > end) return end;
+#endif
+  return skip_bytewise(at, end, kBits);
 }
 
 }  // namespace kyro::http_chars

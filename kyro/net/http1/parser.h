@@ -1,19 +1,17 @@
-// The request head of HTTP/1.x (RFC 9112): bytes to HttpRequest. No I/O, no allocation, no copy
-// (but for KnownRequest, which keeps its buffers).
+// The request head of HTTP/1.x (RFC 9112): bytes to HttpRequest. No I/O, no copy, and no allocation
+// once the list of fields has grown.
 //
 // Strict where the RFC lets a server be strict: exact CRLF, no folding, no blank before a colon, no
 // control characters, one Content-Length, Transfer-Encoding only "chunked" and never together with
 // Content-Length or in HTTP/1.0, one valid Host, targets of RFC 3986 characters only.
 //
 // Incremental: parse() is called with all bytes from the beginning of the request, each time more
-// of them; it goes on where it stopped and looks at each byte about once. A line is judged when it
-// is complete and a forbidden byte as soon as it is seen, so the outcome is the same for every
-// split. The buffer may move between calls: the state holds positions, views are made at the end.
+// of them, and goes on where it stopped. A line is judged when it is complete and a forbidden byte
+// as soon as it is seen, so the outcome is the same for every split. The buffer may move between
+// calls: a head that came in pieces is gone through once more when it is complete, for its views.
 //
 // Thread rule: values, not shared. Ownership: nothing is owned.
 #pragma once
-
-#include <arpa/inet.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -21,10 +19,12 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/ascii.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
 #include "kyro/net/http1/chunked.h"
-#include "kyro/net/http1/known_request.h"
+#include "kyro/net/http1/field_memory.h"
+#include "kyro/net/http1/grammar.h"
 
 namespace kyro {
 
@@ -34,74 +34,13 @@ struct HttpLimits {
   uint32_t fields_max = 512;
 };
 
-namespace http_detail {
-
-inline constexpr HttpError kOk{};
-
-// Every character is of the class, or part of a "%" and two hexadecimal digits.
-[[nodiscard]] inline bool is_percent_encoded(std::string_view text, uint8_t bits) {
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while ((at = http_chars::skip(at, end, bits)) != end) {
-    if (*at != '%' || end - at < 3) return false;
-    if (!http_chars::is(at[1], http_chars::kHex) || !http_chars::is(at[2], http_chars::kHex)) {
-      return false;
-    }
-    at += 3;
-  }
-  return true;
-}
-
-// uri-host [ ":" port ] of RFC 3986 with a host that is not empty.
-[[nodiscard]] inline bool is_valid_host(std::string_view host) {
-  size_t host_end = 0;
-  if (!host.empty() && host[0] == '[') {
-    host_end = host.find(']');
-    char literal[INET6_ADDRSTRLEN];
-    if (host_end == std::string_view::npos || host_end > sizeof literal) return false;
-    std::memcpy(literal, host.data() + 1, host_end - 1);
-    literal[host_end - 1] = '\0';
-    in6_addr address;
-    if (inet_pton(AF_INET6, literal, &address) != 1) return false;
-    ++host_end;
-  } else {
-    host_end = std::min(host.find(':'), host.size());
-    if (host_end == 0) return false;
-    if (!is_percent_encoded(host.substr(0, host_end), http_chars::kHost)) return false;
-  }
-  if (host_end == host.size()) return true;
-  if (host[host_end] != ':') return false;
-  uint32_t port = 0;
-  for (const char c : host.substr(host_end + 1)) {
-    if (c < '0' || c > '9') return false;
-    port = port * 10 + static_cast<uint32_t>(c - '0');
-    if (port > 65535) return false;
-  }
-  return true;
-}
-
-[[nodiscard]] inline Method method_of(std::string_view text) {
-  // Lengths that the compiler knows: no call.
-  const auto is = [text]<size_t kSize>(const char(&word)[kSize]) {
-    return std::memcmp(text.data(), word, kSize - 1) == 0;
-  };
-  switch (text.size()) {
-    case 3:
-      return is("GET") ? Method::kGet : is("PUT") ? Method::kPut : Method::kOther;
-    case 4:
-      return is("HEAD") ? Method::kHead : is("POST") ? Method::kPost : Method::kOther;
-    case 5:
-      return is("PATCH") ? Method::kPatch : is("TRACE") ? Method::kTrace : Method::kOther;
-    case 6:
-      return is("DELETE") ? Method::kDelete : Method::kOther;
-    case 7:
-      return is("OPTIONS") ? Method::kOptions : is("CONNECT") ? Method::kConnect : Method::kOther;
-    default:
-      return Method::kOther;
-  }
-}
-
-}  // namespace http_detail
+// What a head says of the connection and of the message's frame.
+struct Http1Frame {
+  uint32_t head_bytes = 0;       // with the last empty line
+  uint8_t version_minor = 1;     // 0 for HTTP/1.0, 1 for HTTP/1.1 and every later 1.x
+  bool keep_alive = true;        // what version and Connection ask for
+  bool expect_continue = false;  // Expect: 100-continue, and a body to wait for
+};
 
 class HttpParser {
  public:
@@ -110,149 +49,176 @@ class HttpParser {
   // Empty lines before a request line that are overlooked (RFC 9112 §2.2).
   static constexpr uint32_t kLeadingLinesMax = 4;
 
-  HttpParser() = default;
   // `known` may be null; it outlives the parser.
-  explicit HttpParser(const HttpLimits& limits, KnownRequest* known = nullptr)
+  explicit HttpParser(const HttpLimits& limits = {}, FieldMemory* known = nullptr)
       : limits_(limits), known_(known) {}
 
   // Makes ready for the next request.
   void reset() {
     phase_ = Phase::kRequestLine;
-    leading_lines_ = fields_ = scanned_ = line_start_ = 0;
-    head_ = HeadParts{};
+    leading_lines_ = fields_ = scanned_ = line_start_ = block_from_ = 0;
+    seen_ = Seen{};
   }
 
   // `bytes` is everything since the beginning of the request; what it began with in the last call
-  // it begins with now. kComplete: `request` is filled with views into `bytes` (all but body and
-  // peer) and head_bytes() says where the body begins. kError: see error(); `request` is untouched.
-  [[nodiscard]] Outcome parse(std::string_view bytes, HttpRequest* request) {
-    if (KnownRequest::Repeat repeat; scanned_ == 0 && known_ != nullptr) {
-      if (known_->is_repeated(bytes, &repeat)) {
-        take(repeat, bytes, request);
-        return Outcome::kComplete;
+  // it begins with now. kComplete: `request` (all but body and peer) has views into `bytes`, and
+  // `frame` is filled. kError: see error(). In all other cases both hold nothing of use.
+  [[nodiscard]] Outcome parse(std::string_view bytes, HttpRequest* request, Http1Frame* frame) {
+    const bool goes_on = scanned_ != 0;
+    request->fields.clear();
+    request_ = request;
+    readable_ = bytes.data() + bytes.size();
+    while (phase_ == Phase::kRequestLine) {
+      const char* const line = bytes.data() + line_start_;
+      const char* line_end = nullptr;
+      const size_t bound = size_t{line_start_} + limits_.request_line_bytes_max;
+      const Outcome outcome = find_line_end(bytes, bound, &line_end);
+      if (outcome != Outcome::kComplete) return outcome;
+      if (line == line_end) {
+        if (++leading_lines_ > kLeadingLinesMax) return fail(400, "The request line is missing.");
+        continue;
       }
+      phase_ = Phase::kFields;
+      block_from_ = line_start_;
+      if (!on_request_line(line, line_end)) return Outcome::kError;
+      if (!goes_on && take_field_memory(bytes)) return finish(frame);
     }
+    const size_t bound = size_t{block_from_} + limits_.header_bytes_max;
     while (true) {
-      const bool in_fields = phase_ == Phase::kFields;
-      const size_t bound = in_fields ? size_t{head_.block_from} + limits_.header_bytes_max
-                                     : size_t{line_start_} + limits_.request_line_bytes_max;
-      const size_t end = std::min(bytes.size(), bound);
-      if (scanned_ < end) {
-        const char* const base = bytes.data();
-        scanned_ =
-            static_cast<uint32_t>(http_chars::find_control(base + scanned_, base + end) - base);
-      }
-      if (scanned_ >= end) {
-        if (bytes.size() < bound) return Outcome::kNeedMore;
-        return in_fields ? fail(431, "The header section is too large.")
-                         : fail(414, "The request line is too long.");
-      }
-      const char* const at = bytes.data() + scanned_;
-      if (*at != '\r') return fail(400, "The request head contains a control character.");
-      if (scanned_ + 1 == bytes.size()) return Outcome::kNeedMore;
-      if (at[1] != '\n') return fail(400, "The request head contains a bare CR.");
-      const std::string_view line(bytes.data() + line_start_, scanned_ - line_start_);
-      const uint32_t line_start = line_start_;
-      scanned_ += 2;
-      line_start_ = scanned_;
-      if (line.empty() && in_fields) return finish(bytes, request);
-      if (HttpError error = on_line(line, line_start); error.status != 0) {
-        return fail(error.status, error.message);
-      }
-      if (!in_fields && phase_ == Phase::kFields && recall_fields(bytes)) {
-        return complete(bytes, request);
-      }
+      const char* const line = bytes.data() + line_start_;
+      const char* line_end = nullptr;
+      const Outcome outcome = find_line_end(bytes, bound, &line_end);
+      if (outcome != Outcome::kComplete) return outcome;
+      if (line == line_end) break;
+      if (!on_field(line, line_end)) return Outcome::kError;
     }
+    if (goes_on) {
+      reset();
+      return parse(bytes, request, frame);
+    }
+    learn_fields(bytes);
+    return finish(frame);
   }
 
-  // The same for a request that is known to repeat the known one.
-  void take(const KnownRequest::Repeat& repeat, std::string_view bytes, HttpRequest* request) {
-    head_ = known_->parts_of(repeat);
-    phase_ = Phase::kFields;
-    scanned_ = line_start_ = head_.bytes;
-    head_.fill(bytes, request);
-    request->note = known_->note();
-    request->number = repeat.number;
-  }
-
-  // After kComplete: makes the views again, when `bytes` has moved or grown.
-  void rebuild(std::string_view bytes, HttpRequest* request) const { head_.fill(bytes, request); }
-
-  // The length of the head with its last empty line, once kComplete.
-  [[nodiscard]] size_t head_bytes() const { return line_start_; }
   // Something other than empty lines has arrived.
   [[nodiscard]] bool begun(std::string_view bytes) const {
     return phase_ == Phase::kFields || bytes.size() > line_start_;
   }
   [[nodiscard]] const HttpError& error() const { return error_; }
   // Of a request that was not (yet) understood, too; kOther until its request line is.
-  [[nodiscard]] Method method() const { return head_.method; }
+  [[nodiscard]] Method method() const { return seen_.method; }
 
  private:
   enum class Phase : uint8_t { kRequestLine, kFields };
 
-  [[nodiscard]] static HeadPart part_of(std::string_view line, uint32_t line_start,
-                                        std::string_view view) {
-    return HeadPart{line_start + static_cast<uint32_t>(view.data() - line.data()),
-                    static_cast<uint32_t>(view.size())};
-  }
+  // What has been seen of the head so far.
+  struct Seen {
+    Method method = Method::kOther;
+    uint8_t version_minor = 1;
+    bool authority = false;  // the target names the host
+    bool host = false;
+    bool length = false;
+    bool coding = false;
+    FieldMemory::Meaning connection;
+    bool expect_continue = false;
+    uint64_t content_length = 0;
+  };
 
   Outcome fail(uint16_t status, const char* message) {
     error_ = HttpError{status, message};
     return Outcome::kError;
   }
-  [[nodiscard]] static HttpError bad(const char* message) { return HttpError{400, message}; }
-
-  HttpError on_line(std::string_view line, uint32_t line_start) {
-    if (phase_ == Phase::kFields) return on_field(line, line_start);
-    if (line.empty()) {
-      if (++leading_lines_ > kLeadingLinesMax) return bad("The request line is missing.");
-      return http_detail::kOk;
+  // Goes on to the end of the line that begins at line_start_, and makes the next one that. It must
+  // end before position `bound`.
+  Outcome find_line_end(std::string_view bytes, size_t bound, const char** line_end) {
+    const char* const base = bytes.data();
+    const char* const end = base + std::min(bytes.size(), bound);
+    const char* at = base + scanned_;
+    if (at < end) at = http_chars::find_control(at, end);
+    scanned_ = static_cast<uint32_t>(at - base);
+    if (at >= end) {
+      if (bytes.size() < bound) return Outcome::kNeedMore;
+      return phase_ == Phase::kFields ? fail(431, "The header section is too large.")
+                                      : fail(414, "The request line is too long.");
     }
-    phase_ = Phase::kFields;
-    head_.block_from = line_start_;
-    return on_request_line(line, line_start);
+    if (*at != '\r') return fail(400, "The request head contains a control character.");
+    if (scanned_ + 1 == bytes.size()) return Outcome::kNeedMore;
+    if (at[1] != '\n') return fail(400, "The request head contains a bare CR.");
+    line_start_ = scanned_ += 2;
+    *line_end = at;
+    return Outcome::kComplete;
   }
 
-  HttpError on_request_line(std::string_view line, uint32_t line_start) {
-    const char* const end = line.data() + line.size();
-    const char* const first = http_chars::skip(line.data(), end, http_chars::kToken);
-    if (first == line.data() || first == end || *first != ' ') {
-      return bad("The method is malformed.");
-    }
-    const std::string_view method(line.data(), static_cast<size_t>(first - line.data()));
-    head_.method = http_detail::method_of(method);
+  // These return false, so that what finds a fault ends with it.
+  bool refuse(uint16_t status, const char* message) {
+    error_ = HttpError{status, message};
+    return false;
+  }
+  bool bad(const char* message) { return refuse(400, message); }
+
+  bool on_request_line(const char* line, const char* end) {
+    const auto view = [](const char* from, const char* to) {
+      return std::string_view(from, static_cast<size_t>(to - from));
+    };
+    const bool is_get = end - line >= 4 && std::memcmp(line, "GET ", 4) == 0;  // nearly always
+    const char* const first =
+        is_get ? line + 3 : http_chars::skip<http_chars::kToken>(line, end, readable_);
+    if (first == line || first == end || *first != ' ') return bad("The method is malformed.");
+    const char* const target = first + 1;
     // Nearly every target ends where its plain characters do.
-    const char* second = http_chars::skip(first + 1, end, http_chars::kTarget);
-    const bool is_plain = second != end && *second == ' ';
-    if (!is_plain) second = std::find(first + 1, end, ' ');
+    const char* second = http_chars::skip<http_chars::kPath>(target, end, readable_);
+    const char* const path_end = second;
+    if (second != end && *second == '?') {
+      second =
+          http_chars::skip_bytewise(second + 1, end, http_chars::kPath | http_chars::kQueryMark);
+    }
+    const bool is_plain = second != end && *second == ' ' && *target == '/';
+    if (!is_plain) second = std::find(target, end, ' ');
     if (second == end) return bad("The request line has no HTTP version.");
-    const std::string_view target(first + 1, static_cast<size_t>(second - first - 1));
-    const std::string_view version(second + 1, static_cast<size_t>(end - second - 1));
+    request_->method_text = view(line, first);
+    seen_.method = http_detail::method_of(request_->method_text);
+    request_->target = view(target, second);
+    request_->host = {};
+    if (!on_version(view(second + 1, end))) return false;
+    if (!is_plain || seen_.method == Method::kConnect) return on_target(request_->target);
+    set_path(request_->target, static_cast<size_t>(path_end - target));
+    return true;
+  }
+
+  bool on_version(std::string_view version) {
     const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
-    if (version.size() != 8 || version.substr(0, 5) != "HTTP/" || !is_digit(version[5]) ||
-        version[6] != '.' || !is_digit(version[7])) {
+    if (version.size() != 8 || std::memcmp(version.data(), "HTTP/", 5) != 0 ||
+        !is_digit(version[5]) || version[6] != '.' || !is_digit(version[7])) {
       return bad("The HTTP version is malformed.");
     }
-    if (version[5] != '1') return HttpError{505, "Only HTTP/1.0 and HTTP/1.1 are spoken here."};
-    head_.version_minor = version[7] == '0' ? 0 : 1;
-    head_.method_text = part_of(line, line_start, method);
-    head_.target = part_of(line, line_start, target);
-    return on_target(target, is_plain);
+    if (version[5] != '1') return refuse(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.");
+    seen_.version_minor = version[7] == '0' ? 0 : 1;
+    return true;
   }
 
-  // origin-form, absolute-form, "*" for OPTIONS, authority-form for CONNECT (RFC 9112 §3.2).
-  // is_plain: there are only characters of kTarget.
-  HttpError on_target(std::string_view target, bool is_plain) {
+  // A target without scheme and authority, whose path has that size.
+  void set_path(std::string_view target, size_t path_bytes) {
+    request_->has_query = path_bytes < target.size();
+    request_->path = {target.data(), path_bytes};
+    request_->query = request_->has_query ? target.substr(path_bytes + 1) : std::string_view();
+    if (path_bytes != 0) return;
+    // An absolute target may end with its authority: then it asks for the root, or for all.
+    const bool asks_for_all = seen_.method == Method::kOptions && !request_->has_query;
+    request_->path = asks_for_all ? "*" : "/";
+  }
+
+  // origin-form, absolute-form, "*" for OPTIONS, authority-form for CONNECT (RFC 9112 3.2).
+  bool on_target(std::string_view target) {
     std::string_view rest = target;
-    if (head_.method == Method::kConnect) {
-      if (!http_detail::is_valid_host(target)) return bad("The target of CONNECT is malformed.");
-      return HttpError{501, "CONNECT is not supported."};
+    if (seen_.method == Method::kConnect) {
+      if (!http_detail::is_valid_host(target, readable_))
+        return bad("The target of CONNECT is malformed.");
+      return refuse(501, "CONNECT is not supported.");
     }
     if (target == "*") {
-      if (head_.method != Method::kOptions) return bad("Only OPTIONS may ask for *.");
-      head_.path = head_.target;
-      return http_detail::kOk;
+      if (seen_.method != Method::kOptions) return bad("Only OPTIONS may ask for *.");
+      set_path(target, target.size());
+      return true;
     }
     if (target.empty() || target[0] != '/') {
       const size_t scheme_end = target.find("://");
@@ -264,93 +230,97 @@ class HttpParser {
       rest = target.substr(scheme_end + 3);
       const size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
       const std::string_view authority = rest.substr(0, authority_end);
-      if (!http_detail::is_valid_host(authority)) return bad("The host of the target is invalid.");
-      head_.authority = part_of(target, head_.target.from, authority);
+      if (!http_detail::is_valid_host(authority, readable_))
+        return bad("The host of the target is invalid.");
+      seen_.authority = true;
+      request_->host = authority;
       rest.remove_prefix(authority_end);
     }
-    if (!is_plain && !http_detail::is_percent_encoded(rest, http_chars::kTarget)) {
+    constexpr uint8_t kPlain = http_chars::kPath | http_chars::kQueryMark;
+    if (!http_detail::is_percent_encoded(rest, kPlain)) {
       return bad("The request target contains a forbidden character.");
     }
-    const size_t mark = rest.find('?');
-    head_.has_query = mark != std::string_view::npos;
-    head_.path = part_of(target, head_.target.from, rest.substr(0, mark));
-    if (head_.has_query) head_.query = part_of(target, head_.target.from, rest.substr(mark + 1));
-    return http_detail::kOk;
+    set_path(rest, std::min(rest.find('?'), rest.size()));
+    return true;
   }
 
-  HttpError on_field(std::string_view line, uint32_t line_start) {
-    if (++fields_ > limits_.fields_max) return HttpError{431, "There are too many header fields."};
-    if (line[0] == ' ' || line[0] == '\t') return bad("A header line is folded.");
-    const char* const end = line.data() + line.size();
-    const char* const colon = http_chars::skip(line.data(), end, http_chars::kToken);
-    if (colon == line.data() || colon == end || *colon != ':') {
+  bool on_field(const char* line, const char* end) {
+    if (++fields_ > limits_.fields_max) return refuse(431, "There are too many header fields.");
+    if (*line == ' ' || *line == '\t') return bad("A header line is folded.");
+    const char* const colon = http_chars::skip<http_chars::kToken>(line, end, readable_);
+    if (colon == line || colon == end || *colon != ':') {
       return bad("A header field name is malformed.");
     }
-    const std::string_view name(line.data(), static_cast<size_t>(colon - line.data()));
-    const std::string_view value = trim_blanks({colon + 1, static_cast<size_t>(end - colon - 1)});
-    head_.name_mask |= header_name_bit(name);
-    switch (name.size()) {
+    const char* from = colon + 1;
+    const char* to = end;
+    while (from != to && (*from == ' ' || *from == '\t')) ++from;
+    while (from != to && (to[-1] == ' ' || to[-1] == '\t')) --to;
+    const HeaderField field{{line, static_cast<size_t>(colon - line)},
+                            {from, static_cast<size_t>(to - from)}};
+    request_->fields.push_back(field);
+    switch (field.name.size()) {
       case 4:
-        return iequals(name, "host") ? on_host(line, line_start, value) : http_detail::kOk;
+        return !field.is("host") || on_host(field.value);
       case 6:
-        return iequals(name, "expect") ? on_expect(value) : http_detail::kOk;
+        return !field.is("expect") || on_expect(field.value);
       case 10:
-        return iequals(name, "connection") ? on_connection(value) : http_detail::kOk;
+        return !field.is("connection") || on_connection(field.value);
       case 14:
-        return iequals(name, "content-length") ? on_length(value) : http_detail::kOk;
+        return !field.is("content-length") || on_length(field.value);
       case 17:
-        return iequals(name, "transfer-encoding") ? on_coding(value) : http_detail::kOk;
+        return !field.is("transfer-encoding") || on_coding(field.value);
       default:
-        return http_detail::kOk;
+        return true;
     }
   }
 
-  HttpError on_host(std::string_view line, uint32_t line_start, std::string_view value) {
-    if (head_.has_host) return bad("There is more than one Host.");
-    head_.has_host = true;
-    head_.host = part_of(line, line_start, value);
-    const bool absent = value.empty() && head_.version_minor == 0;
-    if (!absent && !http_detail::is_valid_host(value)) return bad("The Host is invalid.");
-    return http_detail::kOk;
+  bool on_host(std::string_view value) {
+    if (seen_.host) return bad("There is more than one Host.");
+    seen_.host = true;
+    if (!seen_.authority) request_->host = value;
+    const bool absent = value.empty() && seen_.version_minor == 0;
+    if (!absent && !http_detail::is_valid_host(value, readable_))
+      return bad("The Host is invalid.");
+    return true;
   }
 
-  HttpError on_expect(std::string_view value) {
-    if (head_.version_minor == 0) return http_detail::kOk;
+  bool on_expect(std::string_view value) {
+    if (seen_.version_minor == 0) return true;
     if (!iequals(value, "100-continue")) {
-      return HttpError{417, "Only the expectation 100-continue is known."};
+      return refuse(417, "Only the expectation 100-continue is known.");
     }
-    head_.expect_continue = true;
-    return http_detail::kOk;
+    seen_.expect_continue = true;
+    return true;
   }
 
-  HttpError on_connection(std::string_view value) {
+  bool on_connection(std::string_view value) {
     for_each_element(value, [this](std::string_view element) {
-      if (iequals(element, "close")) head_.close = true;
-      if (iequals(element, "keep-alive")) head_.keep_alive = true;
+      if (iequals(element, "close")) seen_.connection.close = true;
+      if (iequals(element, "keep-alive")) seen_.connection.keep_alive = true;
     });
-    return http_detail::kOk;
+    return true;
   }
 
-  HttpError on_length(std::string_view value) {
-    if (head_.has_length) return bad("There is more than one Content-Length.");
-    head_.has_length = true;
+  bool on_length(std::string_view value) {
+    if (seen_.length) return bad("There is more than one Content-Length.");
+    seen_.length = true;
     if (value.empty()) return bad("The Content-Length is malformed.");
     for (const char c : value) {
       if (c < '0' || c > '9') return bad("The Content-Length is malformed.");
       const auto digit = static_cast<uint64_t>(c - '0');
-      if (head_.length > (UINT64_MAX / 2 - digit) / 10)
+      if (seen_.content_length > (UINT64_MAX / 2 - digit) / 10)
         return bad("The Content-Length is too large.");
-      head_.length = head_.length * 10 + digit;
+      seen_.content_length = seen_.content_length * 10 + digit;
     }
-    return http_detail::kOk;
+    return true;
   }
 
   // Anything but "chunked" is refused: 501 where the framing would still be clear (other codings
   // and then chunked), else 400 (RFC 9112 §6.1, §6.3).
-  HttpError on_coding(std::string_view value) {
-    if (head_.has_coding) return bad("There is more than one Transfer-Encoding.");
-    head_.has_coding = true;
-    if (iequals(value, "chunked")) return http_detail::kOk;
+  bool on_coding(std::string_view value) {
+    if (seen_.coding) return bad("There is more than one Transfer-Encoding.");
+    seen_.coding = true;
+    if (iequals(value, "chunked")) return true;
     uint32_t chunked = 0;
     bool last_is_chunked = false;
     for_each_element(value, [&](std::string_view element) {
@@ -358,46 +328,60 @@ class HttpParser {
       if (last_is_chunked) ++chunked;
     });
     if (chunked != 1 || !last_is_chunked) return bad("The Transfer-Encoding is malformed.");
-    return HttpError{501, "The only transfer coding known is chunked."};
+    return refuse(501, "The only transfer coding known is chunked.");
   }
 
-  Outcome finish(std::string_view bytes, HttpRequest* request) {
-    if (head_.version_minor == 1 && !head_.has_host) return fail(400, "The Host is missing.");
-    if (head_.has_coding && head_.version_minor == 0) {
+  // After the request line: true if the known field section follows; then it has been taken.
+  bool take_field_memory(std::string_view bytes) {
+    if (known_ == nullptr || seen_.version_minor == 0) return false;
+    const char* const at = bytes.data() + line_start_;
+    const size_t size = known_->take(at, readable_, request_, &seen_.connection);
+    if (size == 0) return false;
+    seen_.host = true;
+    line_start_ = scanned_ += static_cast<uint32_t>(size);
+    return true;
+  }
+  void learn_fields(std::string_view bytes) {
+    const bool is_plain = seen_.version_minor == 1 && seen_.host && !seen_.length &&
+                          !seen_.coding && !seen_.expect_continue;
+    if (known_ == nullptr || !is_plain) return;
+    known_->learn({bytes.data() + block_from_, size_t{line_start_} - block_from_}, *request_,
+                  seen_.connection, bytes.size() > line_start_);
+  }
+
+  Outcome finish(Http1Frame* frame) {
+    if (seen_.version_minor == 1 && !seen_.host) return fail(400, "The Host is missing.");
+    if (seen_.coding && seen_.version_minor == 0) {
       return fail(400, "HTTP/1.0 has no Transfer-Encoding.");
     }
-    if (head_.has_coding && head_.has_length) {
+    if (seen_.coding && seen_.length) {
       return fail(400, "Transfer-Encoding and Content-Length exclude each other.");
     }
-    head_.bytes = line_start_;
-    return complete(bytes, request);
-  }
-
-  Outcome complete(std::string_view bytes, HttpRequest* request) {
-    scanned_ = line_start_ = head_.bytes;
-    head_.fill(bytes, request);
-    if (known_ != nullptr && leading_lines_ == 0) {
-      request->note = known_->learn(bytes, head_, limits_.request_line_bytes_max);
-    }
+    request_->method = seen_.method;
+    request_->has_content_length = seen_.length;
+    request_->content_length = seen_.content_length;
+    request_->has_open_length = seen_.coding;
+    request_->body = {};
+    frame->head_bytes = line_start_;
+    frame->version_minor = seen_.version_minor;
+    frame->keep_alive =
+        !seen_.connection.close && (seen_.version_minor == 1 || seen_.connection.keep_alive);
+    frame->expect_continue = seen_.expect_continue && request_->announces_body();
     return Outcome::kComplete;
   }
 
-  // Behind the request line: if the known fields follow, they are taken over.
-  [[nodiscard]] bool recall_fields(std::string_view bytes) {
-    if (known_ == nullptr) return false;
-    const std::string_view rest(bytes.data() + head_.block_from, bytes.size() - head_.block_from);
-    return known_->has_known_fields(rest, &head_);
-  }
-
   HttpLimits limits_;
-  KnownRequest* known_ = nullptr;
+  FieldMemory* known_;
   Phase phase_ = Phase::kRequestLine;
   uint32_t leading_lines_ = 0;
   uint32_t fields_ = 0;
   uint32_t scanned_ = 0;     // no control character before this position
   uint32_t line_start_ = 0;  // of the line that is not complete yet
-  HeadParts head_;
+  uint32_t block_from_ = 0;  // of the field section
+  Seen seen_;
   HttpError error_;
+  HttpRequest* request_ = nullptr;  // these two during parse()
+  const char* readable_ = nullptr;  // the end of the bytes
 };
 
 }  // namespace kyro

@@ -123,6 +123,8 @@ struct SocketAddress {
 // The same for a Host field or the authority of a URL, with any port. What stands in brackets must
 // be ::1: an IPv4 address mapped into IPv6 names this machine too, but nobody has to write it so.
 [[nodiscard]] inline bool is_loopback_authority(std::string_view authority) {
+  constexpr std::string_view kUsual = "127.0.0.1:";
+  if (authority.starts_with(kUsual)) return true;
   if (!authority.starts_with('[')) {
     return is_loopback_host(authority.substr(0, authority.find(':')));
   }

@@ -22,6 +22,7 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/status.h"
+#include "kyro/net/io/socket_calls.h"
 #include "kyro/net/io/task_queue.h"
 #include "kyro/net/io/timer_wheel.h"
 
@@ -79,7 +80,7 @@ class EventLoop {
   }
 
   // Waits for events, posted nodes, wake(), the next deadline or at most timeout_ms. Then the time
-  // is now_ns() and dispatch() is to be called.
+  // is now_ns(), and dispatch_events(), run_posted() and expire_timers() are to be called.
   void wait(uint64_t timeout_ms) {
     const uint64_t now = now_ms();
     const uint64_t next = wheel_.next_ms();
@@ -90,7 +91,8 @@ class EventLoop {
       if (woken_.load(std::memory_order_seq_cst) || !queue_.empty()) sleep_ms = 0;
     }
     const int limit_ms = sleep_ms > 60000 ? 60000 : static_cast<int>(sleep_ms);
-    const int n = epoll_wait(epoll_fd_, events_.data(), static_cast<int>(kEventsMax), limit_ms);
+    const int n =
+        wait_for_events(epoll_fd_, events_.data(), static_cast<int>(kEventsMax), limit_ms);
     asleep_.store(false, std::memory_order_relaxed);
     woken_.store(false, std::memory_order_seq_cst);
     KYRO_CHECK(n >= 0 || errno == EINTR);
@@ -98,13 +100,14 @@ class EventLoop {
     now_ns_ = monotonic_ns();
   }
 
-  // Delivers the events of the last wait, runs what was posted, fires deadlines.
+  // Delivers the events of the last wait.
   void dispatch_events() {
     for (size_t i = 0; i < ready_; ++i) {
       auto* target = static_cast<EventTarget*>(events_[i].data.ptr);
       if (target != nullptr) target->on_events(events_[i].events);
     }
   }
+  // Runs what was posted.
   void run_posted() {
     if (queue_.empty()) return;
     for (QueueNode* node = queue_.take_all(); node != nullptr;) {
@@ -113,6 +116,7 @@ class EventLoop {
       node = next;
     }
   }
+  // Fires the deadlines that are over.
   void expire_timers() { wheel_.expire(now_ms()); }
 
   // The time of the last wait or refresh.

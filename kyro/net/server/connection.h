@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/net/io/socket_calls.h"
 #include "kyro/net/server/request_reader.h"
 
 namespace kyro {
@@ -203,7 +204,7 @@ inline void Connection::read_once() {
     return;
   }
   char* const in = context_.in.get();
-  const ssize_t n = recv(fd_, in, ReactorContext::kInputBytes, 0);
+  const ssize_t n = receive_some(fd_, in, ReactorContext::kInputBytes);
   if (n > 0) {
     const auto size = static_cast<size_t>(n);
     // A short read has emptied the socket; new bytes raise a new edge.

@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "kyro/net/io/output_queue.h"
+#include "kyro/net/io/socket_calls.h"
 #include "kyro/net/server/reactor_context.h"
 
 namespace kyro {
@@ -36,6 +37,7 @@ class ServerExchange final : public Exchange {
   // Deferred requests count against the in-flight bound from this size of body.
   static constexpr size_t kChargedBodyMin = 1024;
   static constexpr size_t kKeptCapacityMax = 16 * 1024;
+  static constexpr size_t kKeptFieldsMax = 64;
 
   [[nodiscard]] static ServerExchange* acquire(ReactorContext& context) {
     if (context.free_exchanges.empty()) return new ServerExchange(context);
@@ -46,8 +48,10 @@ class ServerExchange final : public Exchange {
   inline void release();
 
   // Makes ready for the next request of `line`.
-  void begin(AnswerLine* line) {
+  void begin(AnswerLine* line, const PeerAddress& peer, bool is_unix) {
     line_ = line;
+    request_.peer = peer;
+    request_.is_unix = is_unix;
     start_ns_ = context_.loop.now_ns();
     max_body_bytes_ = context_.config.body_bytes_max;
     max_body_option_ = nullptr;
@@ -75,6 +79,7 @@ class ServerExchange final : public Exchange {
 
   // For the connection.
   [[nodiscard]] HttpRequest& mutable_request() { return request_; }
+  [[nodiscard]] Http1Frame& frame() { return frame_; }
   [[nodiscard]] uint64_t max_body_bytes() const { return max_body_bytes_; }
   // What a 413 for a longer body says.
   [[nodiscard]] std::string body_too_large() const {
@@ -107,6 +112,7 @@ class ServerExchange final : public Exchange {
   inline void end_answer();
 
   ReactorContext& context_;
+  Http1Frame frame_;            // of request_
   AnswerLine* line_ = nullptr;  // null: orphaned
   BodyHome* body_home_ = nullptr;
   ServerExchange* next_ = nullptr;  // in the line
@@ -169,7 +175,7 @@ class AnswerLine {
       return;
     }
     ServerExchange* exchange = ServerExchange::acquire(context_);
-    exchange->begin(this);
+    exchange->begin(this, {}, false);
     exchange->bytes_.assign(kContinue);
     exchange->interim_ = exchange->done_ = true;
     enqueue(exchange);
@@ -186,7 +192,7 @@ class AnswerLine {
       if (exchange->owner_ != nullptr) append_shared(exchange->view_, std::move(exchange->owner_));
       if (!exchange->interim_) finished(exchange);
       stream_ = std::move(exchange->stream_);
-      stream_chunked_ = exchange->request_.version_minor != 0;
+      stream_chunked_ = exchange->frame_.version_minor != 0;
       if (exchange->closes_) abandon();
       exchange->release();
     }
@@ -197,7 +203,7 @@ class AnswerLine {
     std::string& out = context_.out;
     if (output_ == nullptr) {
       if (out.empty()) return OutputQueue::Sent::kAll;
-      ssize_t n = ::send(fd, out.data(), out.size(), MSG_NOSIGNAL);
+      ssize_t n = send_some(fd, out.data(), out.size());
       if (n == static_cast<ssize_t>(out.size())) {
         clear_out();
         return OutputQueue::Sent::kAll;
@@ -341,6 +347,7 @@ inline void ServerExchange::release() {
     return;
   }
   if (bytes_.capacity() > kKeptCapacityMax) std::string().swap(bytes_);
+  if (request_.fields.capacity() > kKeptFieldsMax) request_.fields = {};
   context_.free_exchanges.push_back(this);
 }
 
@@ -350,13 +357,13 @@ inline std::string& ServerExchange::begin_answer(ResponseHead head) {
   status_ = static_cast<uint16_t>(head.status);
   body_bytes_ = head.length;
   if (!queued_ && line_->pending()) line_->enqueue(this);
-  if (!request_.keep_alive || early_close_) closes_ = true;
+  if (!frame_.keep_alive || early_close_) closes_ = true;
   if (context_.draining && line_->is_last(this)) closes_ = true;
   if (early_close_) line_->set_lingers();
   if (closes_) {
     line_->stop_requests();
     head.persistence = ResponseHead::Persistence::kClose;
-  } else if (request_.version_minor == 0) {
+  } else if (frame_.version_minor == 0) {
     head.persistence = ResponseHead::Persistence::kKeepAlive;
   }
   head.fields = fields_;
@@ -411,7 +418,7 @@ inline void ServerExchange::respond_shared(int status, std::string_view content_
 
 inline void ServerExchange::respond_stream(int status, std::string_view content_type,
                                            std::unique_ptr<BodyStream> stream) {
-  const bool chunked = request_.version_minor != 0;
+  const bool chunked = frame_.version_minor != 0;
   if (!chunked) closes_ = true;
   ResponseHead head;
   head.status = status;
@@ -470,6 +477,7 @@ inline void ServerExchange::run_task(Task* task) {
 
 inline ReactorContext::~ReactorContext() {
   for (ServerExchange* exchange : free_exchanges) delete exchange;
+  for (ServerExchange* exchange : ahead.slots) delete exchange;
   delete current;
 }
 

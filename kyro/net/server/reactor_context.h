@@ -99,14 +99,15 @@ class ServerShared {
       KYRO_GUARDED_BY(mutex_);  // bounded by connections_max
 };
 
-// Requests behind the one at work that repeat the known one, in order: they need not be parsed.
+// Requests that came in one read after the one at work and have been parsed, in order. The slots
+// keep their exchanges for the next time.
 struct RequestsAhead {
-  static constexpr size_t kMax = 64;
+  static constexpr size_t kMax = 31;
 
   void clear() { next = count = 0; }
   [[nodiscard]] bool empty() const { return next == count; }
 
-  std::array<KnownRequest::Repeat, kMax> repeats;
+  std::array<ServerExchange*, kMax> slots{};
   size_t next = 0;
   size_t count = 0;
 };
@@ -142,7 +143,7 @@ struct ReactorContext {
   Handler& handler;
   EventLoop loop;
   ResponseHeads heads;
-  KnownRequest known_request;
+  FieldMemory field_memory;
   RequestsAhead ahead;
   bool draining = false;
 

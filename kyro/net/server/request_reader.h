@@ -33,7 +33,7 @@ class RequestReader final : public BodyHome {
   RequestReader(ReactorContext& context, AnswerLine& line, const PeerAddress& peer, bool is_unix)
       : context_(context),
         line_(line),
-        parser_(context.config.limits, &context.known_request),
+        parser_(context.config.limits, &context.field_memory),
         peer_(peer),
         is_unix_(is_unix) {}
   RequestReader(const RequestReader&) = delete;
@@ -104,7 +104,7 @@ class RequestReader final : public BodyHome {
   inline size_t on_head(std::string_view bytes);
   inline size_t on_early_answer(std::string_view bytes, bool complete);
   inline size_t on_body(std::string_view bytes);
-  inline size_t dispatch(ServerExchange* exchange, size_t request_bytes);
+  inline size_t dispatch(ServerExchange* exchange, std::string_view request_bytes);
   inline void finish_request(ServerExchange* exchange);
   inline void refuse(const HttpError& error);
   inline void reject(ServerExchange* exchange, uint16_t status, const char* code,
@@ -114,9 +114,13 @@ class RequestReader final : public BodyHome {
   void start_body_deadline() {
     deadline_ms_ = context_.loop.now_ms() + context_.config.body_timeout_ms;
   }
-  void address(ServerExchange* exchange) const {
-    exchange->mutable_request().peer = peer_;
-    exchange->mutable_request().is_unix = is_unix_;
+  [[nodiscard]] HttpParser::Outcome parse(std::string_view bytes, ServerExchange* exchange) {
+    return parser_.parse(bytes, &exchange->mutable_request(), &exchange->frame());
+  }
+  // Makes the views of the request under way again, when its bytes have moved or grown.
+  void parse_again(std::string_view bytes) {
+    parser_.reset();
+    KYRO_CHECK(parse(bytes, reading_) == HttpParser::Outcome::kComplete);
   }
 
   ReactorContext& context_;
@@ -134,7 +138,6 @@ class RequestReader final : public BodyHome {
   bool is_unix_;
   bool stalled_ = false;
   bool input_taken_ = false;  // by who took the body: input_ is what came after it
-  bool was_noted_ = false;    // the last step handed a request with a note to on_request()
 };
 
 // Works through the bytes; what is left over goes to (or stays in) input_.
@@ -162,7 +165,6 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
       stalled_ = true;
       break;
     }
-    was_noted_ = false;
     const size_t n = step({bytes.data() + done, bytes.size() - done});
     if (std::exchange(input_taken_, false)) {
       bytes = input_;
@@ -171,30 +173,39 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
     }
     if (n == 0) break;
     done += n;
-    if (was_noted_ && ahead.empty() && !line_.closing()) look_ahead(bytes.substr(done));
   }
-  context_.known_request.forget_token();
-  keep(bytes.substr(done), from_input);
+  ahead.clear();
+  context_.field_memory.forget_credentials();
+  bytes.remove_prefix(done);
+  keep(bytes, from_input);
 }
 
-// Finds the requests that `bytes` begin with and that repeat the one before them, so that what they
-// ask for is fetched while they wait.
+// Parses the whole requests without a body that `bytes` begin with, and tells the handler of all
+// that have come together. A head that is not whole or not valid is left for when its turn comes.
 inline void RequestReader::look_ahead(std::string_view bytes) {
   RequestsAhead& ahead = context_.ahead;
-  std::array<uint64_t, RequestsAhead::kMax> numbers;
+  std::array<Exchange*, RequestsAhead::kMax + 1> together;
+  together[0] = context_.current;
   ahead.clear();
-  while (ahead.count < RequestsAhead::kMax) {
-    KnownRequest::Repeat& repeat = ahead.repeats[ahead.count];
-    if (!context_.known_request.is_repeated(bytes, &repeat)) break;
-    numbers[ahead.count++] = repeat.number;
-    bytes.remove_prefix(context_.known_request.bytes_of(repeat));
+  for (ServerExchange* last = context_.current; ahead.count < RequestsAhead::kMax;) {
+    if (!last->frame().keep_alive || last->request().announces_body()) break;
+    ServerExchange*& next = ahead.slots[ahead.count];
+    if (next == nullptr) next = ServerExchange::acquire(context_);
+    parser_.reset();
+    if (parse(bytes, next) != HttpParser::Outcome::kComplete) break;
+    next->begin(&line_, peer_, is_unix_);
+    together[++ahead.count] = last = next;
+    bytes.remove_prefix(next->frame().head_bytes);
   }
-  if (!ahead.empty()) context_.handler.on_repeated({numbers.data(), ahead.count});
+  parser_.reset();
+  if (ahead.count != 0) context_.handler.on_ahead({together.data(), ahead.count + 1});
 }
 
 inline void RequestReader::keep(std::string_view rest, bool from_input) {
   // The raw bytes of a chunked body have been decoded: only the head is needed again.
-  if (phase_ == Phase::kBody && chunked_ != nullptr) rest = rest.substr(0, parser_.head_bytes());
+  if (phase_ == Phase::kBody && chunked_ != nullptr) {
+    rest = rest.substr(0, reading_->frame().head_bytes);
+  }
   constexpr size_t kInlineCapacity = 15;
   if (rest.empty()) {
     if (input_.capacity() > kInlineCapacity) std::string().swap(input_);
@@ -233,15 +244,15 @@ inline void RequestReader::charge() {
 inline size_t RequestReader::step(std::string_view bytes) {
   if (phase_ == Phase::kBody) return on_body(bytes);
   if (phase_ == Phase::kWaiting) {
-    parser_.rebuild(bytes, &reading_->mutable_request());
-    return dispatch(reading_, waiting_bytes_);
+    parse_again(bytes);
+    return dispatch(reading_, bytes.substr(0, waiting_bytes_));
   }
-  HttpRequest* const request = &context_.current->mutable_request();
-  if (RequestsAhead& ahead = context_.ahead; !ahead.empty()) {
-    parser_.take(ahead.repeats[ahead.next++], bytes, request);
+  RequestsAhead& ahead = context_.ahead;
+  if (!ahead.empty()) {
+    std::swap(context_.current, ahead.slots[ahead.next++]);
     return on_head(bytes);
   }
-  switch (parser_.parse(bytes, request)) {
+  switch (parse(bytes, context_.current)) {
     case HttpParser::Outcome::kNeedMore:
       return 0;
     case HttpParser::Outcome::kError:
@@ -250,19 +261,22 @@ inline size_t RequestReader::step(std::string_view bytes) {
     case HttpParser::Outcome::kComplete:
       break;
   }
+  context_.current->begin(&line_, peer_, is_unix_);
+  if (const size_t head_bytes = context_.current->frame().head_bytes; bytes.size() > head_bytes) {
+    look_ahead({bytes.data() + head_bytes, bytes.size() - head_bytes});
+  }
   return on_head(bytes);
 }
 
 inline size_t RequestReader::on_head(std::string_view bytes) {
   ServerExchange* const exchange = context_.current;
-  exchange->begin(&line_);
-  address(exchange);
   const HttpRequest& request = exchange->request();
-  const size_t head_bytes = parser_.head_bytes();
+  const Http1Frame& frame = exchange->frame();
+  const size_t head_bytes = frame.head_bytes;
   const uint64_t length = request.content_length;
-  const bool complete = !request.chunked && bytes.size() - head_bytes >= length;
-  exchange->set_early_close(request.chunked ||
-                            (!complete && (request.expect_continue || length > kSkippedBodyMax)));
+  const bool complete = !request.has_open_length && bytes.size() - head_bytes >= length;
+  exchange->set_early_close(request.has_open_length ||
+                            (!complete && (frame.expect_continue || length > kSkippedBodyMax)));
   context_.handler.on_headers(*exchange);
   if (exchange->responded()) return on_early_answer(bytes, complete);
   exchange->set_early_close(false);
@@ -271,9 +285,9 @@ inline size_t RequestReader::on_head(std::string_view bytes) {
            RejectReason::kBodyTooLarge);
     return bytes.size();
   }
-  if (complete) return dispatch(exchange, head_bytes + static_cast<size_t>(length));
-  if (request.expect_continue && bytes.size() == head_bytes) line_.send_continue();
-  if (request.chunked) chunked_ = std::make_unique<ChunkedBody>();
+  if (complete) return dispatch(exchange, {bytes.data(), head_bytes + static_cast<size_t>(length)});
+  if (frame.expect_continue && bytes.size() == head_bytes) line_.send_continue();
+  if (request.has_open_length) chunked_ = std::make_unique<ChunkedBody>();
   phase_ = Phase::kBody;
   start_body_deadline();
   hold(exchange);
@@ -283,7 +297,7 @@ inline size_t RequestReader::on_head(std::string_view bytes) {
 // Answered by on_headers(): the body, if any, is of no interest.
 inline size_t RequestReader::on_early_answer(std::string_view bytes, bool complete) {
   ServerExchange* const exchange = context_.current;
-  const uint64_t total = parser_.head_bytes() + exchange->request().content_length;
+  const uint64_t total = exchange->frame().head_bytes + exchange->request().content_length;
   finish_request(exchange);
   if (complete) return static_cast<size_t>(total);
   if (line_.closing()) {
@@ -297,7 +311,7 @@ inline size_t RequestReader::on_early_answer(std::string_view bytes, bool comple
 }
 
 inline size_t RequestReader::on_body(std::string_view bytes) {
-  const size_t head_bytes = parser_.head_bytes();
+  const size_t head_bytes = reading_->frame().head_bytes;
   size_t request_bytes = 0;
   if (chunked_ != nullptr) {
     std::string_view rest = bytes.substr(head_bytes);
@@ -326,29 +340,23 @@ inline size_t RequestReader::on_body(std::string_view bytes) {
     if (bytes.size() - head_bytes < length) return 0;
     request_bytes = head_bytes + static_cast<size_t>(length);
   }
-  parser_.rebuild(bytes, &reading_->mutable_request());
+  parse_again(bytes);
   reading_->set_start_ns(context_.loop.now_ns());
-  return dispatch(reading_, request_bytes);
+  return dispatch(reading_, bytes.substr(0, request_bytes));
 }
 
 // The request is complete: its body, if any, lies behind the head or has been decoded.
-inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_bytes) {
-  HttpRequest& request = exchange->mutable_request();
-  address(exchange);
-  if (chunked_ != nullptr) {
-    request.body = chunked_->bytes;
-  } else if (request.content_length != 0) {
-    const char* const body = request.header_block.data() + request.header_block.size() + 2;
-    request.body = std::string_view(body, static_cast<size_t>(request.content_length));
-  }
-  was_noted_ = request.note != nullptr && *request.note != 0;
+inline size_t RequestReader::dispatch(ServerExchange* exchange, std::string_view request_bytes) {
+  std::string_view body = request_bytes;
+  body.remove_prefix(exchange->frame().head_bytes);
+  exchange->mutable_request().body = chunked_ != nullptr ? chunked_->bytes : body;
   exchange->set_body_home(this);
   context_.handler.on_request(*exchange);
   exchange->set_body_home(nullptr);
   if (exchange->take_waiting()) {
     hold(exchange);
     phase_ = Phase::kWaiting;
-    waiting_bytes_ = request_bytes;
+    waiting_bytes_ = request_bytes.size();
     stalled_ = true;
     return 0;
   }
@@ -356,7 +364,7 @@ inline size_t RequestReader::dispatch(ServerExchange* exchange, size_t request_b
     exchange->respond_error(500, "internal", "The request was not answered.");
   }
   finish_request(exchange);
-  return request_bytes;
+  return request_bytes.size();
 }
 
 inline OwnedBody RequestReader::give_body(std::string_view body) {
@@ -379,7 +387,7 @@ inline OwnedBody RequestReader::give_body(std::string_view body) {
 
 // The request has been answered or deferred: makes ready for the next one.
 inline void RequestReader::finish_request(ServerExchange* exchange) {
-  if (!exchange->request().keep_alive) line_.stop_requests();
+  if (!exchange->frame().keep_alive) line_.stop_requests();
   const bool in_line = exchange->queued();
   if (exchange == reading_) {
     reading_ = nullptr;
@@ -403,9 +411,10 @@ inline void RequestReader::hold(ServerExchange* exchange) {
 inline void RequestReader::reject(uint16_t status, const char* code, const char* message,
                                   RejectReason reason) {
   if (reading_ == nullptr) {
-    context_.current->mutable_request() = HttpRequest{};
+    context_.current->mutable_request().clear();
     context_.current->mutable_request().method = parser_.method();  // HEAD gets no body here either
-    context_.current->begin(&line_);
+    context_.current->frame() = Http1Frame{};
+    context_.current->begin(&line_, peer_, is_unix_);
   }
   reject(reading_ != nullptr ? reading_ : context_.current, status, code, message, reason);
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "kyro/base/ascii.h"
 #include "kyro/net/http/request.h"
 
 namespace kyro {
@@ -31,7 +32,6 @@ namespace kyro {
 
 // The body is coded (gzip, …), which nobody here would decode.
 [[nodiscard]] inline bool has_content_coding(const HttpRequest& request) {
-  if ((request.name_mask & header_name_bit("content-encoding")) == 0) return false;
   bool is_coded = false;
   request.for_each_header([&](std::string_view field, std::string_view value) {
     if (!iequals(field, "content-encoding")) return true;

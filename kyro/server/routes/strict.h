@@ -76,9 +76,7 @@ namespace kyro {
 
 // A condition that the route would not look at.
 [[nodiscard]] inline Status check_conditions(const HttpRequest& request, Route route) {
-  const auto has = [&](std::string_view name) {
-    return (request.name_mask & header_name_bit(name)) != 0 && request.header(name).has_value();
-  };
+  const auto has = [&](std::string_view name) { return request.header(name).has_value(); };
   if (has("if-unmodified-since")) {
     return Status(Code::kInvalid,
                   "versions have no date: If-Match is understood, "
@@ -104,7 +102,7 @@ namespace kyro {
     KYRO_TRY(check_parameters(request.query, parameters_of(info.route, request.method)));
   }
   const bool may_have_body = request.method == Method::kPost || request.method == Method::kPut;
-  if (!may_have_body && (request.content_length != 0 || request.chunked)) {
+  if (!may_have_body && (request.announces_body())) {
     return Status(Code::kInvalid, "this request takes no body");
   }
   return check_conditions(request, info.route);

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kyro/base/ascii.h"
 #include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
 #include "kyro/net/http/request.h"
@@ -72,7 +73,7 @@ struct TagList {
 // All tags of the fields called `name`; kInvalid if one is malformed.
 [[nodiscard]] inline Result<TagList> read_tags(const HttpRequest& request, std::string_view name) {
   TagList tags;
-  if ((request.name_mask & header_name_bit(name)) == 0) return tags;
+  if (!request.header(name)) return tags;
   bool is_valid = true;
   request.for_each_header([&](std::string_view field, std::string_view value) {
     if (iequals(field, name)) is_valid = tags.add(value);

@@ -61,7 +61,7 @@ TEST_CASE("bodies over the in-flight bound are read one by one, each until it is
   const auto turn = [&] {
     for (Upload& upload : uploads) {
       const size_t piece = std::min<size_t>(upload.bytes.size(), 64 * 1024);
-      const ssize_t n = send(upload.wire.client, upload.bytes.data(), piece, MSG_NOSIGNAL);
+      const ssize_t n = ::send(upload.wire.client, upload.bytes.data(), piece, MSG_NOSIGNAL);
       if (n > 0) upload.bytes.erase(0, static_cast<size_t>(n));
       upload.answer += take_arrived(upload.wire.client);
     }
@@ -94,7 +94,8 @@ TEST_CASE("when a body that was read beyond the in-flight bound dies, the next o
   PatientHandler handler;
   HandTurned reactor(handler, config);
   const auto say = [&](const HandTurned::Wire& wire, const std::string& bytes) {
-    REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+    REQUIRE(::send(wire.client, bytes.data(), bytes.size(), 0) ==
+            static_cast<ssize_t>(bytes.size()));
     for (int i = 0; i < 10; ++i) reactor.round();
   };
   const auto begin = [&] {

@@ -41,7 +41,7 @@ void ask(int client, std::string_view path, int times) {
   for (int i = 0; i < times; ++i) {
     bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n\r\n");
   }
-  REQUIRE(send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
+  REQUIRE(::send(client, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
           static_cast<ssize_t>(bytes.size()));
 }
 
@@ -77,50 +77,62 @@ TEST_CASE("of hundreds of large pipelined answers one step is sent, then others 
   }
 }
 
-// Refuses odd numbers, notes of the others that they may pass, and writes down what it is told.
-class LookingHandler final : public Handler {
+// Writes down what it is told of requests, in order: those announced in brackets.
+class AheadHandler final : public Handler {
  public:
+  void on_ahead(std::span<Exchange* const> exchanges) override {
+    seen += '[';
+    for (Exchange* const x : exchanges) {
+      seen.append(x->request().path.substr(1)).append(",");
+      x->set_user(x->request().path.size());
+    }
+    seen.back() = ']';
+  }
   void on_headers(Exchange& x) override {
-    const HttpRequest& request = x.request();
-    seen.append(request.path.substr(1)).append(";");
-    if (request.path == "/refused-1") return x.respond_error(401, "unauthorized", "No.");
-    if (request.note == nullptr || request.path == "/quiet-1") return;
-    if (*request.note != 0) CHECK(std::to_string(request.number) == request.path.substr(3));
-    *request.note = 1;
+    const std::string_view path = x.request().path;
+    seen.append(path.substr(1)).append(";");
+    CHECK((x.user() == 0 || x.user() == path.size()));
+    CHECK(x.request().header("x-own") == path);
+    if (path == "/no") x.respond_error(401, "unauthorized", "No.");
   }
-  void on_request(Exchange& x) override { x.respond(200, "text/plain", "yes"); }
-  void on_repeated(std::span<const uint64_t> numbers) override {
-    for (const uint64_t number : numbers) seen.append("+").append(std::to_string(number));
-    seen.append(";");
-  }
+  void on_request(Exchange& x) override { x.respond(200, "text/plain", x.request().path); }
   std::string seen;
 };
 
-TEST_CASE("pipelined requests are looked at ahead if they repeat one that was let through") {
-  const auto seen_of = [](const std::vector<std::string>& paths, const std::string& fields = "") {
-    LookingHandler handler;
+std::string get_text(const std::string& path, const std::string& fields = "") {
+  return "GET " + path + " HTTP/1.1\r\nHost: a\r\nX-Own: " + path + "\r\n" + fields + "\r\n";
+}
+
+TEST_CASE("requests of one read are announced together and decided each by itself") {
+  const auto seen_of = [](const std::vector<std::string>& pieces) {
+    AheadHandler handler;
     HandTurned reactor(handler);
     const HandTurned::Wire wire = reactor.connect();
-    std::string bytes;
-    for (const std::string& path : paths) {
-      bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n");
+    for (const std::string& bytes : pieces) {
+      REQUIRE(::send(wire.client, bytes.data(), bytes.size(), 0) ==
+              static_cast<ssize_t>(bytes.size()));
+      reactor.round();
     }
-    REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-    reactor.round();
     return handler.seen;
   };
-  const std::vector<std::string> mixed = {"/a-1", "/a-2", "/a-3", "/b-4", "/b-5", "/c", "/c"};
-  CHECK(seen_of(mixed) == "a-1;+2+3;a-2;a-3;b-4;+5;b-5;c;c;");
-  CHECK(seen_of(mixed, "Authorization: Bearer t\r\n") == "a-1;+2+3;a-2;a-3;b-4;+5;b-5;c;c;");
-  // Nothing after what was refused, or not noted, and nothing of the bytes after "close".
-  CHECK(seen_of({"/refused-1", "/refused-1"}) == "refused-1;refused-1;");
-  CHECK(seen_of({"/quiet-1", "/quiet-1"}) == "quiet-1;quiet-1;");
-  CHECK(seen_of({"/a-1", "/a-2"}, "Connection: close\r\n") == "a-1;");
+  const std::string a = get_text("/a"), b = get_text("/bb"), no = get_text("/no");
+  CHECK(seen_of({a}) == "a;");
+  CHECK(seen_of({a + b + a}) == "[a,bb,a]a;bb;a;");
+  CHECK(seen_of({a + no + b}) == "[a,no,bb]a;no;bb;");
+  // Not what follows a body or the end of the connection; nothing that is not whole or not valid.
+  const std::string close = get_text("/c", "Connection: close\r\n");
+  CHECK(seen_of({a + close + b}) == "[a,c]a;c;");
+  const std::string post = "POST /p HTTP/1.1\r\nHost: a\r\nX-Own: /p\r\nContent-Length: 2\r\n\r\n";
+  CHECK(seen_of({a + post + "xy" + b + a}) == "[a,p]a;p;[bb,a]bb;a;");
+  CHECK(seen_of({a + b + a.substr(0, 20), a.substr(20)}) == "[a,bb]a;bb;a;");
+  CHECK(seen_of({a + b + "GET nowhere\r\n" + a}) == "[a,bb]a;bb;");
   // As many at once as there is room for, then the rest.
-  constexpr size_t kMax = RequestsAhead::kMax;
-  const std::string seen = seen_of(std::vector<std::string>(2 * kMax + 1, "/a-9"));
-  CHECK(std::count(seen.begin(), seen.end(), '+') == static_cast<int>(2 * kMax));
-  CHECK(std::count(seen.begin(), seen.end(), 'a') == static_cast<int>(2 * kMax + 1));
+  std::string many;
+  constexpr size_t kTogether = RequestsAhead::kMax + 1;
+  for (size_t i = 0; i < 2 * kTogether + 1; ++i) many += a;
+  const std::string seen = seen_of({many});
+  CHECK(std::count(seen.begin(), seen.end(), '[') == 2);
+  CHECK(std::count(seen.begin(), seen.end(), ';') == static_cast<int>(2 * kTogether + 1));
 }
 
 // Answers with the path, and writes down the lengths and counts it is told.
@@ -143,7 +155,7 @@ TEST_CASE("pipelined answers that are alike are told together, others apart and 
   for (const char* path : {"/a", "/b", "/c", "/long", "/d", "/long", "/long"}) {
     bytes.append("GET ").append(path).append(" HTTP/1.1\r\nHost: a\r\n\r\n");
   }
-  REQUIRE(send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  REQUIRE(::send(wire.client, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
   reactor.round();
   CHECK(handler.told == "3x2 1x5 1x2 2x5 ");
 }

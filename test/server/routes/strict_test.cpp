@@ -4,17 +4,17 @@
 #include <string>
 #include <string_view>
 
+#include "test/support/request_util.h"
+
 namespace kyro {
 namespace {
 
 std::string refusal(Method method, Route route, std::string_view query,
                     std::string_view headers = "", uint64_t body_bytes = 0) {
-  HttpRequest request;
+  HttpRequest request = test::request_with(headers);
   request.method = method;
   request.query = query;
   request.has_query = !query.empty();
-  request.header_block = headers;
-  request.name_mask = ~uint64_t{0};
   request.content_length = body_bytes;
   return std::string(check_heard(request, route_info(route)).message());
 }

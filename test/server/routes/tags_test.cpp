@@ -4,17 +4,12 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "test/support/request_util.h"
+
 namespace kyro::test {
 namespace {
 
 using Versions = std::vector<uint64_t>;
-
-HttpRequest request_with(const std::string& fields) {
-  HttpRequest request;
-  request.header_block = fields;
-  request.name_mask = ~uint64_t{0};
-  return request;
-}
 
 // Whether a PUT with these fields goes through where `current` is the version.
 Code judged(const std::string& fields, std::optional<uint64_t> current) {

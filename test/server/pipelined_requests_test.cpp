@@ -1,5 +1,5 @@
-// Requests that repeat the one before them pass without being judged again: only as long as nothing
-// else has changed, and with the same answers.
+// Requests that come in one piece: each is judged by itself, by what holds when its turn comes, and
+// they are answered in order.
 #include <catch2/catch.hpp>
 #include <string>
 #include <vector>
