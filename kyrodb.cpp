@@ -1,5 +1,6 @@
 // The KyroDB program: `kyrodb` and, under the name `kyrodbctl`, its client.
 #include <fcntl.h>
+#include <signal.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -125,6 +126,7 @@ int run(std::string_view name, Words words) {
 
 int main(int argc, char** argv) {
   occupy_standard_descriptors();
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is a full disk, not the end
   const std::vector<std::string_view> words(argv, argv + argc);
   return run(words.empty() ? "kyrodb" : words[0],
              words.empty() ? Words() : Words(words).subspan(1));

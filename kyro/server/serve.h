@@ -81,7 +81,7 @@ inline void raise_descriptor_limit(const ServeConfig& config) {
              {"advice", "raise the limit (ulimit -n), or lower --max-connections"}});
 }
 
-inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token) {
+inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token, uint64_t keys) {
   const bool is_public = !is_loopback_host(config.http.host);
   std::string access = "programs on this machine (no token)";
   if (has_token) {
@@ -93,6 +93,7 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
             {{"address", format_host_port(config.http.host, port)},
              {"unix_socket", config.http.unix_path},
              {"data", config.engine.data_dir},
+             {"keys", keys},
              {"fsync", fsync_text(config.engine)},
              {"access", access},
              {"version", kProductVersion}});
@@ -208,8 +209,6 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   api.set_mget_limits(config.max_mget_keys, config.http.inflight_bytes_max);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
-    const auto made = PosixFileSystem().open_dir(config.backup_dir, DirMode::kCreate);
-    if (!made.ok()) return fail(made.status());
     api.set_backup_dir(config.backup_dir);
   }
   auto server = HttpServer::start(http, api);
@@ -225,12 +224,18 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
     log_event(LogLevel::kInfo, "stopped", {{"during", "recovery"}});
     return kExitOk;
   }
+  // Not before: it may lie in the data directory, which a new store wants to find empty.
+  if (!config.backup_dir.empty()) {
+    const auto made = PosixFileSystem().open_dir(config.backup_dir, DirMode::kCreate);
+    if (!made.ok()) return fail(made.status());
+  }
   (*engine)->set_commit_listener(
       [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
   if (config.warm_on_start)
     static_cast<void>((*engine)->run({Job::Kind::kWarm, {}, is_stop_pending}));
   api.set_engine(engine->get());
-  print_banner(config, (*server)->bound_port(), access.has_token());
+  print_banner(config, (*server)->bound_port(), access.has_token(),
+               estimate_keys((*engine)->view()));
   manager.tell("READY=1\nSTATUS=serving " +
                format_host_port(config.http.host, (*server)->bound_port()));
 

@@ -23,9 +23,13 @@ namespace kyro {
 // are copied. Errors: kExists, kNoSpace, kBusy (shutting down), kIoError.
 inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
                                      const Cancel& cancel) {
+  KYRO_TRY(state.check_directory());
   auto directory = state.fs.open_dir(to, DirMode::kOwnName);
+  if (directory.status().code() == Code::kNotFound) {
+    return Status(Code::kIoError, std::string(directory.status().message()));
+  }
   KYRO_TRY(directory);
-  StoreCopy copy(state.dir, std::move(*directory), cancel);
+  StoreCopy copy(state.dir, std::move(*directory), Sharing::kLinked, cancel);
   KYRO_TRY(copy.begin());
   uint64_t end = 0;
   {
@@ -42,14 +46,15 @@ inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
 namespace backup_detail {
 
 inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
-                                        const std::string& to, const std::string& database_id) {
+                                        const std::string& to, const std::string& database_id,
+                                        Sharing sharing) {
   auto store = open_offline(fs, from);
   KYRO_TRY(store);
   auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
   auto directory = fs.open_dir(to, DirMode::kCreate);
   KYRO_TRY(directory);
-  StoreCopy copy(*store->dir, std::move(*directory));
+  StoreCopy copy(*store->dir, std::move(*directory), sharing);
   KYRO_TRY(copy.begin());
   KYRO_TRY(copy.gather(*manifest));
   return copy.finish({}, database_id);
@@ -61,18 +66,20 @@ inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
 // kNotFound (no store), kExists (something is at `to`), kCorruption, kNoSpace, kIoError.
 inline Result<CopyStats> backup_directory(FileSystem& fs, const std::string& from,
                                           const std::string& to) {
-  return backup_detail::copy_directory(fs, from, to, {});
+  return backup_detail::copy_directory(fs, from, to, {}, Sharing::kLinked);
 }
 
-// Makes a store at `to` out of a backup that is sound from end to end.
+// Makes a store at `to` out of a backup that is sound from end to end, sharing nothing with it
+// unless that is wished.
 inline Result<CopyStats> restore_directory(FileSystem& fs, const std::string& backup,
-                                           const std::string& to) {
+                                           const std::string& to,
+                                           Sharing sharing = Sharing::kNone) {
   auto report = verify_directory(fs, backup);
   KYRO_TRY(report);
   if (!report->damage.empty()) {
     return Status(Code::kCorruption, backup + ": the backup is damaged: " + report->damage[0]);
   }
-  return backup_detail::copy_directory(fs, backup, to, new_database_id());
+  return backup_detail::copy_directory(fs, backup, to, new_database_id(), sharing);
 }
 
 }  // namespace kyro

@@ -39,11 +39,15 @@ class ReadOnlyLatch {
   [[nodiscard]] bool is_set() const { return set_.load(std::memory_order_acquire); }
   void set(const Status& cause) {
     const MutexLock lock(mutex_);
+    if (cause.code() != Code::kReadOnly) forbids_sync_.store(true, std::memory_order_release);
     if (set_.load(std::memory_order_relaxed)) return;
     reason_ = cause.to_string();
     set_.store(true, std::memory_order_release);
     log_event(LogLevel::kError, "read_only", {{"reason", reason_}});
   }
+  // Where only the directory was lost to somebody else (kReadOnly), the log is in order, and what
+  // was acknowledged and waits for its sync still gets it.
+  [[nodiscard]] bool forbids_sync() const { return forbids_sync_.load(std::memory_order_acquire); }
   [[nodiscard]] std::string reason() const {
     const MutexLock lock(mutex_);
     return reason_;
@@ -55,6 +59,7 @@ class ReadOnlyLatch {
  private:
   mutable Mutex mutex_;
   std::atomic<bool> set_{false};
+  std::atomic<bool> forbids_sync_{false};
   std::string reason_ KYRO_GUARDED_BY(mutex_);
 };
 
@@ -174,9 +179,18 @@ struct EngineState {
     return *view.load(std::memory_order_acquire);
   }
 
+  // Before anything is made in the directory: whether it is still this engine's own. If not, that
+  // is the end of writing.
+  Status check_directory() {
+    const Status place = dir.check_place();
+    if (!place.ok()) latch.set(place);
+    return place;
+  }
+
   // Makes `next` the manifest on disk. After kNoSpace or kBusy the old one
   // stands; after any other failure nobody knows which one does, and the engine is latched.
   Status commit_manifest(Manifest next) KYRO_REQUIRES(manifest_mutex) {
+    KYRO_TRY(check_directory());
     next.generation = manifest.generation + 1;
     next.next_offset = std::max(manifest.next_offset, durable.load(std::memory_order_acquire));
     next.next_run = next_run.load(std::memory_order_relaxed);

@@ -48,6 +48,10 @@ class Recovery {
 
   // On ok the state has a view and a manifest; wal() and active() go to the committer.
   Status run() {
+    if (state_.dir.is_open_to_others()) {
+      log_event(LogLevel::kWarn, "data_open_to_others",
+                {{"data", state_.dir.path()}, {"advice", "chmod 700 it: its files may be read"}});
+    }
     KYRO_TRY(load_manifest());
     state_.database_id = state_.manifest.database_id;
     start_clock();
@@ -119,11 +123,29 @@ class Recovery {
                              std::string(kManifestName) + ": missing, but " + name + " is there"));
       }
     }
+    KYRO_TRY(check_strangers(*names));
     Manifest fresh;
     fresh.database_id = new_database_id();
     KYRO_TRY(state_.dir.sync_own_name());  // a crash may have come after it was made
     const MutexLock guard(state_.manifest_mutex);
-    return state_.commit_manifest(std::move(fresh));
+    KYRO_TRY(state_.commit_manifest(std::move(fresh)));
+    // Where a mount is missing, this line is what tells an empty store from the one expected.
+    log_event(LogLevel::kInfo, "created",
+              {{"data", state_.dir.path()}, {"database", state_.manifest.database_id}});
+    return Status();
+  }
+
+  // A directory that somebody else uses is not moved into.
+  Status check_strangers(const std::vector<std::string>& names) const {
+    for (const std::string& name : names) {
+      const bool is_ours = name == kLockName || name == DiskReserve::kName ||
+                           is_temporary_name(name) || is_stray_name(name);
+      if (is_ours) continue;
+      return Status(Code::kExists, state_.dir.path() +
+                                       ": not empty and no KyroDB store (there is " + name +
+                                       " in it); a new store needs a directory of its own");
+    }
+    return Status();
   }
 
   void start_clock() {

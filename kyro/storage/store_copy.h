@@ -49,11 +49,18 @@ struct CopyStats {
   return id;
 }
 
+// Whether files that never change may be the same files in both directories. They are cheap, but
+// what is done to the one (chown, shred) is done to the other.
+enum class Sharing : uint8_t {
+  kLinked,  // hard links where that can be
+  kNone,    // copies, which share blocks where the file system can do that
+};
+
 class StoreCopy {
  public:
   // `to` is empty, or kExists will be the answer.
-  StoreCopy(Directory& from, std::unique_ptr<Directory> to, Cancel cancel = {})
-      : from_(from), to_(std::move(to)), cancel_(std::move(cancel)) {}
+  StoreCopy(Directory& from, std::unique_ptr<Directory> to, Sharing sharing, Cancel cancel = {})
+      : from_(from), to_(std::move(to)), sharing_(sharing), cancel_(std::move(cancel)) {}
   StoreCopy(const StoreCopy&) = delete;
   StoreCopy& operator=(const StoreCopy&) = delete;
   ~StoreCopy() {
@@ -64,6 +71,7 @@ class StoreCopy {
   Status begin() {
     auto names = to_->list();
     KYRO_TRY(names);
+    std::erase_if(*names, is_stray_name);
     if (!names->empty()) {
       const bool is_store = std::find(names->begin(), names->end(), kManifestName) != names->end();
       return Status(Code::kExists, to_->path() + (is_store ? ": there is a store in it already"
@@ -130,7 +138,9 @@ class StoreCopy {
     KYRO_TRY(file);
     auto bytes = (*file)->size();
     KYRO_TRY(bytes);
-    const Status linked = from_.link(name, *to_);
+    const Status linked = sharing_ == Sharing::kLinked
+                              ? from_.link(name, *to_)
+                              : Status(Code::kUnsupported, "copies are wanted");
     if (linked.code() == Code::kUnsupported) {
       to_copy_.push_back({name, std::move(*file), *bytes});
       return Status();
@@ -205,6 +215,15 @@ class StoreCopy {
     made_.push_back(name);
     auto to = to_->open(name, OpenMode::kCreate);
     KYRO_TRY(to);
+    if (!(*to)->share_blocks(from, bytes)) KYRO_TRY(copy_bytes(from, **to, name, bytes));
+    if (!behind.empty()) KYRO_TRY((*to)->write_at(bytes, behind));
+    KYRO_TRY((*to)->sync());
+    (*to)->drop_cache();  // nobody will read it soon
+    stats_.copied_bytes += bytes + behind.size();
+    return Status();
+  }
+
+  Status copy_bytes(File& from, File& to, const std::string& name, uint64_t bytes) {
     constexpr uint64_t kChunkBytes = 1 * kMiB;
     std::string chunk(std::min(bytes, kChunkBytes), '\0');
     for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
@@ -216,12 +235,8 @@ class StoreCopy {
         return Status(Code::kCorruption, name + " at " + std::to_string(at + *got) +
                                              ": shorter than it was a moment ago");
       }
-      KYRO_TRY((*to)->write_at(at, std::string_view(chunk.data(), wanted)));
+      KYRO_TRY(to.write_at(at, std::string_view(chunk.data(), wanted)));
     }
-    if (!behind.empty()) KYRO_TRY((*to)->write_at(bytes, behind));
-    KYRO_TRY((*to)->sync());
-    (*to)->drop_cache();  // nobody will read it soon
-    stats_.copied_bytes += bytes + behind.size();
     return Status();
   }
 
@@ -234,6 +249,7 @@ class StoreCopy {
 
   Directory& from_;
   const std::unique_ptr<Directory> to_;
+  const Sharing sharing_;
   const Cancel cancel_;
   Manifest manifest_;  // of the copy
   std::vector<std::string> made_;

@@ -44,6 +44,14 @@ struct View {
   }
 };
 
+// An estimate on the high side of how many keys there are, exact once compacted.
+[[nodiscard]] inline uint64_t estimate_keys(const View& view) {
+  uint64_t keys = view.active != nullptr ? view.active->keys() : 0;
+  for (const auto& delta : view.frozen) keys += delta->keys();
+  for (const auto& run : view.runs) keys += run->meta().records - run->meta().tombstones;
+  return keys;
+}
+
 // What an ordered or long read sees: all of it is as of one offset and one second.
 struct Moment {
   const View* view = nullptr;  // pinned, or held by `keeper`

@@ -131,7 +131,8 @@ inline int backup(const CliCall& call) {
 
 inline int restore(const CliCall& call) {
   PosixFileSystem fs;
-  const auto stats = restore_directory(fs, call.words[0], call.words[1]);
+  const Sharing sharing = call.has("link") ? Sharing::kLinked : Sharing::kNone;
+  const auto stats = restore_directory(fs, call.words[0], call.words[1], sharing);
   if (!stats.ok()) return fail(stats.status(), "that is a store in use, not a backup");
   print_copy("restored", call.words[1], *stats);
   return kExitOk;
@@ -207,6 +208,9 @@ inline int salvage(const CliCall& call) {
 }
 
 inline constexpr CliFlag kVerifyFlags[] = {{"json", "", "print one JSON document"}};
+inline constexpr CliFlag kRestoreFlags[] = {
+    {"link", "",
+     "hard-link what never changes: at once, but chown and shred reach the backup too"}};
 inline constexpr CliFlag kDumpFlags[] = {{"wal", "", "print the log instead"}};
 
 }  // namespace tools_detail
@@ -227,15 +231,11 @@ inline constexpr CliCommand kTools[] = {
      "DEST must be new or empty. What never changes is hard-linked where DEST is on the same file "
      "system, else copied. A running server makes its own: POST /v1/backup?name=NAME, see "
      "--backup-dir."},
-    {"restore",
-     "BACKUP DIR",
-     "make a data directory out of a backup",
-     2,
-     2,
-     tools_detail::restore,
-     {},
+    {"restore", "BACKUP DIR", "make a data directory out of a backup", 2, 2, tools_detail::restore,
+     tools_detail::kRestoreFlags,
      "Verifies the backup first; DIR must be new or empty. The new database has an id of its own, "
-     "and its offsets go on 2^32 higher."},
+     "and its offsets go on 2^32 higher. It shares no file with the backup: what never changes is "
+     "copied, by reference where the file system can (XFS, Btrfs)."},
     {"dump", "DIR", "print the live records of a data directory that is not in use", 1, 1,
      tools_detail::dump, tools_detail::kDumpFlags,
      "One JSON object a line, in key order: key, value (or value_base64), offset, and expires "

@@ -245,11 +245,12 @@ TEST_CASE("A data directory that cannot be one is refused by name", "[e2e]") {
 
 TEST_CASE("Files of others in the data directory are left alone", "[e2e]") {
   TempDir dir;
-  std::filesystem::create_directory(dir.file("data"));
+  ServerProcess server(dir.file("data"));
+  CHECK(server.stop().exit_code == 0);
   for (const char* name : {"notes.txt", "notes.tmp", "run-x.data", "wal-1.log"}) {
     write_file(dir.file("data/") + name, "precious");
   }
-  ServerProcess server(dir.file("data"));
+  server.start();
   CHECK(Client(server).call("POST", "/v1/compact").status == 200);
   CHECK(server.stop().exit_code == 0);
   for (const char* name : {"notes.txt", "notes.tmp", "run-x.data", "wal-1.log"}) {

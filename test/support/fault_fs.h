@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -93,6 +94,12 @@ class FaultFs final : public FileSystem {
     const std::lock_guard lock(mutex_);
     cut_at_ = call;
     cut_after_ = after;
+  }
+  // Somebody else acts just before call number `call` has its effect.
+  void act_at(uint64_t call, std::function<void()> outsider) {
+    const std::lock_guard lock(mutex_);
+    outsider_at_ = call;
+    outsider_ = std::move(outsider);
   }
   [[nodiscard]] bool power_is_cut() const {
     const std::lock_guard lock(mutex_);
@@ -175,6 +182,7 @@ class FaultFs final : public FileSystem {
     ++generation_;
     dead_ = false;
     cut_at_ = 0;
+    outsider_at_ = 0;
     calls_ = 0;
   }
 
@@ -257,6 +265,7 @@ class FaultFs final : public FileSystem {
   auto perform_locked(FsCall call, const std::string& path, Action action) -> decltype(action()) {
     if (dead_) return Status(Code::kIoError, path + ": the power is off");
     const bool cut = ++calls_ == cut_at_;
+    if (calls_ == outsider_at_) outsider_();
     if (cut) dead_ = true;
     if (cut && !cut_after_) return Status(Code::kIoError, path + ": the power is off");
     for (Fault& fault : faults_) {
@@ -325,6 +334,8 @@ class FaultFs final : public FileSystem {
   std::vector<Fault> faults_;
   uint64_t capacity_ = ~uint64_t{0};
   uint64_t calls_ = 0;
+  uint64_t outsider_at_ = 0;
+  std::function<void()> outsider_;
   uint64_t cut_at_ = 0;
   bool cut_after_ = false;
   bool dead_ = false;

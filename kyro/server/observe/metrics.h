@@ -79,10 +79,9 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
     view = engine->view();
     wal_bytes = engine->wal_position();
   }
-  uint64_t keys = 0, leaves = 0, index_bytes = 0, epsilon = 0, delta_bytes = 0, delta_keys = 0;
+  uint64_t leaves = 0, index_bytes = 0, epsilon = 0, delta_bytes = 0, delta_keys = 0;
   for (const SegmentRef& segment : view.segments) wal_bytes += segment.bytes;
   for (const auto& run : view.runs) {
-    keys += run->meta().records - run->meta().tombstones;
     leaves += run->index().leaves();
     index_bytes += run->index_bytes();
     epsilon = std::max<uint64_t>(epsilon, run->index().epsilon_max());
@@ -99,7 +98,7 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   text.gauge("kyrodb_wal_bytes", "Bytes of log segments on disk.", wal_bytes);
   text.gauge("kyrodb_wal_segments", "Log segments on disk.", view.segments.size());
   text.gauge("kyrodb_runs", "Runs on disk.", view.runs.size());
-  text.gauge("kyrodb_keys", "Keys; an estimate until compacted.", keys + delta_keys);
+  text.gauge("kyrodb_keys", "Keys; an estimate until compacted.", estimate_keys(view));
   text.gauge("kyrodb_dead_bytes",
              "Bytes of runs that newer records may have replaced, and of tombstones: an estimate "
              "on the high side, 0 after a compaction.",

@@ -41,6 +41,11 @@ class AdminTask final : public Task {
   void run(Exchange* exchange) override {
     const std::unique_ptr<AdminTask> self(this);
     if (exchange == nullptr) return;
+    if (outcome_.status.code() ==
+        Code::kNotFound) {  // a file or directory, which is no missing key
+      return respond_status(*exchange,
+                            Status(Code::kIoError, std::string(outcome_.status.message())));
+    }
     if (!outcome_.status.ok()) return respond_status(*exchange, outcome_.status);
     exchange->respond(200, kJsonType, body());
   }

@@ -65,6 +65,7 @@ inline void remove_run_files(EngineState& state, uint64_t id) {
 // Writes a merged run, opens it and readies it for readers; null if nothing is left.
 inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInput& input,
                                              const Cancel& cancel) {
+  KYRO_TRY(state.check_directory());
   const uint64_t id = state.next_run.fetch_add(1, std::memory_order_relaxed);
   MergeOutput output;
   const Status merged = merge_to_run(state.dir, id, state.options.rmi, input, cancel, &output);
@@ -184,6 +185,7 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
 // Makes the index of view.runs[at] anew from its data.
 inline Status prepare_index_rebuild(EngineState& state, const View& view, size_t at,
                                     RunChange* change) {
+  KYRO_TRY(state.check_directory());
   const uint64_t began_ns = monotonic_ns();
   const Run& run = *view.runs[at];
   const RunOptions options{state.options.rmi, state.options.huge_index};

@@ -70,6 +70,11 @@ class Directory {
   [[nodiscard]] virtual bool is_open_to_others() = 0;
 };
 
+// Names that the system or a tool leaves in directories which count as empty.
+[[nodiscard]] inline bool is_stray_name(std::string_view name) {
+  return name == "lost+found" || name.starts_with('.') || name.ends_with(".sock");
+}
+
 // Reads a whole small file (manifests, not data): kTooLarge beyond `bytes_max`.
 [[nodiscard]] inline Result<std::string> read_small_file(Directory& dir, const std::string& name,
                                                          uint64_t bytes_max) {

@@ -67,6 +67,13 @@ class File {
     static_cast<void>(end);
     return Status();
   }
+  // Makes this empty file one of the first `bytes` of `from`, sharing its blocks until either is
+  // written to; false where that cannot be: then a copy has to do.
+  [[nodiscard]] virtual bool share_blocks(File& from, uint64_t bytes) {
+    static_cast<void>(from);
+    static_cast<void>(bytes);
+    return false;
+  }
   // Forgets cached clean pages, so that the next read asks the disk.
   virtual void drop_cache() = 0;
 };

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,11 +28,12 @@ inline Status error(std::string_view call, const std::string& path, int number) 
   Code code = Code::kIoError;
   if (number == ENOENT) code = Code::kNotFound;
   if (number == EEXIST) code = Code::kExists;
-  if (number == ENOSPC || number == EDQUOT) code = Code::kNoSpace;
+  if (number == ENOSPC || number == EDQUOT || number == EFBIG) code = Code::kNoSpace;
   if (number == EMFILE || number == ENFILE || number == ENOMEM) code = Code::kBusy;
   const char* text = strerrordesc_np(number);
   std::string message(call);
   message.append(" ").append(path).append(": ").append(text != nullptr ? text : "unknown error");
+  if (number == EFBIG) message += " (a limit of this process, ulimit -f, or of the file system)";
   return Status(code, std::move(message));
 }
 
@@ -218,6 +221,12 @@ class PosixFile final : public File {
     // What failed here is not reported to fdatasync any more.
     if (errno == EIO || errno == ENOSPC || errno == EDQUOT) return error("write", path_, errno);
     return Status();
+  }
+
+  [[nodiscard]] bool share_blocks(File& from, uint64_t bytes) override {
+    const int source = static_cast<PosixFile&>(from).fd_.get();
+    if (retry([&] { return ioctl(fd_.get(), FICLONE, source); }) != 0) return false;
+    return truncate(bytes).ok();
   }
 
   void drop_cache() override {

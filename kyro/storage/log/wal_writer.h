@@ -116,7 +116,8 @@ class WalWriter {
   Status end_segment(GroupKind kind) {
     if (file_ == nullptr) return Status();
     KYRO_TRY(sync());
-    is_sealed_ = true;  // maybe, once the mark is on its way
+    KYRO_TRY(dir_.check_place());  // a mark in a directory that is not ours any more would be a lie
+    is_sealed_ = true;             // maybe, once the mark is on its way
     KYRO_TRY(append_mark(kind));
     KYRO_TRY(file_->truncate(position_));
     return sync_file();

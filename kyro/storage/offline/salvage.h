@@ -63,6 +63,7 @@ class Salvage {
     to_ = std::move(*opened);
     auto names = to_->list();
     KYRO_TRY(names);
+    std::erase_if(*names, is_stray_name);
     if (!names->empty()) return Status(Code::kExists, to_name_ + ": not empty");
     if (Status saved = save(); !saved.ok()) {
       clear_destination(!was_there);
@@ -83,7 +84,9 @@ class Salvage {
   void clear_destination(bool with_directory) {
     const auto names = to_->list();
     if (!names.ok()) return;
-    for (const std::string& name : *names) static_cast<void>(to_->remove(name));
+    for (const std::string& name : *names) {
+      if (!is_stray_name(name)) static_cast<void>(to_->remove(name));
+    }
     if (with_directory) static_cast<void>(to_->remove_itself());
   }
 

@@ -43,6 +43,7 @@ class GroupLog {
   [[nodiscard]] uint64_t next_offset() const { return wal_->next_offset(); }
 
  private:
+  Status sync_log();  // whether latched or not
   Status recover_tail(const Status& cause);
   [[nodiscard]] bool is_synced() const { return wal_->durable_offset() == wal_->next_offset(); }
   [[nodiscard]] uint64_t interval_ns() const {
@@ -78,6 +79,10 @@ inline Status GroupLog::append(CommitGroup& group) {
 
 inline Status GroupLog::sync() {
   if (state_.latch.is_set()) return state_.latch.status();
+  return sync_log();
+}
+
+inline Status GroupLog::sync_log() {
   if (is_synced()) return Status();
   const uint64_t began_ns = monotonic_ns();
   if (Status status = wal_->sync(); !status.ok()) {
@@ -93,11 +98,12 @@ inline Status GroupLog::sync() {
 inline Status GroupLog::sync_if_due() {
   if (wal_->policy() != FsyncPolicy::kInterval || is_synced()) return Status();
   if (monotonic_ns() - last_sync_ns_ < interval_ns()) return Status();
-  return sync();
+  return state_.latch.forbids_sync() ? state_.latch.status() : sync_log();
 }
 
 inline uint64_t GroupLog::nanoseconds_to_sync() const {
-  if (wal_->policy() != FsyncPolicy::kInterval || is_synced() || state_.latch.is_set()) return 0;
+  if (wal_->policy() != FsyncPolicy::kInterval || is_synced() || state_.latch.forbids_sync())
+    return 0;
   const uint64_t since_ns = monotonic_ns() - last_sync_ns_;
   return since_ns < interval_ns() ? interval_ns() - since_ns : 1;
 }
@@ -113,7 +119,10 @@ inline Status GroupLog::rotate() {
 }
 
 inline void GroupLog::seal() {
-  if (state_.latch.is_set()) return;
+  if (state_.latch.is_set()) {
+    if (!state_.latch.forbids_sync()) static_cast<void>(sync_log());
+    return;
+  }
   if (Status sealed = wal_->seal(); !sealed.ok()) state_.latch.set(sealed);
   state_.durable.store(wal_->durable_offset(), std::memory_order_release);
 }

@@ -1,5 +1,6 @@
 #include "kyro/storage/fs/posix_fs.h"
 
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -254,6 +255,97 @@ TEST_CASE("what cannot be written to is locked all the same, by its owner if the
   int status = 0;
   REQUIRE(waitpid(child, &status, 0) == child);
   REQUIRE(chmod(temp.path().c_str(), 0755) == 0);
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
+
+TEST_CASE("an owner whose directory or LOCK is another's makes, renames and removes nothing more") {
+  const TempDir temp;
+  const std::string path = temp.file("data");
+  const auto dir = must_open_dir(path, DirMode::kCreate);
+  REQUIRE(dir->lock(LockKind::kOwner).ok());
+  const auto file = must_open_file(*dir, "f", OpenMode::kCreate);
+  REQUIRE(dir->check_place().ok());
+  const bool is_moved = GENERATE(true, false);
+  const bool is_replaced = GENERATE(true, false);
+  const std::string now = is_moved ? temp.file("moved") : path;
+  if (is_moved) {
+    REQUIRE(rename(path.c_str(), now.c_str()) == 0);
+    if (is_replaced) REQUIRE(must_open_dir(path, DirMode::kCreate)->lock(LockKind::kOwner).ok());
+  } else {
+    REQUIRE(unlink((path + "/LOCK").c_str()) == 0);
+    if (is_replaced) must_open_file(*must_open_dir(path), kLockName, OpenMode::kCreate);
+  }
+  const auto other = must_open_dir(temp.file("other"), DirMode::kCreate);
+  must_open_file(*other, "g", OpenMode::kCreate);
+  for (const Status& status : {dir->check_place(), dir->open("f", OpenMode::kCreate).status(),
+                               dir->rename("f", "g"), dir->remove("f"), other->link("g", *dir),
+                               is_moved ? dir->remove_itself() : Status(Code::kReadOnly)}) {
+    CHECK(status.code() == Code::kReadOnly);
+  }
+  if (is_moved) CHECK_THAT(dir->check_place().to_string(), Catch::Contains(now));
+  // What is open stays good, and reading goes on.
+  REQUIRE(file->write_at(0, "still ours").ok());
+  CHECK(read_all(*must_open_file(*dir, "f", OpenMode::kRead)) == "still ours");
+  CHECK(must_open_dir(now)->list()->size() == (is_moved || is_replaced ? 2 : 1));
+  if (!is_moved) return;
+  if (is_replaced) CHECK(*must_open_dir(path)->list() == std::vector<std::string>{kLockName});
+  // Back at its place it is its owner's again.
+  if (is_replaced) REQUIRE(unlink((path + "/LOCK").c_str()) == 0);
+  REQUIRE(rename(now.c_str(), path.c_str()) == 0);
+  CHECK(dir->check_place().ok());
+}
+
+TEST_CASE("links, pipes and directories under a store's names are refused, not followed") {
+  const TempDir temp;
+  const auto dir = must_open_dir(temp.path());
+  must_open_file(*dir, "real", OpenMode::kCreate);
+  REQUIRE(symlink("real", temp.file("link").c_str()) == 0);
+  REQUIRE(mkfifo(temp.file("pipe").c_str(), 0600) == 0);
+  REQUIRE(mkdir(temp.file("dir").c_str(), 0700) == 0);
+  for (const char* name : {"link", "pipe", "dir"}) {
+    for (const OpenMode mode : {OpenMode::kRead, OpenMode::kReadWrite}) {
+      const Status refused = dir->open(name, mode).status();
+      CHECK(refused.code() == Code::kIoError);
+      CHECK_THAT(refused.to_string(), Catch::Contains("not a regular file"));
+    }
+  }
+  // What is made anew takes the place of a link, and leaves alone what it points to.
+  REQUIRE(must_open_file(*dir, "link", OpenMode::kCreate)->write_at(0, "new").ok());
+  CHECK(read_all(*must_open_file(*dir, "real", OpenMode::kRead)).empty());
+  CHECK(read_all(*must_open_file(*dir, "link", OpenMode::kRead)) == "new");
+  REQUIRE(symlink("real", temp.file("LOCK").c_str()) == 0);
+  CHECK(dir->lock(LockKind::kOwner).code() == Code::kIoError);
+  REQUIRE(symlink(temp.file("none").c_str(), temp.file("dangling").c_str()) == 0);
+  PosixFileSystem fs;
+  CHECK(fs.open_dir(temp.file("dangling"), DirMode::kCreate).status().code() == Code::kIoError);
+  CHECK(fs.open_dir(temp.file("dangling"), DirMode::kOwnName).status().code() == Code::kExists);
+}
+
+TEST_CASE("a lock needs no room, and a name no right to open the directory above") {
+  const TempDir temp;
+  REQUIRE(chmod(temp.path().c_str(), 0733) == 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    log_config().level = LogLevel::kOff;
+    constexpr uid_t kNobody = 65534;
+    if (geteuid() == 0 && setuid(kNobody) != 0) _exit(2);  // root may open everything
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit no_room{0, 0};
+    setrlimit(RLIMIT_FSIZE, &no_room);
+    PosixFileSystem fs;
+    auto made = fs.open_dir(temp.file("data"), DirMode::kCreate);
+    if (!made.ok() || !(*made)->sync_own_name().ok()) _exit(3);
+    if (!(*made)->lock(LockKind::kOwner).ok()) _exit(4);
+    const Status full = (*(*made)->open("f", OpenMode::kCreate))->write_at(0, "x");
+    if (full.code() != Code::kNoSpace) _exit(5);
+    _exit((*fs.open_dir(temp.file("data"), DirMode::kCreate))->lock(LockKind::kReader).code() ==
+                  Code::kBusy
+              ? 0
+              : 6);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  REQUIRE(chmod(temp.path().c_str(), 0700) == 0);
   CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
 }
 
