@@ -21,9 +21,9 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/json_text.h"
 #include "kyro/base/utf8.h"
 #include "kyro/json/base64.h"
-#include "kyro/json/json_writer.h"
 
 namespace kyro {
 

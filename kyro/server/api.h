@@ -22,7 +22,7 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
-#include "kyro/json/json_writer.h"
+#include "kyro/base/json_text.h"
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/rate_limiter.h"

@@ -12,11 +12,11 @@
 #include <utility>
 
 #include "kyro/base/decimal.h"
+#include "kyro/base/json_text.h"
 #include "kyro/base/printable.h"
 #include "kyro/base/status.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/help.h"
-#include "kyro/json/json_writer.h"
 #include "kyro/server/serve_flags.h"
 
 namespace kyro {

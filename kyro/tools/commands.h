@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "kyro/base/decimal.h"
+#include "kyro/base/json_text.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"
-#include "kyro/json/json_writer.h"
 #include "kyro/json/record_encoder.h"
 #include "kyro/storage/backup.h"
 #include "kyro/storage/fs/posix_fs.h"
