@@ -1,4 +1,5 @@
-// JSON out: strings and values appended to a buffer that the caller owns.
+// JSON out: strings and numbers appended to a buffer that the caller owns. The one place that knows
+// how a byte is escaped.
 //
 // Objects and arrays are a few characters, written by those who need them; what needs care is here.
 // Text is copied a block at a time where no byte of the block needs an escape. A long text can be
@@ -116,21 +117,23 @@ inline constexpr size_t kEscapeRoomBytes = 6 * json_detail::kBlockBytes + 8;
   return {i, made};
 }
 
-// Appends `text` quoted, with the escapes that RFC 8259 demands and no others. REQUIRES: valid
-// UTF-8.
-inline void append_json_string(std::string& out, std::string_view text) {
+// Appends `text` with the escapes that RFC 8259 demands and no others, without quotes. REQUIRES:
+// valid UTF-8.
+inline void append_json_text(std::string& out, std::string_view text) {
   // A piece at a time, since one append an escape is slow.
   std::array<char, 2048> piece;
-  size_t made = 1;
-  piece[0] = '"';
-  do {
-    const Escaped step = escape_json(text, piece.data() + made, piece.size() - made - 1);
-    made += step.made;
+  while (!text.empty()) {
+    const Escaped step = escape_json(text, piece.data(), piece.size());
+    out.append(piece.data(), step.made);
     text.remove_prefix(step.taken);
-    if (text.empty()) piece[made++] = '"';
-    out.append(piece.data(), made);
-    made = 0;
-  } while (!text.empty());
+  }
+}
+
+// The same in quotes.
+inline void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  append_json_text(out, text);
+  out += '"';
 }
 
 // Appends a key or offset as a number, or as a string for readers whose numbers are doubles.

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/json_text.h"
 #include "kyro/base/utf8.h"
 
 namespace kyro {
@@ -73,17 +74,12 @@ class LogField {
     line += '"';
     for (size_t at = 0; at < text_.size();) {
       const size_t bytes = utf8_sequence_bytes(std::string_view(text_).substr(at));
-      const auto c = static_cast<unsigned char>(text_[at]);
       if (bytes == 0) {
         line += "\\ufffd";
-      } else if (c == '"' || c == '\\') {
-        line.append(1, '\\').append(1, text_[at]);
-      } else if (c < 0x20 || c == 0x7F) {
-        char escaped[8];
-        std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
-        line += escaped;
+      } else if (text_[at] == 0x7F) {  // harmless in JSON, not on a terminal
+        line += "\\u007f";
       } else {
-        line.append(text_, at, bytes);
+        append_json_text(line, std::string_view(text_).substr(at, bytes));
       }
       at += bytes != 0 ? bytes : 1;
     }

@@ -496,7 +496,9 @@ class Api final : public Handler {
   std::atomic<bool> draining_{false};
   RecoveryProgress progress_;
   HttpStats http_stats_;
-  const StreamRules rules_{http_stats_.held_moments, access_};
+  HeldMoments held_moments_{http_stats_.stale_readers};
+  SharedPieces shared_pieces_;
+  const StreamRules rules_{held_moments_, shared_pieces_, access_};
   std::vector<RoundPin> pins_;
 };
 

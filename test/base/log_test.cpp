@@ -47,8 +47,8 @@ TEST_CASE("A line of text has time, level, event and fields, quoted where they m
       {"a=b", "\"a=b\""},
       {"say \"hi\"", R"("say \"hi\"")"},
       {"back\\slash", R"("back\\slash")"},
-      {"line\nbreak", R"("line\u000abreak")"},
-      {"\r", R"("\u000d")"},
+      {"line\nbreak", R"("line\nbreak")"},
+      {"\r", R"("\r")"},
       {"\x1b[31mred", R"("\u001b[31mred")"},
       {"\x7f", R"("\u007f")"},
       {"ключ", "ключ"}};

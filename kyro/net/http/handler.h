@@ -26,6 +26,7 @@
 #include <string>
 #include <string_view>
 
+#include "kyro/base/json_text.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/io/task_queue.h"
 
@@ -232,18 +233,16 @@ class Handler {
   virtual void on_round_end(unsigned reactor) { static_cast<void>(reactor); }
 };
 
-// Appends {"error":"<code>","message":"<message>"}; control characters, quotes and backslashes of
-// the message are escaped, bytes above 0x7E become "?" (a message may quote a peer's bytes).
+// Appends {"error":"<code>","message":"<message>"}; what is not printable ASCII in the message
+// becomes "?" (it may quote a peer's bytes).
 inline void append_error_json(std::string& out, std::string_view code, std::string_view message) {
-  out.append("{\"error\":\"").append(code).append("\",\"message\":\"");
-  for (const char c : message) {
-    if (c == '"' || c == '\\') {
-      out.append(1, '\\').append(1, c);
-    } else {
-      out.append(1, c < 0x20 || c > 0x7E ? '?' : c);
-    }
+  std::string plain(message);
+  for (char& c : plain) {
+    if (c < 0x20 || c > 0x7E) c = '?';
   }
-  out.append("\"}");
+  out.append("{\"error\":\"").append(code).append("\",\"message\":");
+  append_json_string(out, plain);
+  out += '}';
 }
 
 inline void Exchange::respond_error(int status, std::string_view code, std::string_view message) {

@@ -13,7 +13,6 @@
 #include "kyro/base/counters.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/route_table.h"
-#include "kyro/server/routes/held_moments.h"
 #include "kyro/server/routes/stream.h"
 
 namespace kyro {
@@ -62,11 +61,11 @@ class HttpStats {
     visit(std::string_view("forbidden"), forbidden_.value());
     visit(std::string_view("rate_data"), over_rate_data.value());
     visit(std::string_view("rate_admin"), over_rate_admin.value());
-    visit(std::string_view("stale_reader"), held_moments.revoked.value());
+    visit(std::string_view("stale_reader"), stale_readers.value());
   }
 
   SubscribeStats subscribe;
-  HeldMoments held_moments;
+  Counter stale_readers;
   Counter over_rate_data;
   Counter over_rate_admin;
 

@@ -54,7 +54,8 @@ class HeldMoments {
     std::list<Hold*>::iterator place_;
   };
 
-  HeldMoments() = default;
+  // Counts those that are revoked; the counter outlives it.
+  explicit HeldMoments(Counter& revoked) : revoked_(revoked) {}
   HeldMoments(const HeldMoments&) = delete;
   HeldMoments& operator=(const HeldMoments&) = delete;
 
@@ -79,7 +80,7 @@ class HeldMoments {
       Hold& oldest = *holds_.front();
       forget(oldest);
       oldest.revoked_.store(true, std::memory_order_relaxed);
-      revoked.add();
+      revoked_.add();
     }
   }
 
@@ -88,8 +89,6 @@ class HeldMoments {
     const MutexLock lock(mutex_);
     return run_bytes_;
   }
-
-  Counter revoked;
 
  private:
   struct HeldRun {
@@ -116,6 +115,7 @@ class HeldMoments {
     }
   }
 
+  Counter& revoked_;
   Mutex mutex_;
   std::list<Hold*> holds_ KYRO_GUARDED_BY(mutex_);               // that count, the oldest first
   std::map<uint64_t, uint64_t> deltas_ KYRO_GUARDED_BY(mutex_);  // how many hold each

@@ -22,6 +22,7 @@
 #include "kyro/server/access.h"
 #include "kyro/server/routes/held_moments.h"
 #include "kyro/server/routes/reply.h"
+#include "kyro/server/routes/shared_pieces.h"
 
 namespace kyro {
 
@@ -30,6 +31,7 @@ inline constexpr std::string_view kWithdrawn = "the token is no longer valid";
 // What bodies that take their time have to do with.
 struct StreamRules {
   HeldMoments& moments;
+  SharedPieces& pieces;
   const AccessControl& access;
   std::optional<Permit> permit = {};  // where the request's fields are not at hand any more
 };

@@ -47,7 +47,6 @@ class ReplayBody final : public SlicedBody {
 struct SubscribeStats {
   Gauge subscribers;
   Counter lagged;
-  SharedPieces pieces;
 };
 
 class SubscribeStream final : public BodyStream {
@@ -55,17 +54,19 @@ class SubscribeStream final : public BodyStream {
   static constexpr uint64_t kHeartbeatMs = 15'000;
 
   SubscribeStream(Engine& engine, std::unique_ptr<LogReader> reader, SubscribeStats& stats,
-                  const Permit& permit = {}, uint64_t heartbeat_interval_ms = kHeartbeatMs)
+                  SharedPieces& shared, const Permit& permit = {},
+                  uint64_t heartbeat_interval_ms = kHeartbeatMs)
       : engine_(engine),
-        pieces_(std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &stats.pieces),
+        pieces_(std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &shared),
         stats_(stats),
+        shared_(shared),
         permit_(permit),
         heartbeat_ms_(heartbeat_interval_ms) {
     stats_.subscribers.add(1);
   }
   ~SubscribeStream() override {
     stats_.subscribers.sub(1);
-    if (stats_.subscribers.value() == 0) stats_.pieces.clear();
+    if (stats_.subscribers.value() == 0) shared_.clear();
   }
 
   // A slice of the first piece, before the head is out: true when the stream may begin, because
@@ -140,6 +141,7 @@ class SubscribeStream final : public BodyStream {
   Engine& engine_;
   LogPieces pieces_;
   SubscribeStats& stats_;
+  SharedPieces& shared_;
   const Permit permit_;
   const uint64_t heartbeat_ms_;
   uint64_t last_output_ns_ = monotonic_ns();
@@ -224,9 +226,10 @@ inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats
   }
   auto reader = engine.read_log(start);
   if (!reader.ok()) return respond_gone(x, reader.status(), range);
-  SubscribeTask::start(engine, x,
-                       std::make_unique<SubscribeStream>(engine, std::move(*reader), stats,
-                                                         rules.access.permit(x.request())));
+  SubscribeTask::start(
+      engine, x,
+      std::make_unique<SubscribeStream>(engine, std::move(*reader), stats, rules.pieces,
+                                        rules.access.permit(x.request())));
 }
 
 }  // namespace kyro

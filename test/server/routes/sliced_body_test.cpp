@@ -18,7 +18,7 @@ namespace {
 class RoutesHandler final : public Handler {
  public:
   RoutesHandler(Engine& engine, AccessControl& access)
-      : engine_(engine), rules_{moments_, access} {}
+      : engine_(engine), rules_{moments_, pieces, access} {}
   void on_headers(Exchange&) override {}
   void on_request(Exchange& x) override {
     const EpochPin pin;
@@ -31,10 +31,12 @@ class RoutesHandler final : public Handler {
   }
 
   SubscribeStats stats;
+  SharedPieces pieces;
 
  private:
   Engine& engine_;
-  HeldMoments moments_;
+  Counter revoked_;
+  HeldMoments moments_{revoked_};
   MgetLimits mget_limits_;
   const StreamRules rules_;
 };
@@ -167,9 +169,9 @@ TEST_CASE("a large record is encoded once for all subscribers that keep up") {
     CHECK(one.size() > 2 * value.size());
     CHECK(one.find("\"}\n\n") != one.npos);
   }
-  const uint64_t encoded = rig.handler->stats.pieces.encoded.value();
+  const uint64_t encoded = rig.handler->pieces.encoded.value();
   CHECK(encoded <= 2 * (2 * value.size() / SharedPieces::kPieceBytesMax + 16));
-  CHECK(rig.handler->stats.pieces.found.value() > 10 * encoded);
+  CHECK(rig.handler->pieces.found.value() > 10 * encoded);
 }
 
 }  // namespace

@@ -24,12 +24,13 @@ class SubscribeHandler final : public Handler {
     auto reader = engine_.read_log(engine_.next_offset());
     KYRO_CHECK(reader.ok());
     x.respond_stream(200, "text/event-stream",
-                     std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats, Permit(),
-                                                       heartbeat_ms_));
+                     std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats, pieces,
+                                                       Permit(), heartbeat_ms_));
   }
   void on_rejected(RejectReason) override { ++rejections; }
 
   SubscribeStats stats;
+  SharedPieces pieces;
   std::atomic<int> rejections{0};
 
  private:
@@ -110,7 +111,7 @@ class StreamsHandler final : public Handler {
     KYRO_CHECK(reader.ok());
     std::unique_ptr<BodyStream> stream;
     if (x.request().path == "/subscribe") {
-      stream = std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats);
+      stream = std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats, pieces);
     } else {
       stream = std::make_unique<ReplayBody>(std::move(*reader), engine_.next_offset(), kNoLimit);
     }
@@ -119,6 +120,7 @@ class StreamsHandler final : public Handler {
 
   static constexpr uint64_t kNoLimit = ~uint64_t{0};
   SubscribeStats stats;
+  SharedPieces pieces;
   CountedStream::Counts counts;
 
  private:
@@ -180,7 +182,8 @@ TEST_CASE("without being told otherwise a subscription says something every 15 s
   auto reader = engine->read_log(engine->next_offset());
   REQUIRE(reader.ok());
   SubscribeStats stats;
-  const SubscribeStream stream(*engine, std::move(*reader), stats);
+  SharedPieces pieces;
+  const SubscribeStream stream(*engine, std::move(*reader), stats, pieces);
   CHECK(stream.heartbeat_ms() == 15'000);
 }
 
