@@ -8,8 +8,10 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,10 +26,13 @@ namespace fs = std::filesystem;
 // A script in a mount namespace of its own: what it mounts, nobody else sees, and goes with it.
 // "$K" is the binary, "$D" the directory. Skipped where this is not allowed.
 Outcome run_with_mounts(const TempDir& dir, const std::string& script) {
+  // Each server has a log of its own, and none outlives the script.
   const std::string serve =
-      "serve() { \"$K\" serve 127.0.0.1 0 --data-dir \"$1\" 2>\"$D/log\" & P=$!\n"
-      "  until grep -q ' serving ' \"$D/log\"; do kill -0 $P || return 1; sleep 0.05; done\n"
-      "  U=http://$(grep -o 'address=[0-9.:]*' \"$D/log\" | cut -d= -f2); }\n"
+      "N=0; trap 'kill -KILL $P 2>/dev/null || true' EXIT\n"
+      "serve() { N=$((N + 1)); : >\"$D/log$N\"\n"
+      "  \"$K\" serve 127.0.0.1 0 --data-dir \"$1\" 2>>\"$D/log$N\" & P=$!\n"
+      "  until grep -q ' version=' \"$D/log$N\"; do kill -0 $P || return 1; sleep 0.05; done\n"
+      "  U=http://$(grep -o 'address=[0-9.:]*' \"$D/log$N\" | cut -d= -f2); }\n"
       "stop() { kill $P; wait $P; }\n";
   return run_program({"/usr/bin/env", "K=" + server_binary(), "D=" + dir.path(), "/usr/bin/timeout",
                       "50", "/usr/bin/unshare", "-m", "/bin/bash", "-c", serve + script});
@@ -49,10 +54,12 @@ class CountingWriter {
           HttpResponse response;
           for (uint64_t n = 0; !is_ended_.load(); ++n) {
             const std::string value = std::to_string(n) + std::string(200, '.');
-            if (!client.request("PUT", kv_path(n), value, &response).ok()) break;
-            if (response.status != 201) break;
-            acknowledged_.store(n + 1);
-            acknowledged_.notify_all();
+            const bool is_stored =
+                client.request("PUT", kv_path(n), value, &response).ok() && response.status == 201;
+            const std::lock_guard lock(mutex_);
+            (is_stored ? acknowledged_ : failed_at_) = n + 1;
+            changed_.notify_all();
+            if (!is_stored) return;
           }
         }) {}
   CountingWriter(const CountingWriter&) = delete;
@@ -60,9 +67,14 @@ class CountingWriter {
   ~CountingWriter() { end(); }
 
   // How many writes are acknowledged, and so are in the store for good.
-  [[nodiscard]] uint64_t acknowledged() const { return acknowledged_.load(); }
-  void wait_for(uint64_t count) const {
-    for (uint64_t now = 0; (now = acknowledged_.load()) < count;) acknowledged_.wait(now);
+  [[nodiscard]] uint64_t acknowledged() {
+    const std::lock_guard lock(mutex_);
+    return acknowledged_;
+  }
+  void wait_for(uint64_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return acknowledged_ >= count || failed_at_ != 0; });
+    REQUIRE(acknowledged_ >= count);
   }
   uint64_t end() {
     is_ended_.store(true);
@@ -72,7 +84,10 @@ class CountingWriter {
 
  private:
   std::atomic<bool> is_ended_{false};
-  std::atomic<uint64_t> acknowledged_{0};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  uint64_t acknowledged_ = 0;
+  uint64_t failed_at_ = 0;  // not 0: the write of this number failed, and the thread has ended
   std::thread thread_;
 };
 
