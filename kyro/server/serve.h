@@ -67,18 +67,22 @@ namespace kyro {
 
 namespace serve_detail {
 
-// Every connection is a descriptor: asks the system for as many as it gives without being root.
-inline void raise_descriptor_limit(const ServeConfig& config) {
-  constexpr uint64_t kForFiles = 1024;  // runs, indexes, log segments
+// Every connection is a descriptor. Asks the system for as many as it gives without being root, and
+// returns how many connections there may be, so that storage always has some left.
+inline uint32_t reserve_descriptors(uint32_t wanted) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  if (limit.rlim_cur >= config.http.connections_max + kForFiles) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return wanted;
+  rlimit raised = limit;
+  raised.rlim_cur = raised.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  const uint32_t admitted = connections_within(limit.rlim_cur, wanted);
+  if (admitted == wanted) return wanted;
   log_event(LogLevel::kWarn, "few_descriptors",
             {{"limit", uint64_t{limit.rlim_cur}},
-             {"max_connections", config.http.connections_max},
+             {"max_connections", wanted},
+             {"admitted", admitted},
              {"advice", "raise the limit (ulimit -n), or lower --max-connections"}});
+  return admitted;
 }
 
 inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token, uint64_t keys) {
@@ -197,11 +201,10 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   LogWriter log_writer;
   if (!log_writer.status().ok()) return fail(log_writer.status());
 
-  raise_descriptor_limit(config);
-
   std::optional<RequestLog> request_log;
   if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace(log_writer);
   HttpServerConfig http = config.http;
+  http.connections_max = reserve_descriptors(http.connections_max);
   if (http.threads == 0) http.threads = std::max(1u, std::thread::hardware_concurrency());
   ServiceManager manager = ServiceManager::from_environment();
   manager.tell("STATUS=replaying the log");

@@ -128,6 +128,10 @@ class ResponseHeads {
       out.append("Connection: keep-alive\r\n");
     }
     if (head.framing == ResponseHead::Framing::kLength) return append_length(out, head.length);
+    if (head.framing != ResponseHead::Framing::kNone) {
+      // A stream: proxies shall pass it on as it comes, and keep nothing of it.
+      out.append("X-Accel-Buffering: no\r\nCache-Control: no-store\r\n");
+    }
     if (head.framing == ResponseHead::Framing::kChunked) {
       out.append("Transfer-Encoding: chunked\r\n");
     }
@@ -174,6 +178,7 @@ class ResponseHeads {
     prefix_.append(reason_phrase(head.status)).append(date_);
     if (!head.content_type.empty()) {
       prefix_.append("Content-Type: ").append(head.content_type).append("\r\n");
+      prefix_.append("X-Content-Type-Options: nosniff\r\n");  // no browser may take it for another
     }
   }
 

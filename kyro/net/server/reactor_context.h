@@ -8,6 +8,7 @@
 // Ownership: the context owns buffers and pooled exchanges; the lists of connections borrow them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -50,6 +51,13 @@ struct HttpServerConfig {
   uint64_t inflight_wait_ms = 1000;   // paused reading before 503
   uint64_t drain_grace_ms = 500;      // for the end of an endless stream to be taken
 };
+
+// How many of `wanted` connections may be admitted where a process may have `limit` descriptors:
+// 1024 of them, or half where there are few, are for storage (runs, indexes, log segments).
+[[nodiscard]] inline uint32_t connections_within(uint64_t limit, uint32_t wanted) {
+  const uint64_t for_files = std::min<uint64_t>(1024, limit / 2);
+  return static_cast<uint32_t>(std::clamp<uint64_t>(limit - for_files, 1, wanted));
+}
 
 class Connection;
 class ServerExchange;

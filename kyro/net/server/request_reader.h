@@ -49,9 +49,12 @@ class RequestReader final : public BodyHome {
   // Part of a request has arrived.
   [[nodiscard]] bool in_request() const { return phase_ != Phase::kHead || parser_.begun(input_); }
   [[nodiscard]] bool in_body() const { return phase_ == Phase::kBody; }
-  // More of the body under way may be kept: the bodies of all are within their bound, or this is
-  // the one of its reactor that is read to its end beyond it, so that bytes are given back at last.
+  // More of the body under way may be kept: it is small, the bodies of all are within their bound,
+  // or this is the one of its reactor that is read to its end beyond it, so that bytes are given
+  // back at last.
   [[nodiscard]] bool may_keep_body() const {
+    const HttpRequest& request = reading_->request();
+    if (!request.has_open_length && request.content_length <= kUnchargedBytes) return true;
     if (context_.shared.inflight_bytes.load(std::memory_order_relaxed) <=
         context_.config.inflight_bytes_max) {
       return true;
@@ -423,6 +426,7 @@ inline void RequestReader::reject(ServerExchange* exchange, uint16_t status, con
                                   const char* message, RejectReason reason) {
   context_.handler.on_rejected(reason);
   exchange->close_after();
+  if (status == 503) exchange->add_header("Retry-After", "1");
   exchange->respond_error(status, code, message);
   line_.set_lingers();
   finish_request(exchange);

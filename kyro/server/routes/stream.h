@@ -181,7 +181,6 @@ class SubscribeTask final : public Task {
     } else if (!prepared.ok()) {
       respond_status(x, prepared.status());
     } else {
-      x.add_header("Cache-Control", "no-store");
       x.respond_stream(200, "text/event-stream", std::move(stream_));
     }
     return true;

@@ -87,6 +87,39 @@ TEST_CASE("bodies over the in-flight bound are read one by one, each until it is
   CHECK(reactor.inflight_bytes() == 0);
 }
 
+TEST_CASE("a small body is admitted beyond the in-flight bound, also when it comes late") {
+  HttpServerConfig config;
+  config.inflight_bytes_max = 100'000;
+  config.inflight_wait_ms = uint64_t{1} << 40;
+  PatientHandler handler;
+  HandTurned reactor(handler, config);
+  const auto say = [&](const HandTurned::Wire& wire, const std::string& bytes) {
+    REQUIRE(::send(wire.client, bytes.data(), bytes.size(), 0) ==
+            static_cast<ssize_t>(bytes.size()));
+    for (int i = 0; i < 10; ++i) reactor.round();
+  };
+  const std::string large = "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n";
+  for (int i = 0; i < 2; ++i) {  // over the bound: one is read on, one waits
+    say(reactor.connect(), large + std::string(150'000, 'b'));
+  }
+  REQUIRE(reactor.inflight_bytes() > config.inflight_bytes_max);
+  const HandTurned::Wire small = reactor.connect();
+  say(small, "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n");
+  say(small, "0123456789");
+  REQUIRE(handler.held.size() == 1);
+  handler.answer_all();
+  for (int i = 0; i < 3; ++i) reactor.round();
+  CHECK(take_arrived(small.client).starts_with("HTTP/1.1 200"));
+}
+
+TEST_CASE("storage keeps descriptors whatever the limit is") {
+  CHECK(connections_within(1 << 20, 10'000) == 10'000);
+  CHECK(connections_within(10'000, 10'000) == 8'976);
+  CHECK(connections_within(256, 10'000) == 128);
+  CHECK(connections_within(256, 100) == 100);
+  CHECK(connections_within(0, 100) == 1);
+}
+
 TEST_CASE("when a body that was read beyond the in-flight bound dies, the next one is read on") {
   HttpServerConfig config;
   config.inflight_bytes_max = 100'000;

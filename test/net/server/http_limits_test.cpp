@@ -157,7 +157,9 @@ TEST_CASE("bodies over the in-flight bound pause, then get 503") {
   std::thread sender([&] { static_cast<void>(client.send_raw(half)); });
   CHECK(server.handler.wait_for_rejection(RejectReason::kInflightBytes));
   sender.join();
-  CHECK(receive(client).status == 503);
+  const HttpResponse refused = receive(client);
+  CHECK(refused.status == 503);
+  CHECK(refused.header("retry-after") == "1");
   first.close();
   while (server.server->inflight_bytes() != 0) std::this_thread::yield();
   HttpClient other(server.endpoint());

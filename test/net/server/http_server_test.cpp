@@ -24,6 +24,7 @@ TEST_CASE("one connection serves many requests") {
     CHECK(response.body == "now");
     CHECK(response.header("content-length") == "3");
     CHECK(response.header("content-type") == "text/plain");
+    CHECK(response.header("x-content-type-options") == "nosniff");
     CHECK(response.header("date").size() == 29);
     CHECK(response.header("connection").empty());
   }
@@ -168,6 +169,8 @@ TEST_CASE("HEAD, 204 and 304 have no body, and HEAD the length it would have") {
   CHECK(response.header("content-length") == "100000");
   REQUIRE(client.request("HEAD", "/stream?5", "", &response).ok());
   CHECK(response.header("transfer-encoding") == "chunked");
+  CHECK(response.header("x-accel-buffering") == "no");
+  CHECK(response.header("cache-control") == "no-store");
   for (const char* target : {"/status?204", "/status?304"}) {
     const HttpResponse empty = get(client, target);
     CHECK(empty.body.empty());
