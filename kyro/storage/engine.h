@@ -45,23 +45,7 @@ class Engine {
   // kInvalid (an option out of range).
   // `progress`, if given, is updated while the log is replayed, and can give it up (kBusy).
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Options options,
-                                                            RecoveryProgress* progress = nullptr) {
-    KYRO_TRY(check_options(options));
-    static PosixFileSystem posix;
-    FileSystem& fs = options.fs != nullptr ? *options.fs : posix;
-    auto dir = fs.open_dir(options.data_dir, DirMode::kCreate);
-    KYRO_TRY(dir);
-    KYRO_TRY((*dir)->lock(LockKind::kOwner));
-    std::unique_ptr<Engine> engine(new Engine(std::move(options), fs, std::move(*dir)));
-    RecoveryProgress ignored;
-    Recovery recovery(engine->state_, progress != nullptr ? *progress : ignored);
-    KYRO_TRY(recovery.run());
-    engine->committer_ = std::make_unique<Committer>(
-        engine->state_, recovery.take_wal(), recovery.active(), engine->maintenance_.flusher());
-    KYRO_TRY(engine->maintenance_.start(*engine->committer_));
-    KYRO_TRY(engine->committer_->start());
-    return engine;
-  }
+                                                            RecoveryProgress* progress = nullptr);
 
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -107,67 +91,17 @@ class Engine {
   // last one's. Later mutations of a key win. The conditions, of whatever keys, are judged against
   // the state before it; kCorruption if the current version of one of these keys is damaged.
   Result<uint64_t> write(std::span<const Mutation> mutations,
-                         std::span<const Condition> conditions = {}) {
-    KYRO_TRY(check(mutations));
-    const std::vector<Mutation> timed = by_store_time(mutations);
-    if (!timed.empty()) mutations = timed;
-    std::vector<Condition> judged(conditions.begin(), conditions.end());
-    BlockingWrite request;
-    request.mutations = mutations;
-    request.conditions = judged;
-    do {
-      for (Condition& condition : judged) KYRO_TRY(resolve_base(&condition));
-      committer_->commit(&request);
-    } while (request.is_stale);
-    if (!request.status.ok()) return request.status;
-    return request.offset;
-  }
+                         std::span<const Condition> conditions = {});
 
   // The asynchronous form; see WriteRequest for who owns what until done(). Expiries are
   // now_secs() and a lifetime.
   void submit(WriteRequest* request) { committer_->submit(request); }
 
   // Whether mutations respect the configured limits; kInvalid for an empty batch.
-  Status check(std::span<const Mutation> mutations) const {
-    if (mutations.empty()) return Status(Code::kInvalid, "an empty batch");
-    uint64_t bytes = 0;
-    uint64_t record_bytes = 0;
-    for (const Mutation& mutation : mutations) {
-      if (mutation.value.size() > options().max_value_bytes) {
-        return Status(Code::kTooLarge, "a value of " + std::to_string(mutation.value.size()) +
-                                           " bytes, at most " +
-                                           std::to_string(options().max_value_bytes) +
-                                           " are allowed (--max-value-bytes)");
-      }
-      if (mutation.expiry_secs > kExpirySecsMax) return Status(Code::kInvalid, "expiry too far");
-      bytes += mutation.value.size();
-      record_bytes += mutation.record_bytes();
-    }
-    if (record_bytes > kGroupBodyBytesMax) return Status(Code::kTooLarge, "too large a batch");
-    if (mutations.size() > 1 && bytes > options().max_batch_bytes) {
-      return Status(Code::kTooLarge, "a batch of " + std::to_string(bytes) + " bytes, at most " +
-                                         std::to_string(options().max_batch_bytes) +
-                                         " are allowed (--max-batch-bytes)");
-    }
-    return Status();
-  }
+  Status check(std::span<const Mutation> mutations) const;
 
   // Finds the version of its key that a condition is judged against; kCorruption if it is damaged.
-  Status resolve_base(Condition* condition) {
-    const EpochPin pin;
-    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
-    const View* view = state_.view.load(std::memory_order_acquire);
-    BaseVersion& base = condition->base;
-    base = {.bound = view->bound(visible)};
-    const Lookup found = find_in_view(*view, condition->key, base.bound);
-    if (found.source() == Source::kDamaged)
-      return report_damage(*view, damaged_record(*found.run()));
-    if (found.source() == Source::kNone) return Status();
-    base.found = true;
-    base.offset = found.offset();
-    base.meta = found.meta();
-    return Status();
-  }
+  Status resolve_base(Condition* condition);
 
   // The time by which lifetimes are measured (lifetime_clock.h), in seconds: Unix time until
   // somebody steps the system's clock. It never goes back.
@@ -328,50 +262,14 @@ class Engine {
   Engine(Options options, FileSystem& fs, std::unique_ptr<Directory> dir)
       : state_(std::move(options), fs, std::move(dir)), maintenance_(state_) {}
 
-  static Status check_options(const Options& options) {
-    KYRO_TRY(options.rmi.validate());
-    const auto invalid = [](const char* what) { return Status(Code::kInvalid, what); };
-    if (options.max_value_bytes > kValueBytesCeiling)
-      return invalid("max_value_bytes is above 1 GiB");
-    if (options.max_batch_bytes > kBatchBytesCeiling)
-      return invalid("max_batch_bytes is above 2 GiB");
-    if (options.wal_segment_bytes < 4 * kKiB) return invalid("wal_segment_bytes is below 4 KiB");
-    if (options.delta_max_bytes < 64 * kKiB) return invalid("delta_max_bytes is below 64 KiB");
-    if (options.merge_fan_in < 2) return invalid("merge_fan_in is below 2");
-    if (options.wal_segments_max < 1) return invalid("wal_segments_max is below 1");
-    return Status();
-  }
+  static Status check_options(const Options& options);
 
   // The same mutations with their Unix times put on the store's clock; nothing where they are that.
-  [[nodiscard]] std::vector<Mutation> by_store_time(std::span<const Mutation> mutations) const {
-    const auto expires = [](const Mutation& mutation) { return mutation.expiry_secs != 0; };
-    if (std::none_of(mutations.begin(), mutations.end(), expires)) return {};
-    if (state_.clock.shift_secs() == 0) return {};
-    std::vector<Mutation> timed(mutations.begin(), mutations.end());
-    for (Mutation& mutation : timed) {
-      mutation.expiry_secs = std::min(state_.clock.from_unix(mutation.expiry_secs), kExpirySecsMax);
-    }
-    return timed;
-  }
+  [[nodiscard]] std::vector<Mutation> by_store_time(std::span<const Mutation> mutations) const;
 
   // The live version of `key`; source() is kNone for an expired value and a tombstone too. Counts.
   // REQUIRES: the calling thread holds an EpochPin.
-  [[nodiscard]] Lookup find_live(uint64_t key) {
-    const uint64_t visible = state_.visible.load(std::memory_order_acquire);
-    const View* view = state_.view.load(std::memory_order_acquire);
-    const Lookup found = find_in_view(*view, key, view->bound(visible));
-    if (!found.has_record() || !is_live(found.meta())) [[unlikely]] {
-      if (found.source() == Source::kDamaged) return found;
-      state_.stats.read_misses.add();
-      return {};
-    }
-    if (found.source() == Source::kDelta) {
-      state_.stats.reads_from_delta.add();
-    } else if (state_.stats.reads_from_runs.add() % kReadsPerProbeSample == 0 && kHotMetrics) {
-      sample_probe(*found.run(), key);
-    }
-    return found;
-  }
+  [[nodiscard]] Lookup find_live(uint64_t key);
 
   // REQUIRES: the EpochPin under which it was found.
   [[gnu::noinline, gnu::cold]] Status no_value(Lookup found) {
@@ -380,17 +278,7 @@ class Engine {
                          damaged_record(*found.run()));
   }
 
-  Status nearest(const ScanRange& range, uint64_t* found, std::string* value, uint64_t* offset) {
-    Status status(Code::kNotFound);
-    const Status scanned = scan(range, [&](uint64_t key, std::string_view bytes, uint64_t version) {
-      *found = key;
-      value->assign(bytes);
-      if (offset != nullptr) *offset = version;
-      status = Status();
-      return false;
-    });
-    return scanned.ok() ? status : scanned;
-  }
+  Status nearest(const ScanRange& range, uint64_t* found, std::string* value, uint64_t* offset);
 
   // to->assign(value). Where `to` has that size already, as it has in a loop over values of one
   // size, the branch predicts it, and the copy goes to addresses that do not depend on a record
@@ -441,5 +329,134 @@ class Engine {
   StallWatch stall_watch_;
   std::atomic<uint64_t> damage_logged_ns_{0};
 };
+
+inline Result<std::unique_ptr<Engine>> Engine::open(Options options, RecoveryProgress* progress) {
+  KYRO_TRY(check_options(options));
+  static PosixFileSystem posix;
+  FileSystem& fs = options.fs != nullptr ? *options.fs : posix;
+  auto dir = fs.open_dir(options.data_dir, DirMode::kCreate);
+  KYRO_TRY(dir);
+  KYRO_TRY((*dir)->lock(LockKind::kOwner));
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), fs, std::move(*dir)));
+  RecoveryProgress ignored;
+  Recovery recovery(engine->state_, progress != nullptr ? *progress : ignored);
+  KYRO_TRY(recovery.run());
+  engine->committer_ = std::make_unique<Committer>(
+      engine->state_, recovery.take_wal(), recovery.active(), engine->maintenance_.flusher());
+  KYRO_TRY(engine->maintenance_.start(*engine->committer_));
+  KYRO_TRY(engine->committer_->start());
+  return engine;
+}
+
+inline Result<uint64_t> Engine::write(std::span<const Mutation> mutations,
+                                      std::span<const Condition> conditions) {
+  KYRO_TRY(check(mutations));
+  const std::vector<Mutation> timed = by_store_time(mutations);
+  if (!timed.empty()) mutations = timed;
+  std::vector<Condition> judged(conditions.begin(), conditions.end());
+  BlockingWrite request;
+  request.mutations = mutations;
+  request.conditions = judged;
+  do {
+    for (Condition& condition : judged) KYRO_TRY(resolve_base(&condition));
+    committer_->commit(&request);
+  } while (request.is_stale);
+  if (!request.status.ok()) return request.status;
+  return request.offset;
+}
+
+inline Status Engine::check(std::span<const Mutation> mutations) const {
+  if (mutations.empty()) return Status(Code::kInvalid, "an empty batch");
+  uint64_t bytes = 0;
+  uint64_t record_bytes = 0;
+  for (const Mutation& mutation : mutations) {
+    if (mutation.value.size() > options().max_value_bytes) {
+      return Status(Code::kTooLarge, "a value of " + std::to_string(mutation.value.size()) +
+                                         " bytes, at most " +
+                                         std::to_string(options().max_value_bytes) +
+                                         " are allowed (--max-value-bytes)");
+    }
+    if (mutation.expiry_secs > kExpirySecsMax) return Status(Code::kInvalid, "expiry too far");
+    bytes += mutation.value.size();
+    record_bytes += mutation.record_bytes();
+  }
+  if (record_bytes > kGroupBodyBytesMax) return Status(Code::kTooLarge, "too large a batch");
+  if (mutations.size() > 1 && bytes > options().max_batch_bytes) {
+    return Status(Code::kTooLarge, "a batch of " + std::to_string(bytes) + " bytes, at most " +
+                                       std::to_string(options().max_batch_bytes) +
+                                       " are allowed (--max-batch-bytes)");
+  }
+  return Status();
+}
+
+inline Status Engine::resolve_base(Condition* condition) {
+  const EpochPin pin;
+  const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+  const View* view = state_.view.load(std::memory_order_acquire);
+  BaseVersion& base = condition->base;
+  base = {.bound = view->bound(visible)};
+  const Lookup found = find_in_view(*view, condition->key, base.bound);
+  if (found.source() == Source::kDamaged) return report_damage(*view, damaged_record(*found.run()));
+  if (found.source() == Source::kNone) return Status();
+  base.found = true;
+  base.offset = found.offset();
+  base.meta = found.meta();
+  return Status();
+}
+
+inline Status Engine::check_options(const Options& options) {
+  KYRO_TRY(options.rmi.validate());
+  const auto invalid = [](const char* what) { return Status(Code::kInvalid, what); };
+  if (options.max_value_bytes > kValueBytesCeiling)
+    return invalid("max_value_bytes is above 1 GiB");
+  if (options.max_batch_bytes > kBatchBytesCeiling)
+    return invalid("max_batch_bytes is above 2 GiB");
+  if (options.wal_segment_bytes < 4 * kKiB) return invalid("wal_segment_bytes is below 4 KiB");
+  if (options.delta_max_bytes < 64 * kKiB) return invalid("delta_max_bytes is below 64 KiB");
+  if (options.merge_fan_in < 2) return invalid("merge_fan_in is below 2");
+  if (options.wal_segments_max < 1) return invalid("wal_segments_max is below 1");
+  return Status();
+}
+
+inline std::vector<Mutation> Engine::by_store_time(std::span<const Mutation> mutations) const {
+  const auto expires = [](const Mutation& mutation) { return mutation.expiry_secs != 0; };
+  if (std::none_of(mutations.begin(), mutations.end(), expires)) return {};
+  if (state_.clock.shift_secs() == 0) return {};
+  std::vector<Mutation> timed(mutations.begin(), mutations.end());
+  for (Mutation& mutation : timed) {
+    mutation.expiry_secs = std::min(state_.clock.from_unix(mutation.expiry_secs), kExpirySecsMax);
+  }
+  return timed;
+}
+
+inline Lookup Engine::find_live(uint64_t key) {
+  const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+  const View* view = state_.view.load(std::memory_order_acquire);
+  const Lookup found = find_in_view(*view, key, view->bound(visible));
+  if (!found.has_record() || !is_live(found.meta())) [[unlikely]] {
+    if (found.source() == Source::kDamaged) return found;
+    state_.stats.read_misses.add();
+    return {};
+  }
+  if (found.source() == Source::kDelta) {
+    state_.stats.reads_from_delta.add();
+  } else if (state_.stats.reads_from_runs.add() % kReadsPerProbeSample == 0 && kHotMetrics) {
+    sample_probe(*found.run(), key);
+  }
+  return found;
+}
+
+inline Status Engine::nearest(const ScanRange& range, uint64_t* found, std::string* value,
+                              uint64_t* offset) {
+  Status status(Code::kNotFound);
+  const Status scanned = scan(range, [&](uint64_t key, std::string_view bytes, uint64_t version) {
+    *found = key;
+    value->assign(bytes);
+    if (offset != nullptr) *offset = version;
+    status = Status();
+    return false;
+  });
+  return scanned.ok() ? status : scanned;
+}
 
 }  // namespace kyro

@@ -42,72 +42,13 @@ class Run {
   // records.
   [[nodiscard]] static Result<std::shared_ptr<Run>> open(Directory& dir, const RunMeta& meta,
                                                          const RunOptions& options,
-                                                         bool* index_rebuilt) {
-    *index_rebuilt = false;
-    auto run = open_data(dir, meta);
-    KYRO_TRY(run);
-    if (Status opened = (*run)->open_index(dir, options); !opened.ok()) {
-      if (opened.code() != Code::kCorruption && opened.code() != Code::kNotFound) return opened;
-      *index_rebuilt = true;
-      KYRO_TRY((*run)->rebuild_index(dir, options));
-      KYRO_TRY((*run)->open_index(dir, options));
-    }
-    return run;
-  }
+                                                         bool* index_rebuilt);
 
   // Opens only the data, for verify_records() and a walk by position.
-  [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(Directory& dir, const RunMeta& meta) {
-    auto run = std::make_shared<Run>();
-    run->meta_ = meta;
-    run->name_ = run_data_name(meta.id);
-    auto file = dir.open(run->name_, OpenMode::kRead);
-    if (!file.ok() && file.status().code() == Code::kNotFound) {
-      return Status(Code::kCorruption,
-                    run->name_ + ": the manifest names this run, but it is missing");
-    }
-    KYRO_TRY(file);
-    auto mapping = (*file)->map();
-    KYRO_TRY(mapping);
-    run->data_ = std::move(*mapping);
-    run->data_->advise(Access::kRandom);
-    const auto bytes = run->data_->bytes();
-    KYRO_TRY(check_run_ends({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, meta,
-                            run->name_));
-    run->begin_ = reinterpret_cast<const char*>(bytes.data());
-    run->record_bytes_ = meta.record_bytes;
-    run->key_min_ = meta.key_min;
-    run->key_span_ = meta.key_max - meta.key_min;
-    return run;
-  }
+  [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(Directory& dir, const RunMeta& meta);
 
   // Maps and checks the index. kNotFound or kCorruption: it has to be rebuilt.
-  Status open_index(Directory& dir, const RunOptions& options) {
-    auto file = dir.open(run_index_name(meta_.id), OpenMode::kRead);
-    KYRO_TRY(file);
-    auto mapping = (*file)->map();
-    KYRO_TRY(mapping);
-    index_file_ = std::move(*mapping);
-    index_bytes_ = index_file_->bytes();
-    const IndexSeal seal = make_index_seal(meta_);
-    if (index_bytes_.size() < sizeof seal ||
-        std::memcmp(index_bytes_.last(sizeof seal).data(), &seal, sizeof seal) != 0) {
-      return Status(Code::kCorruption, run_index_name(meta_.id) + ": not the index of this run");
-    }
-    index_bytes_ = index_bytes_.first(index_bytes_.size() - sizeof seal);
-    if (options.huge_index) {
-      auto huge = HugeBytes::copy_of(index_bytes_);
-      KYRO_TRY(huge);
-      huge_index_ = std::move(*huge);
-      index_bytes_ = huge_index_.bytes();
-      index_file_.reset();
-    } else {
-      index_file_->advise(Access::kRandom);
-    }
-    auto index = RmiIndex::open(index_bytes_, meta_.records, end_position());
-    KYRO_TRY(index);
-    index_ = std::make_unique<RmiIndex>(std::move(*index));
-    return Status();
-  }
+  Status open_index(Directory& dir, const RunOptions& options);
 
   // False if the key lies outside the run's range.
   [[nodiscard]] bool may_hold(uint64_t key) const { return key - key_min_ <= key_span_; }
@@ -180,20 +121,7 @@ class Run {
   [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
   [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
   // Touches every page of data and index, so that reads find them in memory.
-  void warm(const Cancel& cancel) const {
-    constexpr size_t kPageBytes = 4096;
-    constexpr size_t kCheckedBytes = 64 * kPageBytes;
-    for (Mapping* mapping : {data_.get(), index_file_.get()}) {
-      if (mapping == nullptr) continue;  // an index in anonymous memory
-      const std::span<const std::byte> bytes = mapping->bytes();
-      Readahead ahead;
-      for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
-        if (at % kCheckedBytes == 0 && cancel.is_requested()) break;
-        ahead.come_to(*mapping, at);
-        static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
-      }
-    }
-  }
+  void warm(const Cancel& cancel) const;
 
   // Spares the first readers of a new run what its bytes need once: the checks of the index, and
   // the page faults where the pages are still in memory. Reads no data from the disk.
@@ -254,6 +182,87 @@ class Run {
   mutable std::atomic<bool> index_damaged_{false};
   mutable std::atomic<uint64_t> expired_bytes_{0};
 };
+
+inline Result<std::shared_ptr<Run>> Run::open(Directory& dir, const RunMeta& meta,
+                                              const RunOptions& options, bool* index_rebuilt) {
+  *index_rebuilt = false;
+  auto run = open_data(dir, meta);
+  KYRO_TRY(run);
+  if (Status opened = (*run)->open_index(dir, options); !opened.ok()) {
+    if (opened.code() != Code::kCorruption && opened.code() != Code::kNotFound) return opened;
+    *index_rebuilt = true;
+    KYRO_TRY((*run)->rebuild_index(dir, options));
+    KYRO_TRY((*run)->open_index(dir, options));
+  }
+  return run;
+}
+
+inline Result<std::shared_ptr<Run>> Run::open_data(Directory& dir, const RunMeta& meta) {
+  auto run = std::make_shared<Run>();
+  run->meta_ = meta;
+  run->name_ = run_data_name(meta.id);
+  auto file = dir.open(run->name_, OpenMode::kRead);
+  if (!file.ok() && file.status().code() == Code::kNotFound) {
+    return Status(Code::kCorruption,
+                  run->name_ + ": the manifest names this run, but it is missing");
+  }
+  KYRO_TRY(file);
+  auto mapping = (*file)->map();
+  KYRO_TRY(mapping);
+  run->data_ = std::move(*mapping);
+  run->data_->advise(Access::kRandom);
+  const auto bytes = run->data_->bytes();
+  KYRO_TRY(check_run_ends({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, meta,
+                          run->name_));
+  run->begin_ = reinterpret_cast<const char*>(bytes.data());
+  run->record_bytes_ = meta.record_bytes;
+  run->key_min_ = meta.key_min;
+  run->key_span_ = meta.key_max - meta.key_min;
+  return run;
+}
+
+inline Status Run::open_index(Directory& dir, const RunOptions& options) {
+  auto file = dir.open(run_index_name(meta_.id), OpenMode::kRead);
+  KYRO_TRY(file);
+  auto mapping = (*file)->map();
+  KYRO_TRY(mapping);
+  index_file_ = std::move(*mapping);
+  index_bytes_ = index_file_->bytes();
+  const IndexSeal seal = make_index_seal(meta_);
+  if (index_bytes_.size() < sizeof seal ||
+      std::memcmp(index_bytes_.last(sizeof seal).data(), &seal, sizeof seal) != 0) {
+    return Status(Code::kCorruption, run_index_name(meta_.id) + ": not the index of this run");
+  }
+  index_bytes_ = index_bytes_.first(index_bytes_.size() - sizeof seal);
+  if (options.huge_index) {
+    auto huge = HugeBytes::copy_of(index_bytes_);
+    KYRO_TRY(huge);
+    huge_index_ = std::move(*huge);
+    index_bytes_ = huge_index_.bytes();
+    index_file_.reset();
+  } else {
+    index_file_->advise(Access::kRandom);
+  }
+  auto index = RmiIndex::open(index_bytes_, meta_.records, end_position());
+  KYRO_TRY(index);
+  index_ = std::make_unique<RmiIndex>(std::move(*index));
+  return Status();
+}
+
+inline void Run::warm(const Cancel& cancel) const {
+  constexpr size_t kPageBytes = 4096;
+  constexpr size_t kCheckedBytes = 64 * kPageBytes;
+  for (Mapping* mapping : {data_.get(), index_file_.get()}) {
+    if (mapping == nullptr) continue;  // an index in anonymous memory
+    const std::span<const std::byte> bytes = mapping->bytes();
+    Readahead ahead;
+    for (size_t at = 0; at < bytes.size(); at += kPageBytes) {
+      if (at % kCheckedBytes == 0 && cancel.is_requested()) break;
+      ahead.come_to(*mapping, at);
+      static_cast<void>(*static_cast<const volatile std::byte*>(&bytes[at]));
+    }
+  }
+}
 
 inline Status Run::rebuild_index(Directory& dir, const RunOptions& options) const {
   const std::string spool_name = run_spool_name(meta_.id);
