@@ -203,7 +203,8 @@ TEST_CASE("A flush that hangs is neither ready nor fed to the watchdog until it 
 
   must_put(*engine, 1, "one");
   gate.close_gate();
-  std::thread snapshot([&] { CHECK(engine->snapshot().ok()); });
+  Status flushed;
+  std::thread snapshot([&] { flushed = engine->snapshot(); });
   gate.wait_for_visitor();
   const auto flush_stalls = [&] {
     const Stalls stalls = engine->stalls();
@@ -217,6 +218,7 @@ TEST_CASE("A flush that hangs is neither ready nor fed to the watchdog until it 
 
   gate.open_gate();
   snapshot.join();
+  CHECK(flushed.ok());
   CHECK(body_of("/ready", 200) == "{\"status\":\"ready\"}");
   while (!is_fed()) std::this_thread::yield();
   (*server)->stop();

@@ -14,6 +14,15 @@ namespace {
 
 constexpr uint64_t kSecondNs = 1'000'000'000;
 
+// Assertions are the main thread's.
+std::atomic<uint64_t> refused = 0;
+void write(Engine& engine, uint64_t keys, size_t value_bytes) {
+  const std::string value(value_bytes, 'v');
+  for (uint64_t key = 0; key < keys; ++key) {
+    if (!engine.put(key, value).ok()) ++refused;
+  }
+}
+
 // Looks at an engine at times of its own.
 class Watcher {
  public:
@@ -80,9 +89,7 @@ TEST_CASE("a flush that hangs is told after a minute, and no more when it goes o
   auto engine = must_open(options);
   gate.close_gate();
   // Writers that wait for the flusher are not the ones that hang.
-  std::thread writer([&] {
-    for (uint64_t key = 0; key < 2000; ++key) must_put(*engine, key, std::string(200, 'v'));
-  });
+  std::thread writer([&] { write(*engine, 2000, 200); });
   gate.wait_for_visitor();
   const auto is_full = [&] {
     const View view = engine->view();
@@ -96,6 +103,7 @@ TEST_CASE("a flush that hangs is told after a minute, and no more when it goes o
   CHECK(watcher.stall_after(20) == "flush");
   gate.open_gate();
   writer.join();
+  CHECK(refused == 0);
   REQUIRE(engine->snapshot().ok());
   watcher.wait_for_committer();
   CHECK(watcher.stall_after(100'000) == "");
@@ -109,15 +117,14 @@ TEST_CASE("a commit that hangs is told after a minute, and no more when it goes 
   options.wal_segment_bytes = 4 * kKiB;
   auto engine = must_open(options);
   gate.close_gate();
-  std::thread writer([&] {
-    for (uint64_t key = 0; key < 20; ++key) must_put(*engine, key, std::string(1000, 'v'));
-  });
+  std::thread writer([&] { write(*engine, 20, 1000); });
   gate.wait_for_visitor();
   Watcher watcher(*engine);
   CHECK(watcher.stall_after(50) == "");
   CHECK(watcher.stall_after(20) == "commit");
   gate.open_gate();
   writer.join();
+  CHECK(refused == 0);
   watcher.wait_for_committer();
   CHECK(watcher.stall_after(100'000) == "");
 }
@@ -135,8 +142,9 @@ TEST_CASE("a merge that hangs is told after ten minutes, and no more when it goe
   }
   gate.close_gate();
   std::atomic<bool> is_done = false;
+  std::atomic<bool> is_ok = false;
   engine->start({Job::Kind::kCompact}, [&](const JobOutcome& outcome) {
-    CHECK(outcome.status.ok());
+    is_ok = outcome.status.ok();
     is_done = true;
   });
   gate.wait_for_visitor();
@@ -146,6 +154,7 @@ TEST_CASE("a merge that hangs is told after ten minutes, and no more when it goe
   CHECK(watcher.stall_after(20) == "merge");
   gate.open_gate();
   while (!is_done) std::this_thread::yield();
+  CHECK(is_ok);
   watcher.wait_for_committer();
   CHECK(watcher.stall_after(100'000) == "");
 }
