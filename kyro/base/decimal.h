@@ -69,6 +69,12 @@ namespace decimal_detail {
   return value;
 }
 
+// The same where a protocol allows zeros in front (1*DIGIT); nothing also if it is too large.
+[[nodiscard]] inline std::optional<uint64_t> parse_digits(std::string_view text) {
+  while (text.size() > 1 && text[0] == '0') text.remove_prefix(1);
+  return parse_u64(text);
+}
+
 // Writes the digits of `value` so that they end at `end` (exclusive); returns where they begin.
 // There must be room for kDecimalDigitsMax bytes before `end`.
 [[nodiscard]] inline char* write_decimal_before(char* end, uint64_t value) {

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/backup_name.h"
 #include "kyro/client/lines.h"
 #include "kyro/client/session.h"
 
@@ -87,11 +88,10 @@ inline int send_maintenance(const CliCall& call, std::string target) {
 
 inline int run_backup(const CliCall& call) {
   const std::string& name = call.words[0];
-  const bool is_plain = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
-           c == '_' || c == '-';
-  });
-  if (!is_plain) return ctl_usage_error("NAME is made of letters, digits, '.', '_' and '-'");
+  if (!is_backup_name(name)) {
+    return ctl_usage_error(
+        "NAME is made of letters, digits, '.', '_' and '-', and does not begin with '.'");
+  }
   return send_maintenance(call, "/v1/backup?name=" + name);
 }
 

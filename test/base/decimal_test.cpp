@@ -115,5 +115,15 @@ TEST_CASE("what append_decimal writes is what std::to_string writes and parses b
   for (int i = 0; i < 20000; ++i) check(random() >> (random() % 64));
 }
 
+TEST_CASE("digits of protocols may have zeros in front, and nothing else") {
+  CHECK(parse_digits("0") == 0u);
+  CHECK(parse_digits("000") == 0u);
+  CHECK(parse_digits(std::string(100, '0') + "18446744073709551615") == UINT64_MAX);
+  for (const char* bad : {"", "+1", "-1", " 1", "1 ", "0x1", "18446744073709551616"}) {
+    INFO(bad);
+    CHECK_FALSE(parse_digits(bad));
+  }
+}
+
 }  // namespace
 }  // namespace kyro

@@ -327,10 +327,9 @@ class HttpClient {
       framing_ = Framing::kUntilClose;
       return Status();
     }
-    for (const char c : length) {
-      if (c < '0' || c > '9' || left_ > UINT64_MAX / 20) return fail("a malformed Content-Length");
-      left_ = left_ * 10 + static_cast<uint64_t>(c - '0');
-    }
+    const auto bytes = parse_digits(length);
+    if (!bytes) return fail("a malformed Content-Length");
+    left_ = *bytes;
     if (left_ != 0) framing_ = Framing::kLength;
     return Status();
   }

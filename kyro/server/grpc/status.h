@@ -81,11 +81,9 @@ inline void append_grpc_message(std::string& out, std::string_view message) {
 // up where the unit is smaller.
 [[nodiscard]] inline std::optional<uint64_t> parse_grpc_timeout_us(std::string_view text) {
   if (text.size() < 2 || text.size() > 9) return std::nullopt;
-  uint64_t number = 0;
-  for (const char c : text.substr(0, text.size() - 1)) {
-    if (c < '0' || c > '9') return std::nullopt;
-    number = number * 10 + static_cast<uint64_t>(c - '0');
-  }
+  const auto digits = parse_digits(text.substr(0, text.size() - 1));
+  if (!digits) return std::nullopt;
+  const uint64_t number = *digits;
   switch (text.back()) {
     case 'H':
       return number * 3'600'000'000;

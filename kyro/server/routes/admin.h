@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "kyro/base/backup_name.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
@@ -61,16 +62,6 @@ class AdminTask final : public Task {
       task->outcome_ = outcome;
       task->post();
     });
-  }
-
-  // Nothing that could lead out of the directory, or hide in it.
-  static bool is_backup_name(std::string_view name) {
-    const auto is_allowed = [](char c) {
-      return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-             c == '.' || c == '_' || c == '-';
-    };
-    return !name.empty() && name.size() <= 128 && name[0] != '.' &&
-           std::all_of(name.begin(), name.end(), is_allowed);
   }
 
   [[nodiscard]] std::string body() const {
