@@ -23,7 +23,6 @@
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/base/json_text.h"
-#include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/rate_limiter.h"
 #include "kyro/net/server/http_server.h"
@@ -276,7 +275,7 @@ class Api final : public Handler {
       case Route::kKv:
         return kv(x);
       case Route::kPut:
-        return put(x);
+        return PendingWrite::start_json(*engine(), open_writes_, x);
       case Route::kBatch:
         return BatchWrite::start(*engine(), open_writes_, x);
       case Route::kMget:
@@ -379,12 +378,7 @@ class Api final : public Handler {
     if (request.method == Method::kPut) {
       const auto ttl = find_ttl(request.query);
       if (!ttl.ok()) return respond_status(x, ttl.status());
-      if (request.body.size() > kSmallBodyBytes) {
-        return PendingWrite::start_with_body(*engine(), open_writes_, x, PendingWrite::Kind::kKvPut,
-                                             x.user(), ttl->value_or(0));
-      }
-      return PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kKvPut, x.user(),
-                                 request.body, ttl->value_or(0));
+      return PendingWrite::start_value(*engine(), open_writes_, x, x.user(), ttl->value_or(0));
     }
     if (request.method == Method::kDelete) {
       return PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kKvDelete,
@@ -392,20 +386,6 @@ class Api final : public Handler {
     }
     Lookup found;
     if (find_tagged(x, x.user(), &found)) respond_value(x, found);
-  }
-
-  void put(Exchange& x) {
-    if (x.request().body.size() > kSmallBodyBytes) {
-      return PendingWrite::start_with_body(*engine(), open_writes_, x, PendingWrite::Kind::kPut, 0,
-                                           0);
-    }
-    JsonWrite write;
-    if (const Status decoded = decode_json_put(x.request().body, &write); !decoded.ok()) {
-      return x.respond_error(400, "bad_json", decoded.message());
-    }
-    if (open_writes_.must_wait(x, *write.key)) return;
-    PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kPut, *write.key,
-                        *write.value, write.ttl_secs.value_or(0));
   }
 
   // The parameter "key"; answers itself if it is missing or wrong.

@@ -50,6 +50,28 @@ class PendingWrite final : public Task, public WriteRequest {
     write.release()->submit(exchange);
   }
 
+  // PUT /v1/kv: the body is the value.
+  static void start_value(Engine& engine, OpenWrites& open, Exchange& x, uint64_t key,
+                          uint64_t ttl_secs) {
+    const std::string_view body = x.request().body;
+    if (body.size() > kCopiedBytesMax) {
+      return start_with_body(engine, open, x, Kind::kKvPut, key, ttl_secs);
+    }
+    start(engine, open, x, Kind::kKvPut, key, body, ttl_secs);
+  }
+
+  // POST /v1/put: the body is JSON.
+  static void start_json(Engine& engine, OpenWrites& open, Exchange& x) {
+    const std::string_view body = x.request().body;
+    if (body.size() > kCopiedBytesMax) return start_with_body(engine, open, x, Kind::kPut, 0, 0);
+    JsonWrite write;
+    if (const Status decoded = decode_json_put(body, &write); !decoded.ok()) {
+      return x.respond_error(400, "bad_json", decoded.message());
+    }
+    if (open.must_wait(x, *write.key)) return;
+    start(engine, open, x, Kind::kPut, *write.key, *write.value, write.ttl_secs.value_or(0));
+  }
+
   // The same where the body is the value, or JSON that has it (kPut), and may be large: it is taken
   // over, decoded and hashed in slices.
   static void start_with_body(Engine& engine, OpenWrites& open, Exchange& exchange, Kind kind,
@@ -114,6 +136,7 @@ class PendingWrite final : public Task, public WriteRequest {
     condition_.must_be_found = kind == Kind::kKvDelete;
   }
 
+  static constexpr size_t kCopiedBytesMax = 64 * 1024;  // a larger body is taken over
   // What a slice does at most before others get their turn; hashing is that much faster.
   static constexpr size_t kSliceBytes = 128 * 1024;
   static constexpr size_t kHashedBytes = 8 * kSliceBytes;
