@@ -190,7 +190,7 @@ TEST_CASE("Without descriptors it sheds connections, serves on, and does not spi
     crowd.push_back(std::make_unique<Client>(unix_endpoint(path)));
     REQUIRE(crowd.back()->connect().ok());
   }
-  while (kept.metric("kyrodb_http_rejected_total{reason=\"file_descriptors\"}") == "0") {
+  while (kept.metric("kyrodb_http_rejected_total{reason=\"connections\"}") == "0") {
   }
   for (const auto& one : crowd) {
     pollfd state{one->fd(), POLLIN | POLLRDHUP, 0};
