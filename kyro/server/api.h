@@ -30,6 +30,7 @@
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
 #include "kyro/server/observe/request_log.h"
+#include "kyro/server/readiness.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/admin.h"
 #include "kyro/server/routes/batch.h"
@@ -77,7 +78,6 @@ class Api final : public Handler {
   void set_server(const HttpServer* server) { server_.store(server, std::memory_order_release); }
   void set_draining() { draining_.store(true, std::memory_order_release); }
   [[nodiscard]] RecoveryProgress& recovery_progress() { return progress_; }
-  [[nodiscard]] HttpStats& http_stats() { return http_stats_; }
 
   void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
   void on_round_end(unsigned reactor) override {
@@ -425,29 +425,14 @@ class Api final : public Handler {
     x.respond(200, kJsonType, body);
   }
 
-  // Ready, or why not: {"status":"recovering"|"read_only"|"stalled"|"draining", …}.
   void ready(Exchange& x) {
-    std::string body = "{\"status\":\"";
-    Engine* db = engine();
     if (draining_.load(std::memory_order_acquire)) {
-      body += "draining\"}";
       x.close_after();  // on whichever reactor: not every one may have been told yet
-    } else if (db == nullptr) {
-      body += "recovering\",\"replayed\":";
-      append_decimal(body, progress_.records.load(std::memory_order_relaxed));
-      body += '}';
-    } else if (db->latch().is_set()) {
-      body += "read_only\",\"reason\":";
-      append_json_string(body, db->latch().reason());
-      body += '}';
-    } else if (const Stalls stalls = db->stalls(); const Stall* stall = find_stall(stalls)) {
-      body.append("stalled\",\"role\":\"").append(stall->role).append("\",\"seconds\":");
-      append_decimal(body, stall->stalled_ns / 1'000'000'000);
-      body += '}';
-    } else {
-      return x.respond(200, kJsonType, "{\"status\":\"ready\"}");
+      return x.respond(503, kJsonType, "{\"status\":\"draining\"}");
     }
-    x.respond(503, kJsonType, body);
+    const auto reason = why_not_ready(engine(), progress_.records.load(std::memory_order_relaxed));
+    if (reason) return x.respond(503, kJsonType, *reason);
+    x.respond(200, kJsonType, "{\"status\":\"ready\"}");
   }
 
   void metrics(Exchange& x) {
