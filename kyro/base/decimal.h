@@ -92,4 +92,17 @@ inline void append_decimal(std::string& out, uint64_t value) {
   out.append(begin, static_cast<size_t>(end - begin));
 }
 
+// The number in a name like "run-17.data" or "wal-0017.log", between `prefix` and `suffix`; zeros
+// may stand before it.
+[[nodiscard]] inline std::optional<uint64_t> parse_numbered(std::string_view name,
+                                                            std::string_view prefix,
+                                                            std::string_view suffix) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  name.remove_prefix(prefix.size());
+  if (!name.ends_with(suffix)) return std::nullopt;
+  name.remove_suffix(suffix.size());
+  while (name.size() > 1 && name[0] == '0') name.remove_prefix(1);
+  return parse_u64(name);
+}
+
 }  // namespace kyro

@@ -284,6 +284,19 @@ namespace rmi_file_detail {
 
 }  // namespace rmi_file_detail
 
+// kUnsupported for a file of a newer format: magic, version and the header's checksum stay in their
+// places in every format, so that it can be told from damage, which is for open_rmi_file() to find.
+[[nodiscard]] inline Status check_rmi_version(std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(RmiHeader)) return Status();
+  const auto header = load<RmiHeader>(bytes.data());
+  if (header.magic != kRmiHeaderMagic || header.version <= kRmiVersion ||
+      header.crc != crc32c(&header, offsetof(RmiHeader, crc))) {
+    return Status();
+  }
+  return Status(Code::kUnsupported,
+                "written by a newer KyroDB (index format " + std::to_string(header.version) + ")");
+}
+
 // Reads header and trailer and checks sizes, checksums of all but the slots, and every model word.
 // `bytes` is the whole file at an address divisible by 8. Time: linear in the model, not the slots.
 // Errors: kCorruption, kUnsupported for a newer version.
@@ -293,12 +306,8 @@ namespace rmi_file_detail {
   if (bytes.size() < sizeof(RmiHeader) + sizeof(RmiTrailer)) return damaged("too short");
   const auto header = load<RmiHeader>(bytes.data());
   if (header.magic != kRmiHeaderMagic) return damaged("not an index file");
+  KYRO_TRY(check_rmi_version(bytes));
   if (header.version < kRmiVersion) return damaged("an older format, to be built anew");
-  if (header.version > kRmiVersion) {
-    return Status(Code::kUnsupported, "index file: format version " +
-                                          std::to_string(header.version) + " is newer than " +
-                                          std::to_string(kRmiVersion));
-  }
   RmiLayout layout{};
   layout.file_bytes = bytes.size();
   layout.trailer = load<RmiTrailer>(bytes.data() + bytes.size() - sizeof(RmiTrailer));

@@ -52,6 +52,7 @@ inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
   KYRO_TRY(store);
   auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
+  if (database_id.empty()) KYRO_TRY(check_for_opening(*store->dir, *manifest));
   auto directory = fs.open_dir(to, DirMode::kCreate);
   KYRO_TRY(directory);
   StoreCopy copy(*store->dir, std::move(*directory), sharing);
@@ -62,7 +63,7 @@ inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
 
 }  // namespace backup_detail
 
-// Of a directory that no process uses. A torn tail of its log is left out. Errors: kBusy (in use),
+// Of a directory that no process uses and that an engine would open. A torn tail of its log is left out. Errors: kBusy (in use),
 // kNotFound (no store), kExists (something is at `to`), kCorruption, kNoSpace, kIoError.
 inline Result<CopyStats> backup_directory(FileSystem& fs, const std::string& from,
                                           const std::string& to) {

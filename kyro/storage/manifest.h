@@ -8,8 +8,10 @@
 //    "clock":{"boot":"<32 hex digits or none>","boot_ns":n,"store_ns":n,"unix_ns":n},   if known
 //    "crc":"<8 hex digits>"}
 //
-// One line. The crc is CRC32C of the bytes before `,"crc"`. Numbers are exact (u64). Replaced by
-// writing manifest.json.tmp, syncing it, renaming it, syncing the directory. Format 1 had no clock.
+// One line. The crc is CRC32C of the bytes before `,"crc"`; it and "format" stay in their places in
+// every format, so that a newer one can be told from damage. Numbers are exact (u64). Replaced by
+// writing manifest.json.tmp, syncing it, renaming it, syncing the directory.
+// Format 1 had no clock.
 //
 // Invariants: everything below flushed_offset is in the runs; everything below next_offset was
 // synced when this was written; runs' offset ranges descend without overlap; segments ascend.
@@ -30,6 +32,7 @@
 #include "kyro/json/json_reader.h"
 #include "kyro/storage/lifetime_clock.h"
 #include "kyro/storage/log/segment_ref.h"
+#include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/run/run_format.h"
 
 namespace kyro {
@@ -48,6 +51,39 @@ struct Manifest {
   std::vector<SegmentRef> segments;  // oldest first; the last one is being written
   std::optional<ClockAnchor> clock;  // of the moment when this was written
 };
+
+// Names that make a directory a store; LOCK, RESERVE and temporary files do not.
+[[nodiscard]] inline bool is_data_name(std::string_view name) {
+  return parse_segment_name(name) || parse_run_name(name) ||
+         parse_numbered(name, "run-", ".rmi").has_value();
+}
+// Files that an engine makes on the way to others. Anything else belongs to somebody else.
+[[nodiscard]] inline bool is_temporary_name(std::string_view name) {
+  constexpr std::string_view kEnd = ".tmp";
+  if (!name.ends_with(kEnd)) return false;
+  const std::string_view target = name.substr(0, name.size() - kEnd.size());
+  return parse_segment_name(target) || parse_numbered(target, "run-", ".rmi") ||
+         parse_numbered(target, "run-", ".keys") || target == kManifestName;
+}
+[[nodiscard]] inline bool is_named(const Manifest& manifest, std::string_view name) {
+  for (const RunMeta& run : manifest.runs) {
+    if (name == run_data_name(run.id) || name == run_index_name(run.id)) return true;
+  }
+  for (const SegmentRef& segment : manifest.segments) {
+    if (name == segment_name(segment.first_offset)) return true;
+  }
+  return false;
+}
+
+// What a directory without a manifest is: kCorruption where there is data, else ok: no store yet.
+[[nodiscard]] inline Status check_no_data(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (!is_data_name(name)) continue;
+    return Status(Code::kCorruption,
+                  std::string(kManifestName) + ": missing, but " + name + " is there");
+  }
+  return Status();
+}
 
 // Takes the segments off the front that are wholly in runs: what is left is what a start needs.
 inline void drop_flushed_segments(Manifest* manifest) {
@@ -209,13 +245,18 @@ inline bool is_consistent(const Manifest& manifest) {
     }
     end = run.first_offset;
   }
-  uint64_t start = 0;
-  for (const SegmentRef& segment : manifest.segments) {
-    if (segment.first_offset < start || segment.previous_end > segment.first_offset ||
-        segment.nonce == 0) {
+  // What is in no run is in the log; offsets that were jumped over were never given out.
+  const auto& segments = manifest.segments;
+  if (!segments.empty() && segments.front().previous_end > manifest.flushed_offset) return false;
+  uint64_t first_min = 0;
+  uint64_t previous_end_min = 0;
+  for (const SegmentRef& segment : segments) {
+    if (segment.first_offset < first_min || segment.previous_end < previous_end_min ||
+        segment.previous_end > segment.first_offset || segment.nonce == 0) {
       return false;
     }
-    start = segment.first_offset + 1;
+    first_min = segment.first_offset + 1;
+    previous_end_min = segment.first_offset;
   }
   return manifest.flushed_offset <= manifest.next_offset;
 }
@@ -250,15 +291,6 @@ inline bool is_consistent(const Manifest& manifest) {
   };
   constexpr std::string_view kFormatPrefix = "{\"format\":";
   if (!text.starts_with(kFormatPrefix)) return damaged("not a KyroDB manifest");
-  const size_t format_end = text.find(',');
-  const auto format = parse_u64(text.substr(
-      kFormatPrefix.size(), format_end == text.npos ? 0 : format_end - kFormatPrefix.size()));
-  if (!format) return damaged("not a KyroDB manifest");
-  if (*format > kManifestFormat) {
-    return Status(Code::kUnsupported, std::string(kManifestName) +
-                                          ": written by a newer KyroDB (manifest format " +
-                                          std::to_string(*format) + ")");
-  }
   constexpr std::string_view kCrcField = ",\"crc\":\"";
   const size_t crc_at = text.rfind(kCrcField);
   if (crc_at == text.npos) return damaged("it has no checksum");
@@ -266,6 +298,14 @@ inline bool is_consistent(const Manifest& manifest) {
   std::snprintf(expected, sizeof expected, "%08" PRIx32, crc32c(text.substr(0, crc_at)));
   if (text.substr(crc_at + kCrcField.size()) != std::string(expected) + "\"}\n") {
     return damaged("its checksum does not match");
+  }
+  const std::string_view number = text.substr(kFormatPrefix.size());
+  const auto format = parse_u64(number.substr(0, number.find(',')));
+  if (!format) return damaged("not a KyroDB manifest");
+  if (*format > kManifestFormat) {
+    return Status(Code::kUnsupported, std::string(kManifestName) +
+                                          ": written by a newer KyroDB (manifest format " +
+                                          std::to_string(*format) + ")");
   }
   Manifest manifest;
   JsonReader json(text);

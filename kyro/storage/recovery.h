@@ -5,10 +5,8 @@
 //   continuity → the torn tail of the last one is cut off → numbering jumps if acknowledged offsets
 //   may be lost → leftovers that the manifest does not name are removed.
 //
-// Torn or damaged: behind the last good group of the last segment may lie a group that was being
-// written. It is cut off, unless something proves that this place had been synced: a later group
-// with a higher durable watermark (a seal is one), or the manifest's next_offset. Then, and in
-// every other segment, it is damage, and opening is refused with file, position and what to do.
+// A torn tail of the log is cut off. Damage (log/segment_end.h tells the two apart) refuses the
+// opening, with file, position and what to do.
 //
 // A crash during recovery is recoverable: nothing is removed before the manifest was found valid,
 // and the tail is cut in place, durably, before anything is appended. So it can also be given up,
@@ -28,6 +26,7 @@
 #include "kyro/base/mutex.h"
 #include "kyro/storage/background/run_change.h"
 #include "kyro/storage/engine_state.h"
+#include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/log/wal_writer.h"
 #include "kyro/storage/store_copy.h"
@@ -46,7 +45,7 @@ class Recovery {
  public:
   Recovery(EngineState& state, RecoveryProgress& progress) : state_(state), progress_(progress) {}
 
-  // On ok the state has a view and a manifest; wal() and active() go to the committer.
+  // On ok the state has a view and a manifest; take_wal() and active() are for the committer.
   Status run() {
     if (state_.dir.is_open_to_others()) {
       log_event(LogLevel::kWarn, "data_open_to_others",
@@ -81,30 +80,6 @@ class Recovery {
   [[nodiscard]] std::shared_ptr<Delta> active() const { return active_; }
 
  private:
-  // Whether `name` is `prefix`, digits, `suffix`.
-  static bool is_numbered(std::string_view name, std::string_view prefix, std::string_view suffix) {
-    if (name.size() <= prefix.size() + suffix.size() || !name.starts_with(prefix) ||
-        !name.ends_with(suffix)) {
-      return false;
-    }
-    name.remove_prefix(prefix.size());
-    name.remove_suffix(suffix.size());
-    return name.find_first_not_of("0123456789") == name.npos;
-  }
-  static bool is_segment_name(std::string_view name, std::string_view suffix) {
-    return is_numbered(name, "wal-", suffix) && name.size() == 24 + suffix.size();
-  }
-  // Names that make a directory a store; LOCK, RESERVE and temporary files do not.
-  static bool is_data_name(std::string_view name) {
-    return is_segment_name(name, ".log") || is_numbered(name, "run-", ".data") ||
-           is_numbered(name, "run-", ".rmi");
-  }
-  // Files that this engine makes on the way to others. Anything else belongs to somebody else.
-  static bool is_temporary_name(std::string_view name) {
-    return is_segment_name(name, ".log.tmp") || is_numbered(name, "run-", ".rmi.tmp") ||
-           is_numbered(name, "run-", ".keys.tmp") || name == std::string(kManifestName) + ".tmp";
-  }
-
   Status load_manifest() {
     auto text = read_small_file(state_.dir, kManifestName, kManifestBytesMax);
     if (text.ok()) {
@@ -117,12 +92,7 @@ class Recovery {
     if (text.status().code() != Code::kNotFound) return text.status();
     auto names = state_.dir.list();
     KYRO_TRY(names);
-    for (const std::string& name : *names) {
-      if (is_data_name(name)) {
-        return refuse(Status(Code::kCorruption,
-                             std::string(kManifestName) + ": missing, but " + name + " is there"));
-      }
-    }
+    if (Status checked = check_no_data(*names); !checked.ok()) return refuse(checked);
     KYRO_TRY(check_strangers(*names));
     Manifest fresh;
     fresh.database_id = new_database_id();
@@ -193,30 +163,14 @@ class Recovery {
   // descriptors, and checks that they follow each other.
   Status read_segment_headers() {
     for (SegmentRef& ref : state_.manifest.segments) {
-      auto reader = SegmentReader::open(state_.dir, ref.first_offset, ref.nonce);
+      auto reader = SegmentReader::open(state_.dir, ref);
       if (!reader.ok()) return refuse(reader.status());
       auto size = (*reader)->file().size();
       KYRO_TRY(size);
       ref.bytes = *size;
-      if ((*reader)->header().previous_end != ref.previous_end) {
-        return refuse(damage(**reader, 0, "it does not follow the segment before it"));
-      }
       headers_.push_back((*reader)->header());
     }
-    const auto& listed = state_.manifest.segments;
-    if (!listed.empty() && listed.front().first_offset > state_.manifest.flushed_offset &&
-        listed.front().previous_end > state_.manifest.flushed_offset) {
-      return refuse(Status(Code::kCorruption, "the log begins at " +
-                                                  std::to_string(listed.front().first_offset) +
-                                                  ", behind what the runs hold"));
-    }
     return Status();
-  }
-
-  Status damage(const SegmentReader& reader, uint64_t position, const char* what) {
-    state_.stats.wal_crc_errors.add();
-    return Status(Code::kCorruption,
-                  reader.name() + " at " + std::to_string(position) + ": " + what);
   }
 
   // Puts the records of a segment that are not in runs into the delta. Sealed segments that are
@@ -226,44 +180,32 @@ class Recovery {
     if (!is_last && headers_[at + 1].previous_end <= state_.manifest.flushed_offset) {
       return Status();
     }
-    auto opened = SegmentReader::open(state_.dir, headers_[at].first_offset, headers_[at].nonce);
+    const SegmentHeader& header = headers_[at];  // a flush changes the manifest's list meanwhile
+    auto opened = SegmentReader::open(
+        state_.dir, SegmentRef{header.first_offset, header.nonce, header.previous_end});
     if (!opened.ok()) return refuse(opened.status());
     last_segment_ = std::move(*opened);
     SegmentReader& reader = *last_segment_;
     // What is replayed must be what the disk holds, not what the page cache still remembers.
     KYRO_TRY(reader.file().sync());
     reader.file().drop_cache();
-    // A segment without a group was made by a process that may have lost what it wrote there.
-    last_kind_ = GroupKind::kOpened;
-    last_policy_ = static_cast<FsyncPolicy>(reader.header().policy);
     for (;;) {
       auto step = reader.next();
       KYRO_TRY(step);
       if (*step == SegmentReader::Step::kStop) break;
-      last_kind_ = reader.group().kind();
-      last_policy_ = reader.group().policy();
       KYRO_TRY(replay_group(reader));
     }
-    auto tail = reader.inspect_tail();
-    KYRO_TRY(tail);
-    if (!is_last) {
-      const bool is_whole = is_end_mark(last_kind_) && tail->garbage_bytes == 0 &&
-                            headers_[at + 1].previous_end == reader.next_offset() &&
-                            headers_[at + 1].previous_crc == reader.chain_crc();
-      if (!is_whole) return refuse(damage(reader, reader.position(), "a damaged group"));
-      return Status();
-    }
-    if (tail->was_durable) return refuse(damage(reader, reader.position(), "a damaged group"));
-    if (reader.next_offset() < state_.manifest.next_offset) {
-      return refuse(damage(reader, reader.position(),
-                           "the log ends here, but the manifest says that it went on"));
-    }
-    if (tail->garbage_bytes > 0) {
-      state_.stats.recovery_truncated_bytes.add(tail->garbage_bytes);
+    const auto end =
+        judge_segment_end(reader, is_last ? SegmentSequel::none(state_.manifest.next_offset)
+                                          : SegmentSequel::segment(headers_[at + 1]));
+    KYRO_TRY(end);
+    if (!end->damage.ok()) return refuse(end->damage);
+    if (end->torn_bytes > 0) {
+      state_.stats.recovery_truncated_bytes.add(end->torn_bytes);
       log_event(LogLevel::kWarn, "log_tail_cut",
                 {{"segment", reader.name()},
                  {"position", reader.position()},
-                 {"bytes", tail->garbage_bytes}});
+                 {"bytes", end->torn_bytes}});
     }
     return Status();
   }
@@ -306,9 +248,9 @@ class Recovery {
   // stays as it is until the segment behind the jump is in the manifest.
   Status resume_log() {
     const bool must_jump =
-        !headers_.empty() &&
-        (last_kind_ == GroupKind::kAbandoned ||
-         (last_kind_ != GroupKind::kSealed && last_policy_ != FsyncPolicy::kAlways));
+        last_segment_ != nullptr && (last_segment_->last_kind() == GroupKind::kAbandoned ||
+                                     (last_segment_->last_kind() != GroupKind::kSealed &&
+                                      last_segment_->last_policy() != FsyncPolicy::kAlways));
     uint64_t next_offset = state_.manifest.next_offset;
     if (!headers_.empty()) {
       KYRO_TRY(wal_->resume(*last_segment_));
@@ -340,23 +282,13 @@ class Recovery {
     for (const std::string& name : *names) {
       // The reserve is claimed again when everything else has what it needs.
       const bool is_reserve = name == DiskReserve::kName;
-      const bool is_leftover =
-          is_reserve || is_temporary_name(name) || (is_data_name(name) && !is_named(name));
+      const bool is_leftover = is_reserve || is_temporary_name(name) ||
+                               (is_data_name(name) && !is_named(state_.manifest, name));
       if (!is_leftover) continue;
       if (!is_reserve) log_event(LogLevel::kInfo, "leftover_removed", {{"file", name}});
       KYRO_TRY(state_.dir.remove(name));
     }
     return Status();
-  }
-
-  [[nodiscard]] bool is_named(const std::string& name) const {
-    for (const RunMeta& run : state_.manifest.runs) {
-      if (name == run_data_name(run.id) || name == run_index_name(run.id)) return true;
-    }
-    for (const SegmentRef& segment : state_.manifest.segments) {
-      if (name == segment_name(segment.first_offset)) return true;
-    }
-    return false;
   }
 
   static constexpr uint64_t kCheckedBytes = 1 * kMiB;  // of log, between questions to `cancel`
@@ -368,8 +300,6 @@ class Recovery {
   std::unique_ptr<SegmentReader> last_segment_;  // the one read last
   std::unique_ptr<WalWriter> wal_;
   std::shared_ptr<Delta> active_;
-  GroupKind last_kind_ = GroupKind::kSealed;
-  FsyncPolicy last_policy_ = FsyncPolicy::kAlways;
 };
 
 }  // namespace kyro

@@ -31,6 +31,7 @@
 #include "kyro/base/cancel.h"
 #include "kyro/base/random.h"
 #include "kyro/storage/fs/directory.h"
+#include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/manifest.h"
 
@@ -96,7 +97,7 @@ class StoreCopy {
     for (size_t i = 0; i + 1 < segments.size(); ++i) {
       KYRO_TRY(take(segment_name(segments[i].first_offset)));
     }
-    auto reader = SegmentReader::open(from_, segments.back().first_offset, segments.back().nonce);
+    auto reader = SegmentReader::open(from_, segments.back());
     KYRO_TRY(reader);
     tail_ = std::move(*reader);
     return Status();
@@ -165,15 +166,13 @@ class StoreCopy {
       KYRO_TRY(step);
       if (*step == SegmentReader::Step::kStop) break;
     }
-    bool is_damaged = end && tail_->next_offset() < *end;
     if (!end) {
-      auto tail = tail_->inspect_tail();
-      KYRO_TRY(tail);
-      is_damaged = tail->was_durable || tail_->next_offset() < manifest_.next_offset;
-    }
-    if (is_damaged) {
+      const auto judged = judge_segment_end(*tail_, SegmentSequel::none(manifest_.next_offset));
+      KYRO_TRY(judged);
+      KYRO_TRY(judged->damage);
+    } else if (tail_->next_offset() < *end) {
       return Status(Code::kCorruption, tail_->name() + " at " + std::to_string(tail_->position()) +
-                                           ": a damaged group");
+                                           ": acknowledged records are damaged");
     }
     stats_.next_offset = manifest_.next_offset = tail_->next_offset();
     return Status();

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kyro/storage/log/wal_reader.h"
+#include "kyro/storage/log/segment_end.h"
 #include "test/support/fault_fs.h"
 
 namespace {
@@ -18,7 +18,7 @@ void reseal(std::string& bytes) {
   using namespace kyro;
   if (bytes.size() < kSegmentHeaderBytes) return;
   const auto policy = static_cast<FsyncPolicy>(static_cast<unsigned char>(bytes[12]) % 3);
-  const SegmentHeader header = make_segment_header(policy, kNonce, 0, 0, 0);
+  const SegmentHeader header = make_segment_header(policy, kNonce, 0, 0, 0, 0);
   store(bytes.data(), header);
   uint32_t chain = header.crc;
   size_t at = kSegmentHeaderBytes;
@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const size_t file_bytes = bytes.size();
   test::FaultFs fs;
   fs.put_file("data/" + segment_name(0), std::move(bytes));
-  auto reader = SegmentReader::open(*fs.open_now("data"), 0, kNonce);
+  auto reader = SegmentReader::open(*fs.open_now("data"), SegmentRef{0, kNonce});
   if (!reader.ok()) return 0;
   for (;;) {
     const uint64_t offset = (*reader)->next_offset();
@@ -60,7 +60,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                [&](const RecordView&, std::string_view) { ++records; }));
     KYRO_CHECK((*reader)->next_offset() == offset + records);
   }
-  const auto tail = (*reader)->inspect_tail();
-  KYRO_CHECK(tail.ok() && tail->garbage_bytes <= file_bytes);
+  const auto end = judge_segment_end(**reader, SegmentSequel::none(0));
+  KYRO_CHECK(end.ok() && end->torn_bytes <= file_bytes);
+  // Behind damage only groups with later offsets are found, each at a later place.
+  for (uint64_t reached = (*reader)->next_offset();;) {
+    const auto goes_on = (*reader)->skip_damage();
+    KYRO_CHECK(goes_on.ok());
+    if (!*goes_on) break;
+    KYRO_CHECK((*reader)->next_offset() >= reached && (*reader)->position() < file_bytes);
+    const uint64_t position = (*reader)->position();
+    KYRO_CHECK(*(*reader)->next() == SegmentReader::Step::kGroup);
+    KYRO_CHECK((*reader)->position() > position);
+    reached = (*reader)->next_offset();
+  }
   return 0;
 }

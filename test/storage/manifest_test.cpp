@@ -85,29 +85,35 @@ TEST_CASE("a manifest that is changed, cut or extended anywhere is refused") {
 }
 
 TEST_CASE("a manifest of a newer format is refused by name, whatever else it says") {
-  for (const char* text : {"{\"format\":3,", "{\"format\":99,\"x\":[]}\n"}) {
+  for (const char* text :
+       {"{\"format\":3,\"crc\":\"\"}\n", "{\"format\":99,\"x\":[],\"crc\":\"\"}\n"}) {
     INFO(text);
-    CHECK(decode_manifest(text).status().code() == Code::kUnsupported);
+    CHECK(decode_manifest(resealed(text)).status().code() == Code::kUnsupported);
+    CHECK(decode_manifest(text).status().code() == Code::kCorruption);  // damaged, who knows
   }
-  CHECK(decode_manifest("{\"format\":18446744073709551616,").status().code() == Code::kCorruption);
+  const std::string absurd = resealed("{\"format\":18446744073709551616,\"crc\":\"\"}\n");
+  CHECK(decode_manifest(absurd).status().code() == Code::kCorruption);
 }
 
 TEST_CASE("a manifest that contradicts itself is refused even with a right checksum") {
   const std::string text = encode_manifest(sample());
   REQUIRE(decode_manifest(resealed(text)).ok());
   const std::pair<const char*, const char*> changes[] = {
-      {"\"flushed_offset\":500", "\"flushed_offset\":499"},  // a run ends after it
-      {"\"end_offset\":300", "\"end_offset\":301"},          // runs overlap
-      {"\"id\":9", "\"id\":10"},                             // not below next_run
-      {"\"records\":3", "\"records\":0"},                    //
-      {"\"key_min\":5", "\"key_min\":6"},                    // above key_max
-      {"\"first_offset\":5000", "\"first_offset\":100"},     // segments do not ascend
-      {"\"previous_end\":600", "\"previous_end\":6000"},     // after its own start
-      {"\"nonce\":1", "\"nonce\":0"},                        //
-      {"\"record_crc\":1", "\"record_crc\":4294967296"},     // beyond its type
-      {"\"record_crc\":1", "\"record_crc\":-1"},             //
-      {"\"generation\":7", "\"generation\":7.0"},            //
-      {"\"tombstones\":1,", ""},                             // a field is missing
+      {"\"flushed_offset\":500", "\"flushed_offset\":499"},      // a run ends after it
+      {"\"end_offset\":300", "\"end_offset\":301"},              // runs overlap
+      {"\"id\":9", "\"id\":10"},                                 // not below next_run
+      {"\"records\":3", "\"records\":0"},                        //
+      {"\"key_min\":5", "\"key_min\":6"},                        // above key_max
+      {"\"first_offset\":5000", "\"first_offset\":100"},         // segments do not ascend
+      {"\"previous_end\":600", "\"previous_end\":6000"},         // behind its own start
+      {"\"previous_end\":600", "\"previous_end\":99"},           // before the one before it begins
+      {"\"first_offset\":100,\"nonce\":1,\"previous_end\":100",  // the log begins behind the runs
+       "\"first_offset\":501,\"nonce\":1,\"previous_end\":501"},
+      {"\"nonce\":1", "\"nonce\":0"},                     //
+      {"\"record_crc\":1", "\"record_crc\":4294967296"},  // beyond its type
+      {"\"record_crc\":1", "\"record_crc\":-1"},          //
+      {"\"generation\":7", "\"generation\":7.0"},         //
+      {"\"tombstones\":1,", ""},                          // a field is missing
       {"\"tombstones\":1,", "\"tombstones\":1,\"tombstones\":1,"},
       {"\"tombstones\":1,", "\"tombstones\":1,\"more\":1,"},
       {"\"generation\":7", "\"generation\":7,\"more\":1"},

@@ -243,36 +243,6 @@ TEST_CASE("a second opening is refused with the holder's pid, and the first goes
   CHECK(engine->get(1, &value).ok());
 }
 
-TEST_CASE("files of a newer format version are refused as such") {
-  const QuietLog quiet;
-  FaultFs fs;
-  const Options options = small_options(fs);
-  make_two_runs(options);
-  SECTION("manifest") {
-    const std::string path = path_of(kManifestName);
-    std::string text = fs.contents(path);
-    const std::string from = "{\"format\":2,";
-    REQUIRE(text.starts_with(from));
-    text.replace(0, from.size(), "{\"format\":3,\"something\":\"new\",");
-    fs.put_file(path, text);
-  }
-  SECTION("segment") {
-    const std::string path = last_segment(fs);
-    std::string bytes = fs.contents(path);
-    store_u32(bytes.data() + offsetof(SegmentHeader, version), kWalVersion + 1);
-    fs.put_file(path, bytes);
-  }
-  SECTION("run") {
-    const std::string path = files(fs, "run-", ".data")[0];
-    std::string bytes = fs.contents(path);
-    store_u32(bytes.data() + offsetof(RunHeader, version), kRunVersion + 1);
-    fs.put_file(path, bytes);
-  }
-  const Status status = open_status(fs, options);
-  CHECK(status.code() == Code::kUnsupported);
-  CHECK_THAT(std::string(status.message()), Contains("newer"));
-}
-
 namespace {
 
 // The golden store of a format version: what it holds, as write_golden_store() below made it.

@@ -287,7 +287,7 @@ class FaultFs final : public FileSystem {
   [[nodiscard]] uint64_t used() const {
     uint64_t sum = 0;
     for (const auto& [path, dir] : dirs_) {
-      for (const auto& entry : dir->live) sum += entry.second->live.size();
+      for (const auto& entry : dir->live) sum += entry.second->used_bytes();
     }
     return sum;
   }

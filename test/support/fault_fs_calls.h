@@ -42,7 +42,7 @@ class FaultFs::SimulatedFile final : public File {
   Status write_at(uint64_t position, std::string_view bytes) override {
     return perform(FsCall::kWrite, [&]() -> Status {
       const uint64_t end = position + bytes.size();
-      const uint64_t old_size = inode_->live.size();
+      const uint64_t old_size = inode_->used_bytes();
       const uint64_t room = fs_.room();
       if (end <= old_size || end - old_size <= room) {
         inode_->change({true, position, std::string(bytes)});
@@ -81,11 +81,11 @@ class FaultFs::SimulatedFile final : public File {
   }
   Status allocate(uint64_t size) override {
     return perform(FsCall::kAllocate, [&]() -> Status {
-      if (size <= inode_->live.size()) return Status();
-      if (size - inode_->live.size() > fs_.room()) {
+      if (size <= inode_->used_bytes()) return Status();
+      if (size - inode_->used_bytes() > fs_.room()) {
         return Status(Code::kNoSpace, path_ + ": the disk is full");
       }
-      inode_->change({false, size, {}});
+      inode_->allocate(size);
       return Status();
     });
   }

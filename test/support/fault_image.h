@@ -45,10 +45,21 @@ struct FileImage {
   std::string live;
   std::string durable;
   std::vector<FileChange> pending;  // live minus durable
+  uint64_t hole_bytes = 0;  // at the end of live: never written nor reserved, they take no room
+
+  [[nodiscard]] uint64_t used_bytes() const { return live.size() - hole_bytes; }
 
   void change(FileChange what) {
+    const uint64_t used = what.is_write ? std::max(used_bytes(), what.at + what.bytes.size())
+                                        : std::min(used_bytes(), what.at);
     what.apply_to(&live);
     pending.push_back(std::move(what));
+    hole_bytes = live.size() - used;
+  }
+  // Blocks for [0, size).
+  void allocate(uint64_t size) {
+    if (size > live.size()) change({false, size, {}});
+    hole_bytes = std::min(hole_bytes, live.size() - size);
   }
 
   // The bytes of a file that a disk kept.

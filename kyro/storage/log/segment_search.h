@@ -1,9 +1,8 @@
 // Finds a place in a log segment without reading it: a binary search over its bytes.
 //
-// Groups have no fixed places, but each repeats the segment's nonce, 64 random bits that no client
-// has seen. So from any position the next group is found by looking for the nonce, and its header
-// says which offset it starts with. A 64 MiB segment of small groups takes about ten looks at
-// 16 KiB; nothing is kept in memory, and a log of before a restart is searched like one of today.
+// From any position the next group is found by its nonce (group_search.h), and its header says which
+// offset it starts with. A 64 MiB segment of small groups takes about ten looks at 16 KiB; nothing is
+// kept in memory, and a log of before a restart is searched like one of today.
 //
 // What is found is a place to try: only a reader that finds a good group there (CRC) may go on from
 // it. The chain before that place is not looked at, so damage there is not met by who skips it.
@@ -12,11 +11,10 @@
 #pragma once
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
-#include <string_view>
 
 #include "kyro/storage/fs/file.h"
+#include "kyro/storage/log/group_search.h"
 #include "kyro/storage/log/wal_format.h"
 
 namespace kyro {
@@ -46,10 +44,8 @@ class SegmentSearch {
   Status step() {
     auto got = file_.read_at(at_, window_.get(), kWindowBytes);
     KYRO_TRY(got);
-    const std::string_view bytes(window_.get(), *got);
-    const auto nonce = std::string_view(reinterpret_cast<const char*>(&nonce_), sizeof nonce_);
-    for (size_t hit = 0; (hit = bytes.find(nonce, hit)) != bytes.npos; ++hit) {
-      const uint64_t position = at_ + hit - kNonceAt;
+    uint64_t position = 0;
+    for (GroupPlaces places({window_.get(), *got}, at_, nonce_); places.next(&position);) {
       if (position >= high_) break;
       auto first = group_at(position);
       KYRO_TRY(first);
@@ -64,14 +60,14 @@ class SegmentSearch {
     }
     at_ += kWindowBytes - (sizeof nonce_ - 1);
     if (*got < kWindowBytes || at_ - kNonceAt >= high_) {
-      high_ = middle_;  // no group starts behind the middle
+      high_ = middle_;  // no group starts after the middle
       aim();
     }
     return Status();
   }
 
  private:
-  static constexpr uint64_t kNonceAt = offsetof(GroupHeader, nonce);
+  static constexpr uint64_t kNonceAt = GroupPlaces::kNonceAt;
   static constexpr uint64_t kNoGroup = UINT64_MAX;
 
   void aim() {

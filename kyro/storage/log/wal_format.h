@@ -6,11 +6,13 @@
 //   12  u32  fsync policy it was created under (0 always, 1 interval, 2 never)
 //   16  u64  nonce: random, never 0; every group of the segment repeats it
 //   24  u64  first offset
-//   32  u64  previous end: the offset behind the last record of the segment before; smaller than
-//   the
+//   32  u64  previous end: the offset behind the last record of the segment before; smaller than the
 //            first offset where numbering jumped (those offsets are never used)
 //   40  u32  CRC of the last group of the segment before (0 for the first)
-//   44  16 bytes 0
+//   44  u32  0
+//   48  u64  reserved bytes: the file was made so long before its first group, and stays at least so
+//            long until a mark ends it; 0 where nothing could be reserved
+//   56  u32  0
 //   60  u32  crc32c of bytes 0..59
 //
 // Then groups, each all or nothing, each 48 bytes and a body:
@@ -44,6 +46,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -65,10 +68,13 @@ struct SegmentHeader {
   uint64_t first_offset;
   uint64_t previous_end;
   uint32_t previous_crc;
-  uint32_t zero[4];
+  uint32_t zero;
+  uint64_t reserved_bytes;
+  uint32_t zero_2;
   uint32_t crc;
 };
-static_assert(sizeof(SegmentHeader) == 64 && offsetof(SegmentHeader, crc) == 60);
+static_assert(sizeof(SegmentHeader) == 64 && offsetof(SegmentHeader, reserved_bytes) == 48 &&
+              offsetof(SegmentHeader, crc) == 60);
 
 enum class GroupKind : uint8_t { kRecords = 0, kOpened = 1, kSealed = 2, kAbandoned = 3 };
 
@@ -111,9 +117,16 @@ inline constexpr char kWalMagic[9] = "KYRO-WAL";
   return name;
 }
 
+// The first offset in the name of a segment; nothing for any other name.
+[[nodiscard]] inline std::optional<uint64_t> parse_segment_name(std::string_view name) {
+  const auto first_offset = parse_numbered(name, "wal-", ".log");
+  return first_offset && segment_name(*first_offset) == name ? first_offset : std::nullopt;
+}
+
 [[nodiscard]] inline SegmentHeader make_segment_header(FsyncPolicy policy, uint64_t nonce,
                                                        uint64_t first_offset, uint64_t previous_end,
-                                                       uint32_t previous_crc) {
+                                                       uint32_t previous_crc,
+                                                       uint64_t reserved_bytes) {
   SegmentHeader header{};
   std::memcpy(header.magic, kWalMagic, sizeof header.magic);
   header.version = kWalVersion;
@@ -122,23 +135,24 @@ inline constexpr char kWalMagic[9] = "KYRO-WAL";
   header.first_offset = first_offset;
   header.previous_end = previous_end;
   header.previous_crc = previous_crc;
+  header.reserved_bytes = reserved_bytes;
   header.crc = crc32c(&header, offsetof(SegmentHeader, crc));
   return header;
 }
 
-// Checks a segment header that was read from `name`. A newer version is kUnsupported.
+// Checks a segment header that was read from `name`. A newer version is kUnsupported: magic, version
+// and checksum stay in their places in every format, so that it can be told from damage.
 inline Status check_segment_header(const SegmentHeader& header, const std::string& name) {
   if (std::memcmp(header.magic, kWalMagic, sizeof header.magic) != 0) {
     return Status(Code::kCorruption, name + " at 0: not a KyroDB log segment");
   }
+  const Status damaged(Code::kCorruption, name + " at 0: the segment header is damaged");
+  if (header.crc != crc32c(&header, offsetof(SegmentHeader, crc))) return damaged;
   if (header.version > kWalVersion) {
     return Status(Code::kUnsupported, name + ": written by a newer KyroDB (log format " +
                                           std::to_string(header.version) + ")");
   }
-  if (header.crc != crc32c(&header, offsetof(SegmentHeader, crc)) || header.nonce == 0 ||
-      header.previous_end > header.first_offset) {
-    return Status(Code::kCorruption, name + " at 0: the segment header is damaged");
-  }
+  if (header.nonce == 0 || header.previous_end > header.first_offset) return damaged;
   return Status();
 }
 

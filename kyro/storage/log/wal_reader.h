@@ -1,4 +1,5 @@
-// Reads the groups of one WAL segment in order, and judges what lies behind the last good one.
+// Reads the groups of one WAL segment in order, up to the first place where no good one follows (what
+// that place means, segment_end.h judges).
 //
 // Invariant: next() returns a group only if nonce, chain, numbering, lengths, CRC and every record
 // in it are right; so whatever it returned is what was written. It never reads behind the file's
@@ -15,9 +16,10 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "kyro/storage/fs/directory.h"
+#include "kyro/storage/log/group_search.h"
+#include "kyro/storage/log/segment_ref.h"
 #include "kyro/storage/log/wal_format.h"
 
 namespace kyro {
@@ -31,29 +33,31 @@ class SegmentReader {
 
   // Opens a segment and checks its header against what the manifest says of it.
   [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open(Directory& dir,
-                                                                   uint64_t first_offset,
-                                                                   uint64_t nonce) {
-    auto reader = std::make_unique<SegmentReader>();
-    reader->name_ = segment_name(first_offset);
-    auto file = dir.open(reader->name_, OpenMode::kRead);
-    if (!file.ok() && file.status().code() == Code::kNotFound) {
-      return Status(Code::kCorruption,
-                    reader->name_ + ": the manifest names this log segment, but it is missing");
+                                                                   const SegmentRef& ref) {
+    auto reader = open_file(dir, ref);
+    KYRO_TRY(reader);
+    KYRO_TRY((*reader)->check_header(ref));
+    (*reader)->restart();
+    return reader;
+  }
+
+  // The same for one whose header may be damaged: `*header` says so. Then skip_damage() finds its
+  // groups, as long as the nonce is known. A nonce of 0 in `ref` stands for a segment that no
+  // manifest describes.
+  [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open_damaged(Directory& dir,
+                                                                           const SegmentRef& ref,
+                                                                           Status* header) {
+    auto reader = open_file(dir, ref);
+    KYRO_TRY(reader);
+    *header = (*reader)->check_header(ref);
+    if (header->code() == Code::kUnsupported) return *header;
+    if (!header->ok()) {
+      (*reader)->has_header_ = false;
+      (*reader)->header_ = {};
+      (*reader)->header_.nonce = ref.nonce;
+      (*reader)->header_.first_offset = ref.first_offset;
     }
-    KYRO_TRY(file);
-    reader->file_ = std::move(*file);
-    auto got = reader->file_->read_at(0, &reader->header_, sizeof reader->header_);
-    KYRO_TRY(got);
-    if (*got != sizeof reader->header_) {
-      return Status(Code::kCorruption, reader->name_ + " at 0: shorter than a segment header");
-    }
-    KYRO_TRY(check_segment_header(reader->header_, reader->name_));
-    if (reader->header_.nonce != nonce || reader->header_.first_offset != first_offset) {
-      return Status(Code::kCorruption,
-                    reader->name_ + " at 0: a foreign segment (not the one the manifest names)");
-    }
-    reader->chain_crc_ = reader->header_.crc;
-    reader->next_offset_ = first_offset;
+    (*reader)->restart();
     return reader;
   }
 
@@ -97,10 +101,28 @@ class SegmentReader {
     GroupHeader header{};
     auto got = file_->read_at(position, &header, sizeof header);
     KYRO_TRY(got);
-    position_ = position;
-    next_offset_ = header.first_offset;
-    chain_crc_ = header.previous_crc;
+    go_on_with(header, position);
     return Status();
+  }
+  // Goes on with the next good group at or behind position() whose offsets were not read yet; its
+  // chain is taken as its header says. False if there is none.
+  [[nodiscard]] Result<bool> skip_damage() {
+    if (header_.nonce == 0) return false;
+    const auto take_if_good = [this](uint64_t place) -> Result<bool> {
+      GroupHeader header{};
+      auto is_group = is_group_at(place, &header);
+      KYRO_TRY(is_group);
+      const auto ignore = [](const RecordView&, std::string_view) {};
+      if (!*is_group || header.first_offset < next_offset_ ||
+          !for_each_record(header, body_, ignore)) {
+        return false;
+      }
+      go_on_with(header, place);
+      return true;
+    };
+    const auto found = search_groups(*file_, header_.nonce, position_, take_if_good);
+    KYRO_TRY(found);
+    return found->found;
   }
   // Goes back to the first group.
   void restart() {
@@ -115,43 +137,28 @@ class SegmentReader {
     if (buffer_.capacity() > kReadAheadBytesMin) std::string().swap(buffer_);
   }
 
-  // What lies at and behind position() after kStop.
-  struct Tail {
-    bool was_durable = false;    // a later group proves that this place had been synced: damage
-    uint64_t garbage_bytes = 0;  // up to the last byte that is not zero
-  };
-
-  // A group that never was synced leaves no proof; one that was is contradicted by any later group
-  // whose durable watermark lies above it, or whose writer synced all before each write. Reads the
-  // rest of the file once, in bounded pieces.
-  [[nodiscard]] Result<Tail> inspect_tail() {
-    Tail tail;
-    auto size = file_->size();
-    KYRO_TRY(size);
-    constexpr size_t kChunkBytes = 1u << 20;
-    constexpr size_t kOverlapBytes = sizeof(uint64_t) - 1;
-    const uint64_t rest = *size > position_ ? *size - position_ : 0;
-    std::string chunk(std::min<uint64_t>(rest, kChunkBytes) + kOverlapBytes, '\0');
-    for (uint64_t at = position_; at < *size; at += kChunkBytes) {
-      auto data_at = file_->next_data(at);
-      KYRO_TRY(data_at);
-      at = *data_at;
-      if (at >= *size) break;
-      auto got = file_->read_at(at, chunk.data(), chunk.size());
-      KYRO_TRY(got);
-      const std::string_view bytes(chunk.data(), *got);
-      const size_t last = last_nonzero(bytes);
-      if (last == std::string_view::npos) continue;
-      tail.garbage_bytes = at + last + 1 - position_;
-      auto proof = search_proof(bytes, at);
-      KYRO_TRY(proof);
-      if (*proof) tail.was_durable = true;
-    }
-    return tail;
+  // Whether a whole group with a right checksum lies at `place`; its header goes to `*header`. What
+  // it is chained to is not looked at. Ends the life of body().
+  [[nodiscard]] Result<bool> is_group_at(uint64_t place, GroupHeader* header) {
+    auto got = file_->read_at(place, header, sizeof *header);
+    KYRO_TRY(got);
+    if (*got != sizeof *header || header->nonce != header_.nonce) return false;
+    return read_body(place, *header);
   }
 
   [[nodiscard]] const SegmentHeader& header() const { return header_; }
+  // False where it is damaged, see open_damaged().
+  [[nodiscard]] bool has_header() const { return has_header_; }
   [[nodiscard]] const GroupHeader& group() const { return group_; }
+  // Of the group that was read last. A segment without one was made by a process that may have lost
+  // what it wrote there, so it counts as opened.
+  [[nodiscard]] GroupKind last_kind() const {
+    return position_ == kSegmentHeaderBytes ? GroupKind::kOpened : group_.kind();
+  }
+  [[nodiscard]] FsyncPolicy last_policy() const {
+    return position_ == kSegmentHeaderBytes ? static_cast<FsyncPolicy>(header_.policy)
+                                            : group_.policy();
+  }
   [[nodiscard]] std::string_view body() const { return body_; }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] uint64_t position() const { return position_; }
@@ -162,6 +169,42 @@ class SegmentReader {
  private:
   static constexpr size_t kReadAheadBytesMin = 4 << 10;
   static constexpr size_t kReadAheadBytesMax = 64 << 10;
+
+  void go_on_with(const GroupHeader& header, uint64_t position) {
+    position_ = position;
+    next_offset_ = header.first_offset;
+    chain_crc_ = header.previous_crc;
+  }
+
+  static Result<std::unique_ptr<SegmentReader>> open_file(Directory& dir, const SegmentRef& ref) {
+    auto reader = std::make_unique<SegmentReader>();
+    reader->name_ = segment_name(ref.first_offset);
+    auto file = dir.open(reader->name_, OpenMode::kRead);
+    if (!file.ok() && file.status().code() == Code::kNotFound) {
+      return Status(Code::kCorruption,
+                    reader->name_ + ": the manifest names this log segment, but it is missing");
+    }
+    KYRO_TRY(file);
+    reader->file_ = std::move(*file);
+    return reader;
+  }
+
+  Status check_header(const SegmentRef& ref) {
+    auto got = file_->read_at(0, &header_, sizeof header_);
+    KYRO_TRY(got);
+    if (*got != sizeof header_) {
+      return Status(Code::kCorruption, name_ + " at 0: shorter than a segment header");
+    }
+    KYRO_TRY(check_segment_header(header_, name_));
+    const bool is_described = ref.nonce != 0;
+    if (header_.first_offset != ref.first_offset ||
+        (is_described &&
+         (header_.nonce != ref.nonce || header_.previous_end != ref.previous_end))) {
+      return Status(Code::kCorruption,
+                    name_ + " at 0: a foreign segment (not the one the manifest names)");
+    }
+    return Status();
+  }
 
   Result<std::optional<GroupHeader>> parse_header() {
     auto bytes = peek(position_, kGroupHeaderBytes);
@@ -230,40 +273,10 @@ class SegmentReader {
     read_ahead_bytes_ = kReadAheadBytesMin;
   }
 
-  static size_t last_nonzero(std::string_view bytes) {
-    size_t n = bytes.size();
-    while (n >= 8 && load_u64(bytes.data() + n - 8) == 0) n -= 8;
-    while (n > 0 && bytes[n - 1] == '\0') --n;
-    return n == 0 ? std::string_view::npos : n - 1;
-  }
-
-  // Looks in `bytes`, which lie at file position `at`, for a whole group that was written when
-  // next_offset() was already durable. A group's nonce is its 8th to 15th byte.
-  Result<bool> search_proof(std::string_view bytes, uint64_t at) {
-    constexpr uint64_t kNonceAt = offsetof(GroupHeader, nonce);
-    const char* from = bytes.data();
-    const char* const end = bytes.data() + bytes.size();
-    while (const void* hit = memmem(from, static_cast<size_t>(end - from), &header_.nonce,
-                                    sizeof header_.nonce)) {
-      const auto* found = static_cast<const char*>(hit);
-      from = found + 1;
-      const uint64_t nonce_position = at + static_cast<uint64_t>(found - bytes.data());
-      if (nonce_position < position_ + kNonceAt) continue;
-      GroupHeader header{};
-      auto got = file_->read_at(nonce_position - kNonceAt, &header, sizeof header);
-      KYRO_TRY(got);
-      const bool proves = header.durable > next_offset_ || header.policy() == FsyncPolicy::kAlways;
-      if (*got != sizeof header || !proves) continue;
-      auto valid = read_body(nonce_position - kNonceAt, header);
-      KYRO_TRY(valid);
-      if (*valid) return true;
-    }
-    return false;
-  }
-
   std::string name_;
   std::unique_ptr<File> file_;
   SegmentHeader header_{};
+  bool has_header_ = true;
   GroupHeader group_{};
   std::string buffer_;
   uint64_t buffer_at_ = 0;  // buffer_ holds buffered_ bytes of the file from there on

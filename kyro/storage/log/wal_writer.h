@@ -4,6 +4,8 @@
 //   - bytes below position() form a valid chain; bytes behind it were never acknowledged;
 //   - after a failed append nothing may follow until cut_back() has removed what the failed write
 //     may have left, durably: else a later crash could bring the failed group back to life;
+//   - the file is never shorter than its header says that it was made, unless a mark that ends the
+//     segment is the last group, durably: so a shorter one without a mark is an incomplete copy;
 //   - a segment gets its final name only when its header is durable and the segment before it is
 //     sealed and durable; the manifest must list it before a record in it is acknowledged.
 //
@@ -11,6 +13,7 @@
 // reason to latch. Thread rule: one thread, the committer's (the opener's before that).
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,6 +21,7 @@
 
 #include "kyro/base/random.h"
 #include "kyro/storage/fs/directory.h"
+#include "kyro/storage/log/group_search.h"
 #include "kyro/storage/log/segment_ref.h"
 #include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/log/wal_reader.h"
@@ -58,11 +62,13 @@ class WalWriter {
     const std::string name = segment_name(first_offset);
     auto file = dir_.open(name + ".tmp", OpenMode::kCreate);
     KYRO_TRY(file);
-    const SegmentHeader header = make_segment_header(policy_, random_u64(), first_offset,
-                                                     next_offset_, file_ ? chain_crc_ : 0);
+    KYRO_TRY(reserve_blocks(**file, 0, 0));
+    auto reserved_bytes = (*file)->size();
+    KYRO_TRY(reserved_bytes);
+    const SegmentHeader header = make_segment_header(
+        policy_, random_u64(), first_offset, next_offset_, file_ ? chain_crc_ : 0, *reserved_bytes);
     KYRO_TRY((*file)->write_at(
         0, std::string_view(reinterpret_cast<const char*>(&header), sizeof header)));
-    KYRO_TRY(reserve_blocks(**file, kSegmentHeaderBytes));
     KYRO_TRY((*file)->sync());
     KYRO_TRY(dir_.rename(name + ".tmp", name));
     KYRO_TRY(dir_.sync());
@@ -94,11 +100,14 @@ class WalWriter {
   // gives unused reserved blocks back.
   Status seal() { return end_segment(GroupKind::kSealed); }
 
-  // Removes, durably, whatever a failed append left behind position().
+  // Removes, durably, whatever a failed append left behind position(), and makes the file as long
+  // as it was made, where the mark that had ended it is not the last word.
   Status cut_back() {
-    KYRO_TRY(file_->truncate(position_));
+    const uint64_t bytes = std::max(position_, reserved_bytes_);
+    KYRO_TRY(erase(position_, bytes));
+    KYRO_TRY(file_->truncate(bytes));
     KYRO_TRY(sync_file());
-    return reserve_blocks(*file_, position_);
+    return reserve_blocks(*file_, position_, bytes);
   }
 
   // Whether a group of `bytes` more should go to a new segment. A segment with no records takes
@@ -119,8 +128,27 @@ class WalWriter {
     KYRO_TRY(dir_.check_place());  // a mark in a directory that is not ours any more would be a lie
     is_sealed_ = true;             // maybe, once the mark is on its way
     KYRO_TRY(append_mark(kind));
-    KYRO_TRY(file_->truncate(position_));
-    return sync_file();
+    KYRO_TRY(sync_file());
+    return file_->truncate(position_);  // only now; zeros that a crash leaves there do no harm
+  }
+
+  // Writes zeros over what is not zero in [begin, end).
+  Status erase(uint64_t begin, uint64_t end) {
+    constexpr uint64_t kPieceBytes = 256 * 1024;
+    std::string piece;
+    for (uint64_t at = begin; at < end; at += kPieceBytes) {
+      auto data_at = file_->next_data(at);
+      KYRO_TRY(data_at);
+      at = *data_at;
+      if (at >= end) break;
+      piece.resize(std::min(end - at, kPieceBytes));
+      auto got = file_->read_at(at, piece.data(), piece.size());
+      KYRO_TRY(got);
+      piece.resize(used_bytes({piece.data(), *got}));
+      if (!piece.empty()) KYRO_TRY(file_->write_at(at, std::string(piece.size(), '\0')));
+      if (*got == 0) break;
+    }
+    return Status();
   }
 
   Status sync_file() {
@@ -128,12 +156,12 @@ class WalWriter {
     return status.ok() ? status : Status(Code::kIoError, std::string(status.message()));
   }
 
-  // Reserves the blocks of a whole segment whose bytes end at `end`. That is for speed: a disk too
-  // full for it may still take the next group.
-  Status reserve_blocks(File& file, uint64_t end) const {
+  // Reserves the blocks of a whole segment whose groups end at byte `end`, in a file of `bytes`. That
+  // is for speed: a disk too full for it may still take the next group.
+  Status reserve_blocks(File& file, uint64_t end, uint64_t bytes) const {
     if (end >= segment_bytes_) return Status();
     const Status reserved = file.allocate(segment_bytes_);
-    return reserved.code() == Code::kNoSpace ? file.truncate(end) : reserved;
+    return reserved.code() == Code::kNoSpace ? file.truncate(bytes) : reserved;
   }
 
   void adopt(std::unique_ptr<File> file, const SegmentHeader& header, uint64_t position,
@@ -141,6 +169,7 @@ class WalWriter {
     file_ = std::move(file);
     nonce_ = header.nonce;
     first_offset_ = header.first_offset;
+    reserved_bytes_ = header.reserved_bytes;
     position_ = position;
     chain_crc_ = chain_crc;
     next_offset_ = next_offset;
@@ -173,6 +202,7 @@ class WalWriter {
   std::unique_ptr<File> file_;
   uint64_t nonce_ = 0;
   uint64_t first_offset_ = 0;
+  uint64_t reserved_bytes_ = 0;
   uint64_t position_ = 0;
   uint64_t next_offset_ = 0;
   uint64_t durable_offset_ = 0;

@@ -43,6 +43,7 @@ Status dump_live(FileSystem& fs, const std::string& dir, const ClockSources& clo
   KYRO_TRY(manifest);
   MergeInput input;
   for (const RunMeta& meta : manifest->runs) {
+    KYRO_TRY(check_index_version(*store->dir, meta.id));
     auto run = Run::open_data(*store->dir, meta);
     KYRO_TRY(run);
     input.runs.push_back(std::move(*run));

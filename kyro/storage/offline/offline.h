@@ -15,13 +15,15 @@ struct OfflineStore {
   std::string manifest_text;       // not decoded: it may be damaged
 };
 
-// Locks `dir` and reads its manifest; writes nothing. kNotFound where there is no store, kBusy
-// where an engine has it.
+// Locks `dir` and reads its manifest; writes nothing. kNotFound where there is no store, kCorruption where there is
+// one without a manifest, kBusy where an engine has it.
 [[nodiscard]] inline Result<OfflineStore> open_offline(FileSystem& fs, const std::string& dir) {
   auto opened = fs.open_dir(dir, DirMode::kExisting);
   auto text = opened.ok() ? read_small_file(**opened, kManifestName, kManifestBytesMax)
                           : Result<std::string>(opened.status());
   if (!text.ok() && text.status().code() == Code::kNotFound) {
+    const auto names = opened.ok() ? (*opened)->list() : opened.status();
+    if (names.ok()) KYRO_TRY(check_no_data(*names));
     return Status(Code::kNotFound,
                   dir + ": no KyroDB store there (" + kManifestName + " is missing)");
   }

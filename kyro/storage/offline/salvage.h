@@ -22,8 +22,8 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
 #include "kyro/storage/background/merge.h"
+#include "kyro/storage/log/log_walk.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/offline/salvage_scan.h"
 #include "kyro/storage/store_copy.h"
@@ -106,6 +106,10 @@ class Salvage {
     }
   };
 
+  // What is wrong lies not in the files: they may be good.
+  static bool is_no_loss(const Status& status) {
+    return status.code() == Code::kNoSpace || status.code() == Code::kUnsupported;
+  }
   void lost(const std::string& what) {
     ++report_.losses;
     if (report_.lines.size() < SalvageReport::kLinesMax) report_.lines.push_back(what);
@@ -142,58 +146,50 @@ class Salvage {
 
   // Adds a file that the manifest would have named.
   void note_file(const std::string& name) {
-    constexpr std::string_view kRun = "run-", kData = ".data", kWal = "wal-", kLog = ".log";
-    const auto number = [&](std::string_view prefix, std::string_view suffix) {
-      std::string_view digits = name;
-      if (!digits.starts_with(prefix) || !digits.ends_with(suffix))
-        return std::optional<uint64_t>();
-      digits.remove_prefix(prefix.size());
-      digits.remove_suffix(std::min(digits.size(), suffix.size()));
-      while (digits.size() > 1 && digits[0] == '0') digits.remove_prefix(1);
-      return parse_u64(digits);
-    };
-    if (const auto id = number(kRun, kData); id && name == run_data_name(*id)) {
+    if (const auto id = parse_run_name(name)) {
       RunMeta meta;
       meta.id = *id;
       manifest_.runs.push_back(meta);
     }
-    if (const auto first = number(kWal, kLog); first && name == segment_name(*first)) {
+    if (const auto first_offset = parse_segment_name(name)) {
       SegmentRef segment;
-      segment.first_offset = *first;
+      segment.first_offset = *first_offset;
       manifest_.segments.push_back(segment);
     }
   }
 
   // Writes the good records of a run into one of the new directory.
   Status take_run(const RunMeta& meta) {
+    KYRO_TRY(check_index_version(*from_, meta.id));
     auto scan = RunScan::open(*from_, meta.id, has_manifest_ ? &meta : nullptr);
     if (!scan.ok()) {
-      if (scan.status().code() == Code::kNoSpace) return scan.status();
+      if (is_no_loss(scan.status())) return scan.status();
       lost(std::string(scan.status().message()));
       if (has_manifest_) ranges_.push_back({meta.first_offset, meta.end_offset, false});
       return Status();
     }
     ++report_.runs;
-    const uint64_t losses_before = report_.losses;
     uint64_t first = ~uint64_t{0};
     uint64_t end = 0;
     RunWriter writer(*to_, next_run_, {});
     KYRO_TRY(writer.start());
-    KYRO_TRY(
+    const Status scanned =
         (*scan)->each_record(reporter(), [&](const RecordView& record, std::string_view bytes) {
           first = std::min(first, record.header.offset);
           end = std::max(end, record.header.offset + 1);
           return writer.append(record.header, bytes);
-        }));
+        });
+    if (!scanned.ok() && scanned.code() != Code::kCorruption) return scanned;
     if ((*scan)->meta()) {
       first = (*scan)->meta()->first_offset;
       end = (*scan)->meta()->end_offset;
-    } else {
-      lost(run_data_name(meta.id) + ": its footer is damaged");
     }
-    ranges_.push_back({first, end, report_.losses == losses_before});
+    ranges_.push_back({first, end, (*scan)->is_whole()});
     covered_end_ = std::max(covered_end_, end);
-    return finish_source(writer, first, end, false);
+    if (scanned.ok()) return finish_source(writer, first, end, false);
+    lost(std::string(scanned.message()));
+    writer.abandon();
+    return Status();
   }
 
   Status finish_source(RunWriter& writer, uint64_t first, uint64_t end, bool is_log) {
@@ -223,24 +219,37 @@ class Salvage {
   }
 
   Status take_log() {
-    const auto& segments = manifest_.segments;
-    uint64_t reached = 0;
-    for (size_t i = 0; i < segments.size(); ++i) {
-      const bool is_last = i + 1 == segments.size();
-      SegmentScanInput input{segments[i].first_offset, segments[i].nonce, is_last, 0};
-      if (has_manifest_) {
-        input.must_reach = is_last ? manifest_.next_offset : segments[i + 1].previous_end;
-      }
-      const Status scanned = scan_segment(*from_, input, reporter(), &reached,
-                                          [&](const RecordView& record, std::string_view bytes) {
-                                            return take_log_record(record, bytes);
-                                          });
-      if (scanned.code() == Code::kNoSpace) return scanned;
-      if (!scanned.ok()) lost(std::string(scanned.message()));
-      if (scanned.ok()) ++report_.segments;
-      next_offset_ = std::max({next_offset_, reached, segments[i].first_offset});
-    }
+    const auto open = [&](const SegmentRef& ref) { return open_segment(ref); };
+    KYRO_TRY(walk_segments(manifest_.segments, manifest_.next_offset, open,
+                           [&](SegmentReader& segment, const SegmentSequel& sequel) {
+                             return take_segment(segment, sequel);
+                           }));
     return flush_log();
+  }
+
+  Result<std::unique_ptr<SegmentReader>> open_segment(const SegmentRef& ref) {
+    next_offset_ = std::max(next_offset_, ref.first_offset);
+    Status header;
+    auto segment = SegmentReader::open_damaged(*from_, ref, &header);
+    if (!segment.ok() && is_no_loss(segment.status())) return segment;
+    const Status& cause = segment.ok() ? header : segment.status();
+    if (!cause.ok()) lost(std::string(cause.message()));
+    if (!segment.ok()) return std::unique_ptr<SegmentReader>();
+    // What the first group is chained to is in the header.
+    if (!header.ok()) KYRO_TRY((*segment)->skip_damage());
+    return segment;
+  }
+
+  Status take_segment(SegmentReader& segment, const SegmentSequel& sequel) {
+    const Status scanned = scan_segment(segment, sequel, reporter(),
+                                        [&](const RecordView& record, std::string_view bytes) {
+                                          return take_log_record(record, bytes);
+                                        });
+    if (is_no_loss(scanned)) return scanned;
+    if (!scanned.ok()) lost(std::string(scanned.message()));
+    if (scanned.ok()) ++report_.segments;
+    next_offset_ = std::max(next_offset_, segment.next_offset());
+    return Status();
   }
 
   Status take_log_record(const RecordView& record, std::string_view bytes) {

@@ -3,8 +3,10 @@
 // A record is good if its checksum is right, its key is above the one before it and its offset in
 // the run's range. Where one is bad, the place of the next comes from the index, if that is whole,
 // else from the bad record's own length; never from a search, since a client's value may contain
-// bytes that look like a record. A group is good if it carries the segment's nonce, which is random
-// and known to no client, and its checksum is right: so behind damage the next one may be searched.
+// bytes that look like a record. Of a file that is another run than the manifest names nothing is
+// good. A group is good if it carries the segment's nonce, which is random and known to no client,
+// and its checksum is right: so behind damage, but not in a torn tail (log/segment_end.h), the next
+// one may be searched.
 //
 // Thread rule: pure reading. Ownership: what is visited points into the mapping.
 #pragma once
@@ -20,7 +22,8 @@
 
 #include "kyro/index/rmi.h"
 #include "kyro/storage/fs/directory.h"
-#include "kyro/storage/log/wal_format.h"
+#include "kyro/storage/log/segment_end.h"
+#include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/run/run_format.h"
 
 namespace kyro {
@@ -30,26 +33,32 @@ using ReportLoss = std::function<void(const std::string& what)>;
 
 class RunScan {
  public:
-  // `expected`: what the manifest says of the run, if it can be asked.
+  // `expected`: what the manifest says of the run, if it can be asked. kCorruption where the file is
+  // another run (or cannot be found), kUnsupported where it is of a newer format.
   [[nodiscard]] static Result<std::unique_ptr<RunScan>> open(Directory& dir, uint64_t id,
                                                              const RunMeta* expected) {
     auto scan = std::make_unique<RunScan>();
     scan->name_ = run_data_name(id);
     KYRO_TRY(map_file(dir, scan->name_, &scan->data_));
-    scan->read_ends(id, expected);
+    KYRO_TRY(scan->read_ends(id, expected));
     if (scan->meta_) scan->open_index(dir);
     return scan;
   }
 
   // Calls visit(RecordView, record bytes) for every good record; a failure of it ends the scan.
+  // kCorruption where the records are good, but not the ones that the run had: none may be used.
   template <class Visit>
   Status each_record(const ReportLoss& lost, Visit visit) {
     const std::string_view bytes = view();
+    if (!ends_.ok()) lost(std::string(ends_.message()));
     uint64_t position = kRunHeaderBytes;
     uint64_t good = 0;
+    uint32_t crc = 0;
+    bool has_bad = false;
     RecordView record;
     while (position < end_) {
       if (!decode_at(position, &record)) {
+        has_bad = true;
         lost(name_ + " at " + std::to_string(position) + ": a damaged record");
         const auto next = place_behind(position);
         if (!next) {
@@ -61,16 +70,25 @@ class RunScan {
         continue;
       }
       last_key_ = record.header.key;
-      KYRO_TRY(visit(record, bytes.substr(position, record.header.record_bytes())));
-      position += record.header.record_bytes();
+      const std::string_view encoded = bytes.substr(position, record.header.record_bytes());
+      KYRO_TRY(visit(record, encoded));
+      crc = crc32c(encoded, crc);
+      position += encoded.size();
       ++good;
     }
-    if (meta_ && good != meta_->records) {
-      lost(name_ + ": " + std::to_string(good) + " of " + std::to_string(meta_->records) +
-           " records are good");
+    is_whole_ = meta_ && good == meta_->records && crc == meta_->record_crc;
+    if (!meta_ || is_whole_) return Status();
+    if (!has_bad && good == meta_->records) {
+      return Status(Code::kCorruption,
+                    name_ + ": its records are not the ones that the run was made of");
     }
+    lost(name_ + ": " + std::to_string(good) + " of " + std::to_string(meta_->records) +
+         " records are good");
     return Status();
   }
+
+  // All records were there, as they were written. REQUIRES: each_record() is through.
+  [[nodiscard]] bool is_whole() const { return is_whole_; }
 
   [[nodiscard]] const std::optional<RunMeta>& meta() const { return meta_; }
 
@@ -90,19 +108,25 @@ class RunScan {
   }
 
   // Where the records end, from the manifest, else from the footer, else the file's end.
-  void read_ends(uint64_t id, const RunMeta* expected) {
+  Status read_ends(uint64_t id, const RunMeta* expected) {
     const std::string_view bytes = view();
     end_ = bytes.size();
+    ends_ = expected != nullptr ? check_run_ends(bytes, *expected, name_)
+                                : check_run_header(bytes, id, name_);
+    if (ends_.code() == Code::kUnsupported) return ends_;
+    const auto footer = read_run_footer(bytes);
+    const bool is_other = footer ? footer->id != id || (expected && meta_of(*footer) != *expected)
+                                 : is_other_run(bytes, id);
+    if (is_other) return Status(Code::kCorruption, name_ + ": another run under its name");
     if (expected != nullptr) {
       meta_ = *expected;
-    } else if (bytes.size() >= kRunHeaderBytes + kRunFooterBytes) {
-      const auto footer = load<RunFooter>(bytes.data() + bytes.size() - kRunFooterBytes);
-      const bool is_good = footer.crc == crc32c(&footer, offsetof(RunFooter, crc)) &&
-                           footer.id == id &&
-                           std::memcmp(footer.magic, kRunEndMagic, sizeof footer.magic) == 0;
-      if (is_good) meta_ = meta_of(footer);
+    } else if (footer) {
+      meta_ = meta_of(*footer);
+    } else {
+      ends_ = Status(Code::kCorruption, name_ + ": its footer is damaged");
     }
     if (meta_) end_ = std::min<uint64_t>(end_, kRunHeaderBytes + meta_->record_bytes);
+    return Status();
   }
 
   // The index, if it is whole and of this run.
@@ -149,88 +173,39 @@ class RunScan {
   std::unique_ptr<Mapping> index_file_;
   std::unique_ptr<RmiIndex> index_;
   std::optional<RunMeta> meta_;
+  Status ends_;  // what is wrong with header and footer
+  bool is_whole_ = false;
   std::optional<uint64_t> last_key_;
   uint64_t end_ = 0;
 };
 
-// What there is to know of a segment from outside.
-struct SegmentScanInput {
-  uint64_t first_offset = 0;
-  uint64_t nonce = 0;       // 0: only the segment's own header can tell
-  bool is_last = false;     // its end may be torn
-  uint64_t must_reach = 0;  // every offset below it is in this segment or one before
-};
-
-// Calls visit(RecordView, record bytes) for every record of good groups; *reached becomes the
-// offset behind the last one.
+// Calls visit(RecordView, record bytes) for every record of the good groups of `segment`, also of
+// those behind damage.
 template <class Visit>
-Status scan_segment(Directory& dir, const SegmentScanInput& input, const ReportLoss& lost,
-                    uint64_t* reached, Visit visit) {
-  const std::string name = segment_name(input.first_offset);
-  auto file = dir.open(name, OpenMode::kRead);
-  KYRO_TRY(file);
-  auto mapping = (*file)->map();
-  KYRO_TRY(mapping);
-  const auto raw = (*mapping)->bytes();
-  const std::string_view bytes(reinterpret_cast<const char*>(raw.data()), raw.size());
-  uint64_t nonce = input.nonce;
-  SegmentHeader header{};
-  if (bytes.size() >= sizeof header) header = load<SegmentHeader>(bytes.data());
-  if (Status checked = check_segment_header(header, name); !checked.ok()) {
-    lost(std::string(checked.message()));
-  } else if (nonce == 0) {
-    nonce = header.nonce;
-  }
-  *reached = input.first_offset;
-  if (nonce == 0) return Status();
-
-  GroupHeader group{};
-  std::string_view body;
-  const auto is_group = [&](uint64_t position) {
-    if (position > bytes.size() || bytes.size() - position < kGroupHeaderBytes) return false;
-    group = load<GroupHeader>(bytes.data() + position);
-    if (group.nonce != nonce || group.first_offset < *reached) return false;
-    if (bytes.size() - position - kGroupHeaderBytes < group.body_bytes) return false;
-    body = bytes.substr(position + kGroupHeaderBytes, group.body_bytes);
-    const auto ignore = [](const RecordView&, std::string_view) {};
-    return group_crc_matches(group, body) && for_each_record(group, body, ignore);
-  };
-  const auto find_group = [&](uint64_t from) -> std::optional<uint64_t> {
-    constexpr size_t kNonceAt = offsetof(GroupHeader, nonce);
-    const std::string_view wanted(reinterpret_cast<const char*>(&nonce), sizeof nonce);
-    for (size_t at = bytes.find(wanted, from + kNonceAt); at != bytes.npos;
-         at = bytes.find(wanted, at + 1)) {
-      if (is_group(at - kNonceAt)) return at - kNonceAt;
-    }
-    return std::nullopt;
-  };
-  uint64_t position = kSegmentHeaderBytes;
-  GroupKind last_kind = GroupKind::kRecords;
+Status scan_segment(SegmentReader& segment, const SegmentSequel& sequel, const ReportLoss& lost,
+                    Visit visit) {
   for (;;) {
-    if (!is_group(position)) {
-      const auto next = find_group(position);
-      if (!next) break;
-      lost(name + " at " + std::to_string(position) + ": damaged groups, offsets from " +
-           std::to_string(*reached));
-      position = *next;
-      if (!is_group(position)) break;
-    } else if (group.first_offset > *reached) {
-      lost(name + " at " + std::to_string(position) + ": offsets from " + std::to_string(*reached) +
-           " to " + std::to_string(group.first_offset) + " are missing");
+    auto step = segment.next();
+    KYRO_TRY(step);
+    if (*step == SegmentReader::Step::kGroup) {
+      Status visited;
+      for_each_verified_record(segment.body(), [&](const RecordView& record, std::string_view b) {
+        if (visited.ok()) visited = visit(record, b);
+      });
+      KYRO_TRY(visited);
+      continue;
     }
-    Status visited;
-    KYRO_CHECK(for_each_record(group, body, [&](const RecordView& record, std::string_view b) {
-      if (visited.ok()) visited = visit(record, b);
-    }));
-    KYRO_TRY(visited);
-    *reached = group.end_offset();
-    last_kind = group.kind();
-    position += kGroupHeaderBytes + body.size();
+    const auto end = judge_segment_end(segment, sequel);
+    KYRO_TRY(end);
+    if (end->damage.ok()) return Status();
+    const uint64_t reached = segment.next_offset();
+    auto goes_on = segment.skip_damage();
+    KYRO_TRY(goes_on);
+    const std::string to = *goes_on ? " to " + std::to_string(segment.next_offset()) : " on";
+    lost(std::string(end->damage.message()) + "; offsets from " + std::to_string(reached) + to +
+         " may be lost");
+    if (!*goes_on) return Status();
   }
-  if (*reached < input.must_reach || (!input.is_last && !is_end_mark(last_kind))) {
-    lost(name + " at " + std::to_string(position) + ": the log ends too early");
-  }
-  return Status();
 }
 
 }  // namespace kyro

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kyro/storage/fs/fs.h"
-#include "kyro/storage/log/wal_reader.h"
+#include "kyro/storage/log/log_walk.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/run/run.h"
@@ -39,84 +39,98 @@ using VerifyProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_al
 
 namespace verify_detail {
 
-inline void verify_run(Directory& dir, const RunMeta& meta, const Run::Progress& progress,
-                       VerifyReport* report) {
+inline Status verify_run(Directory& dir, const RunMeta& meta, const Run::Progress& progress,
+                         VerifyReport* report) {
   ++report->runs;
   auto run = Run::open_data(dir, meta);
   Status status = run.status();
   if (status.ok()) status = (*run)->verify_records(progress);
-  if (!status.ok()) {
+  if (status.code() == Code::kCorruption) {
     report->damage.emplace_back(status.message());
-    return;
+    return Status();
   }
+  KYRO_TRY(status);
   report->run_records += meta.records;
   status = (*run)->open_index(dir, {});
   if (status.ok()) status = (*run)->verify_index();
-  if (status.ok()) return;
+  if (status.ok() || status.code() == Code::kUnsupported) return status;
   // The index knows nothing of files, so it cannot say which one it is.
   const std::string name = run_index_name(meta.id);
   const std::string_view what = status.message();
   report->repairable.push_back(what.find(name) == what.npos ? name + ": " + std::string(what)
                                                             : std::string(what));
+  return Status();
+}
+
+// Reads a segment to its end, and judges that.
+template <class Visit>
+Status verify_segment(SegmentReader& segment, const SegmentSequel& sequel, VerifyReport* report,
+                      Visit visit) {
+  for (;;) {
+    auto step = segment.next();
+    KYRO_TRY(step);
+    if (*step == SegmentReader::Step::kStop) break;
+    report->log_records += segment.group().records;
+    visit(segment.group(), segment.body());
+  }
+  const auto end = judge_segment_end(segment, sequel);
+  KYRO_TRY(end);
+  if (!end->damage.ok()) report->damage.emplace_back(end->damage.message());
+  report->torn_bytes += end->torn_bytes;
+  return Status();
 }
 
 // Calls visit(group, body) for every good group, those behind damage in the same segment excepted.
 template <class Visit>
 Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report, Visit visit) {
-  uint64_t expected_end = 0;
-  for (size_t i = 0; i < manifest.segments.size(); ++i) {
-    const SegmentRef& ref = manifest.segments[i];
-    const bool is_last = i + 1 == manifest.segments.size();
-    auto reader = SegmentReader::open(dir, ref.first_offset, ref.nonce);
+  const auto open = [&](const SegmentRef& ref) -> Result<std::unique_ptr<SegmentReader>> {
     ++report->segments;
-    if (!reader.ok()) {
-      if (reader.status().code() == Code::kIoError) return reader.status();
-      report->damage.emplace_back(reader.status().message());
-      continue;
-    }
-    SegmentReader& segment = **reader;
-    if (i > 0 && expected_end != segment.header().previous_end) {
-      report->damage.push_back(segment.name() + " at 0: it does not follow the segment before it");
-    }
-    GroupKind last_kind = GroupKind::kRecords;
-    for (;;) {
-      auto step = segment.next();
-      KYRO_TRY(step);
-      if (*step == SegmentReader::Step::kStop) break;
-      last_kind = segment.group().kind();
-      report->log_records += segment.group().records;
-      visit(segment.group(), segment.body());
-    }
-    auto tail = segment.inspect_tail();
-    KYRO_TRY(tail);
-    expected_end = segment.next_offset();
-    const bool ends_early = is_last
-                                ? tail->was_durable || segment.next_offset() < manifest.next_offset
-                                : !is_end_mark(last_kind) || tail->garbage_bytes > 0;
-    if (ends_early) {
-      report->damage.push_back(segment.name() + " at " + std::to_string(segment.position()) +
-                               ": a damaged group");
-    } else {
-      report->torn_bytes += tail->garbage_bytes;
-    }
-  }
-  return Status();
+    auto segment = SegmentReader::open(dir, ref);
+    if (segment.status().code() != Code::kCorruption) return segment;
+    report->damage.emplace_back(segment.status().message());
+    return std::unique_ptr<SegmentReader>();
+  };
+  return walk_segments(manifest.segments, manifest.next_offset, open,
+                       [&](SegmentReader& segment, const SegmentSequel& sequel) {
+                         return verify_segment(segment, sequel, report, visit);
+                       });
 }
 
 }  // namespace verify_detail
 
+// Whether an engine would open it: both ends of the runs, and what of the log is in none of them.
+[[nodiscard]] inline Status check_for_opening(Directory& dir, Manifest manifest) {
+  for (const RunMeta& meta : manifest.runs) {
+    KYRO_TRY(Run::open_data(dir, meta));
+    KYRO_TRY(check_index_version(dir, meta.id));
+  }
+  for (const SegmentRef& segment : manifest.segments) {
+    KYRO_TRY(SegmentReader::open(dir, segment));
+  }
+  drop_flushed_segments(&manifest);
+  VerifyReport report;
+  KYRO_TRY(verify_detail::verify_log(dir, manifest, &report,
+                                     [](const GroupHeader&, std::string_view) {}));
+  return report.damage.empty() ? Status() : Status(Code::kCorruption, report.damage.front());
+}
+
 // Not ok only if the directory cannot be read at all: kNotFound (no store there), kBusy (in use),
-// kIoError. Damage goes into the report.
+// kIoError, kUnsupported (something in it is of a newer format). Damage goes into the report.
 [[nodiscard]] inline Result<VerifyReport> verify_directory(FileSystem& fs, const std::string& dir,
                                                            const VerifyProgress& progress = {}) {
   VerifyReport report;
   const auto store = open_offline(fs, dir);
+  if (store.status().code() == Code::kCorruption) {
+    report.damage.emplace_back(store.status().message());
+    return report;
+  }
   KYRO_TRY(store);
   const auto manifest = decode_manifest(store->manifest_text);
-  if (!manifest.ok()) {
+  if (manifest.status().code() == Code::kCorruption) {
     report.damage.emplace_back(manifest.status().message());
     return report;
   }
+  KYRO_TRY(manifest);
   report.database_id = manifest->database_id;
   report.next_offset = manifest->next_offset;
   uint64_t bytes_all = 0;
@@ -126,8 +140,9 @@ Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report
     bytes_done += bytes;
     if (progress) progress(bytes_done, bytes_all);
   };
-  for (const RunMeta& meta : manifest->runs)
-    verify_detail::verify_run(*store->dir, meta, add, &report);
+  for (const RunMeta& meta : manifest->runs) {
+    KYRO_TRY(verify_detail::verify_run(*store->dir, meta, add, &report));
+  }
   KYRO_TRY(verify_detail::verify_log(*store->dir, *manifest, &report,
                                      [](const GroupHeader&, std::string_view) {}));
   return report;

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "kyro/storage/engine_state.h"
+#include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/segment_map.h"
 #include "kyro/storage/log/segment_search.h"
 #include "kyro/storage/log/wal_reader.h"
@@ -161,6 +162,7 @@ class LogReader {
   // There is no valid group where one should be.
   Status no_group() {
     if (!has_skipped_) {
+      state_.stats.wal_crc_errors.add();
       return Status(Code::kCorruption, segment_->name() + " at " +
                                            std::to_string(segment_->position()) +
                                            ": acknowledged records are damaged");
@@ -260,6 +262,7 @@ class LogReader {
   // Makes segment_ the one that holds next_offset_, moving over the end of one and over gaps.
   Status open_segment() {
     SegmentRef wanted;
+    uint64_t before = 0;  // where the segment before it begins
     bool is_newest = false;
     {
       const EpochPin pin;
@@ -273,21 +276,38 @@ class LogReader {
           i + 1 < segments.size() && next_offset_ >= segments[i + 1].previous_end;
       if (is_at_gap) next_offset_ = segments[++i].first_offset;
       wanted = segments[i];
+      before = i > 0 ? segments[i - 1].first_offset : wanted.first_offset;
       is_newest = i + 1 == segments.size();
     }
     if (segment_ != nullptr && segment_->header().first_offset == wanted.first_offset) {
       return Status();
     }
-    auto opened = SegmentReader::open(state_.dir, wanted.first_offset, wanted.nonce);
+    auto opened = SegmentReader::open(state_.dir, wanted);
     if (!opened.ok() && !is_listed(wanted)) {
       return Status(Code::kGone, "that part of the log has just been trimmed");
     }
     KYRO_TRY(opened);
+    if (segment_ != nullptr && segment_->header().first_offset == before) {
+      KYRO_TRY(check_follows((*opened)->header()));
+    }
     segment_ = std::move(*opened);
     search_.reset();
     large_.reset();
     rest_ = {};
     return next_offset_ > wanted.first_offset ? begin_search(is_newest) : Status();
+  }
+
+  // Reads what is left of segment_, marks, and judges its end by what the next one says of it.
+  Status check_follows(const SegmentHeader& next) {
+    for (;;) {
+      auto step = segment_->next();
+      KYRO_TRY(step);
+      if (*step == SegmentReader::Step::kStop) break;
+    }
+    const auto end = judge_segment_end(*segment_, SegmentSequel::segment(next));
+    KYRO_TRY(end);
+    if (!end->damage.ok()) state_.stats.wal_crc_errors.add();
+    return end->damage;
   }
 
   // Behind the last group of the newest segment lie reserved blocks. If another segment has become

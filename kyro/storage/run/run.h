@@ -10,11 +10,13 @@
 // hold a reference, and the mappings go with the last one.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +31,23 @@
 #include "kyro/storage/run/run_writer.h"
 
 namespace kyro {
+
+// kUnsupported for the bytes of an index of a newer format. (It could be made anew; but whoever wrote
+// it may have left more that is newer, and goes on with it.)
+[[nodiscard]] inline Status check_index_version(std::span<const std::byte> bytes, uint64_t id) {
+  const Status status = check_rmi_version(bytes);
+  if (status.ok()) return status;
+  return Status(status.code(), run_index_name(id) + ": " + std::string(status.message()));
+}
+[[nodiscard]] inline Status check_index_version(Directory& dir, uint64_t id) {
+  auto file = dir.open(run_index_name(id), OpenMode::kRead);
+  if (file.status().code() == Code::kNotFound) return Status();
+  KYRO_TRY(file);
+  std::array<std::byte, sizeof(RmiHeader)> head{};
+  auto got = (*file)->read_at(0, head.data(), head.size());
+  KYRO_TRY(got);
+  return check_index_version(std::span<const std::byte>(head).first(*got), id);
+}
 
 struct RunOptions {
   RmiOptions rmi;
@@ -47,7 +66,8 @@ class Run {
   // Opens only the data, for verify_records() and a walk by position.
   [[nodiscard]] static Result<std::shared_ptr<Run>> open_data(Directory& dir, const RunMeta& meta);
 
-  // Maps and checks the index. kNotFound or kCorruption: it has to be rebuilt.
+  // Maps and checks the index. kNotFound or kCorruption: it has to be rebuilt. kUnsupported: it is
+  // of a newer format.
   Status open_index(Directory& dir, const RunOptions& options);
 
   // False if the key lies outside the run's range.
@@ -228,6 +248,7 @@ inline Status Run::open_index(Directory& dir, const RunOptions& options) {
   KYRO_TRY(mapping);
   index_file_ = std::move(*mapping);
   index_bytes_ = index_file_->bytes();
+  KYRO_TRY(check_index_version(index_bytes_, meta_.id));
   const IndexSeal seal = make_index_seal(meta_);
   if (index_bytes_.size() < sizeof seal ||
       std::memcmp(index_bytes_.last(sizeof seal).data(), &seal, sizeof seal) != 0) {

@@ -7,6 +7,8 @@
 //   16  u64  id
 //   24  36 bytes 0
 //   60  u32  crc32c of bytes 0..59
+// (Magic, version and checksum stay in these places in every format, so that a newer one can be told
+// from damage.)
 //
 // Records (record.h) from byte 64 on, without gaps, keys strictly ascending.
 //
@@ -38,9 +40,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "kyro/base/crc32c.h"
+#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
 #include "kyro/storage/record.h"
 
@@ -117,6 +122,11 @@ inline constexpr uint64_t kRunFooterBytes = sizeof(RunFooter);
   return "run-" + std::to_string(id) + ".rmi";
 }
 
+// The id in the name of a run's data; nothing for any other name.
+[[nodiscard]] inline std::optional<uint64_t> parse_run_name(std::string_view name) {
+  const auto id = parse_numbered(name, "run-", ".data");
+  return id && run_data_name(*id) == name ? id : std::nullopt;
+}
 [[nodiscard]] inline RunHeader make_run_header(uint64_t id) {
   RunHeader header{};
   std::memcpy(header.magic, kRunMagic, sizeof header.magic);
@@ -159,35 +169,58 @@ inline constexpr uint64_t kRunFooterBytes = sizeof(RunFooter);
           footer.record_bytes, footer.record_crc};
 }
 
+// The footer of the run file `bytes`, if it is undamaged.
+[[nodiscard]] inline std::optional<RunFooter> read_run_footer(std::string_view bytes) {
+  if (bytes.size() < kRunHeaderBytes + kRunFooterBytes) return std::nullopt;
+  const auto footer = load<RunFooter>(bytes.data() + bytes.size() - kRunFooterBytes);
+  if (std::memcmp(footer.magic, kRunEndMagic, sizeof footer.magic) != 0 ||
+      footer.crc != crc32c(&footer, offsetof(RunFooter, crc))) {
+    return std::nullopt;
+  }
+  return footer;
+}
+
+// Checks the header of the run file `bytes`, named `name`. A newer format is kUnsupported.
+inline Status check_run_header(std::string_view bytes, uint64_t id, const std::string& name) {
+  const auto damaged = [&](const char* what) {
+    return Status(Code::kCorruption, name + " at 0: " + what);
+  };
+  if (bytes.size() < kRunHeaderBytes) return damaged("shorter than a run's header");
+  const auto header = load<RunHeader>(bytes.data());
+  if (std::memcmp(header.magic, kRunMagic, sizeof header.magic) != 0) {
+    return damaged("not a KyroDB run");
+  }
+  if (header.crc != crc32c(&header, offsetof(RunHeader, crc))) {
+    return damaged("the header is damaged");
+  }
+  if (header.version > kRunVersion) {
+    return Status(Code::kUnsupported, name + ": written by a newer KyroDB (run format " +
+                                          std::to_string(header.version) + ")");
+  }
+  return header.id == id ? Status() : damaged("another run, not the one the manifest names");
+}
+
+// Whether the header of the run file `bytes` is undamaged and of another run than `id`.
+[[nodiscard]] inline bool is_other_run(std::string_view bytes, uint64_t id) {
+  if (bytes.size() < kRunHeaderBytes) return false;
+  const auto header = load<RunHeader>(bytes.data());
+  return header.crc == crc32c(&header, offsetof(RunHeader, crc)) && header.id != id;
+}
+
 // Checks the two ends of the run file `bytes` (named `name`) against what the manifest says of it.
 inline Status check_run_ends(std::string_view bytes, const RunMeta& expected,
                              const std::string& name) {
   const auto damaged = [&](uint64_t position, const char* what) {
     return Status(Code::kCorruption, name + " at " + std::to_string(position) + ": " + what);
   };
-  if (bytes.size() < kRunHeaderBytes + kRunFooterBytes)
-    return damaged(bytes.size(), "shorter than an empty run");
-  const auto header = load<RunHeader>(bytes.data());
-  if (std::memcmp(header.magic, kRunMagic, sizeof header.magic) != 0) {
-    return damaged(0, "not a KyroDB run");
-  }
-  if (header.version > kRunVersion) {
-    return Status(Code::kUnsupported, name + ": written by a newer KyroDB (run format " +
-                                          std::to_string(header.version) + ")");
-  }
-  if (header.crc != crc32c(&header, offsetof(RunHeader, crc)) || header.id != expected.id) {
-    return damaged(0, "the header is damaged or of another run");
-  }
+  KYRO_TRY(check_run_header(bytes, expected.id, name));
   if (bytes.size() != kRunHeaderBytes + expected.record_bytes + kRunFooterBytes) {
     return damaged(bytes.size(), "its size is not what the manifest says");
   }
-  const auto footer = load<RunFooter>(bytes.data() + bytes.size() - kRunFooterBytes);
-  if (std::memcmp(footer.magic, kRunEndMagic, sizeof footer.magic) != 0 ||
-      footer.crc != crc32c(&footer, offsetof(RunFooter, crc)) || !(meta_of(footer) == expected)) {
-    return damaged(bytes.size() - kRunFooterBytes,
-                   "the footer is damaged or not what the manifest says");
-  }
-  return Status();
+  const auto footer = read_run_footer(bytes);
+  if (!footer) return damaged(bytes.size() - kRunFooterBytes, "the footer is damaged");
+  if (meta_of(*footer) == expected) return Status();
+  return damaged(bytes.size() - kRunFooterBytes, "another run, not the one the manifest names");
 }
 
 }  // namespace kyro

@@ -1,6 +1,7 @@
 // The log's segments: what a writer leaves, a reader finds; what neither wrote, it refuses.
 #include <catch2/catch.hpp>
 
+#include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/log/wal_writer.h"
 #include "test/support/fault_fs.h"
@@ -38,8 +39,7 @@ struct Log {
     REQUIRE(try_append(records, value_bytes).ok());
   }
   std::unique_ptr<SegmentReader> reader(size_t at) {
-    auto opened =
-        SegmentReader::open(*fs.open_now("data"), segments[at].first_offset, segments[at].nonce);
+    auto opened = SegmentReader::open(*fs.open_now("data"), segments[at]);
     INFO(opened.status().to_string());
     REQUIRE(opened.ok());
     return std::move(*opened);
@@ -51,6 +51,12 @@ struct Log {
   WalWriter writer;
   std::vector<SegmentRef> segments;
 };
+
+SegmentEnd must_judge(SegmentReader& reader, const SegmentSequel& sequel) {
+  const auto end = judge_segment_end(reader, sequel);
+  REQUIRE(end.ok());
+  return *end;
+}
 
 size_t count_groups(SegmentReader& reader) {
   size_t groups = 0;
@@ -76,10 +82,10 @@ TEST_CASE("a reader finds the groups, marks and offsets that a writer left") {
   CHECK(count_groups(*first) == 3);  // with the seal
   CHECK(first->next_offset() == 4);
   CHECK(first->group().kind() == GroupKind::kSealed);
-  const auto tail = first->inspect_tail();
-  REQUIRE(tail.ok());
-  CHECK(tail->garbage_bytes == 0);
   auto second = log.reader(1);
+  const SegmentEnd end = must_judge(*first, SegmentSequel::segment(second->header()));
+  CHECK(end.damage.ok());
+  CHECK(end.torn_bytes == 0);
   CHECK(second->header().previous_end == 4);
   CHECK(second->header().previous_crc == first->chain_crc());
   CHECK(count_groups(*second) == 2);
@@ -169,12 +175,11 @@ TEST_CASE("damage is told from a torn tail by what lies after it") {
     auto reader = log.reader(0);
     REQUIRE(count_groups(*reader) == 0);
     REQUIRE(reader->position() == first);
-    const auto tail = reader->inspect_tail();
-    REQUIRE(tail.ok());
+    const SegmentEnd end = must_judge(*reader, SegmentSequel::none(0));
     INFO("byte " << at);
     // Unsynced groups may arrive in any order; synced ones are proof.
-    REQUIRE(tail->was_durable == (policy == FsyncPolicy::kAlways));
-    REQUIRE(tail->garbage_bytes > 0);
+    REQUIRE(end.damage.ok() == (policy != FsyncPolicy::kAlways));
+    REQUIRE((end.torn_bytes > 0) == end.damage.ok());
   }
 }
 
@@ -196,9 +201,7 @@ TEST_CASE("a group inside a client's value is never taken for one") {
   other.fs.put_file(other.path(0), bytes);
   auto reader = other.reader(0);
   CHECK(count_groups(*reader) == 0);
-  const auto tail = reader->inspect_tail();
-  REQUIRE(tail.ok());
-  CHECK(!tail->was_durable);
+  CHECK(must_judge(*reader, SegmentSequel::none(0)).damage.ok());
 }
 
 TEST_CASE("an error while reading a segment is an error, never an end") {
@@ -210,7 +213,7 @@ TEST_CASE("an error while reading a segment is an error, never an end") {
   REQUIRE(reader->next().ok());
   CHECK(reader->next().status().code() == Code::kIoError);
   log.fs.inject({FsCall::kRead, Code::kIoError, 0, 1, ""});
-  CHECK(reader->inspect_tail().status().code() == Code::kIoError);
+  CHECK(judge_segment_end(*reader, SegmentSequel::none(0)).status().code() == Code::kIoError);
 }
 
 }  // namespace kyro::test
