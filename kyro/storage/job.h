@@ -13,7 +13,7 @@
 #include "kyro/base/cancel.h"
 #include "kyro/base/mutex.h"
 #include "kyro/base/status.h"
-#include "kyro/storage/store_copy.h"
+#include "kyro/storage/background/store_copy.h"
 
 namespace kyro {
 

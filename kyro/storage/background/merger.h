@@ -29,9 +29,9 @@
 #include "kyro/storage/background/merge.h"
 #include "kyro/storage/background/run_change.h"
 #include "kyro/storage/background/scrub.h"
-#include "kyro/storage/backup.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/job.h"
+#include "kyro/storage/offline/backup.h"
 
 namespace kyro {
 

@@ -10,7 +10,7 @@
 #include <optional>
 #include <set>
 
-#include "kyro/storage/backup.h"
+#include "kyro/storage/offline/backup.h"
 #include "kyro/storage/offline/dump.h"
 #include "kyro/storage/offline/salvage.h"
 #include "test/support/engine_harness.h"

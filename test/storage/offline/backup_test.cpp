@@ -1,5 +1,5 @@
 // Backups and restores: complete, consistent, and never half accepted.
-#include "kyro/storage/backup.h"
+#include "kyro/storage/offline/backup.h"
 
 #include <catch2/catch.hpp>
 #include <thread>

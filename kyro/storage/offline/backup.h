@@ -12,10 +12,10 @@
 
 #include "kyro/base/cancel.h"
 #include "kyro/base/mutex.h"
+#include "kyro/storage/background/store_copy.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/offline/verify.h"
-#include "kyro/storage/store_copy.h"
 
 namespace kyro {
 
