@@ -13,7 +13,6 @@
 #include "kyro/base/cancel.h"
 #include "kyro/base/mutex.h"
 #include "kyro/base/status.h"
-#include "kyro/storage/background/store_copy.h"
 
 namespace kyro {
 
@@ -22,7 +21,7 @@ struct Job {
     kSnapshot,      // flush everything written so far into a run
     kCompact,       // flush, then merge everything into one run
     kRebuildIndex,  // the same, and the index of that run is new in any case
-    kBackup,        // make a backup (kyro/storage/backup.h) of everything acknowledged so far
+    kBackup,        // make a backup (background/online_backup.h) of everything acknowledged so far
     kWarm,          // bring every page of the runs and their indexes into memory
     kScrub,         // read every run again; quarantine those that are not what was written
   };
@@ -30,6 +29,13 @@ struct Job {
   Kind kind = Kind::kSnapshot;
   std::string to = {};  // of a backup: a directory that is not there yet
   Cancel cancel = {};   // asked beside the engine, which gives all work up when it ends
+};
+
+struct CopyStats {
+  uint64_t next_offset = 0;  // the copy holds everything below it
+  uint64_t files = 0;
+  uint64_t linked_bytes = 0;  // shared with the original
+  uint64_t copied_bytes = 0;
 };
 
 struct CompactStats {

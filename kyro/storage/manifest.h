@@ -28,6 +28,7 @@
 
 #include "kyro/base/crc32c.h"
 #include "kyro/base/decimal.h"
+#include "kyro/base/random.h"
 #include "kyro/base/status.h"
 #include "kyro/json/json_reader.h"
 #include "kyro/storage/lifetime_clock.h"
@@ -51,6 +52,13 @@ struct Manifest {
   std::vector<SegmentRef> segments;  // oldest first; the last one is being written
   std::optional<ClockAnchor> clock;  // of the moment when this was written
 };
+
+// 32 hex digits that no other database has.
+[[nodiscard]] inline std::string new_database_id() {
+  char id[40];
+  std::snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, random_u64(), random_u64());
+  return id;
+}
 
 // Names that make a directory a store; LOCK, RESERVE and temporary files do not.
 [[nodiscard]] inline bool is_data_name(std::string_view name) {

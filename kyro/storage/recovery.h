@@ -25,7 +25,6 @@
 #include "kyro/base/cancel.h"
 #include "kyro/base/mutex.h"
 #include "kyro/storage/background/run_change.h"
-#include "kyro/storage/background/store_copy.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"

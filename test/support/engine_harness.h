@@ -128,7 +128,10 @@ inline std::map<uint64_t, std::string> values_only(const Contents& contents) {
 
 // Every run, read whole and held against its index and the manifest.
 inline Status verify_runs(Engine& engine) {
-  for (const auto& run : engine.view().runs) KYRO_TRY(run->verify());
+  for (const auto& run : engine.view().runs) {
+    KYRO_TRY(run->verify_records());
+    KYRO_TRY(run->verify_index());
+  }
   return Status();
 }
 

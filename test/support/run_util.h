@@ -56,7 +56,8 @@ class Store {
     INFO(run.status().to_string());
     REQUIRE(run.ok());
     REQUIRE(!rebuilt);
-    REQUIRE((*run)->verify().ok());
+    REQUIRE((*run)->verify_records().ok());
+    REQUIRE((*run)->verify_index().ok());
     return *run;
   }
   Status merge(const MergeInput& input, MergeOutput* output) {

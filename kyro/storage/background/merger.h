@@ -27,11 +27,11 @@
 #include "kyro/base/thread.h"
 #include "kyro/storage/background/flusher.h"
 #include "kyro/storage/background/merge.h"
+#include "kyro/storage/background/online_backup.h"
 #include "kyro/storage/background/run_change.h"
 #include "kyro/storage/background/scrub.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/job.h"
-#include "kyro/storage/offline/backup.h"
 
 namespace kyro {
 

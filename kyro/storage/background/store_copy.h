@@ -20,8 +20,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cinttypes>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,26 +27,13 @@
 #include <vector>
 
 #include "kyro/base/cancel.h"
-#include "kyro/base/random.h"
 #include "kyro/storage/fs/directory.h"
+#include "kyro/storage/job.h"
 #include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/manifest.h"
 
 namespace kyro {
-
-struct CopyStats {
-  uint64_t next_offset = 0;  // the copy holds everything below it
-  uint64_t files = 0;
-  uint64_t linked_bytes = 0;  // shared with the original
-  uint64_t copied_bytes = 0;
-};
-
-[[nodiscard]] inline std::string new_database_id() {
-  char id[40];
-  std::snprintf(id, sizeof id, "%016" PRIx64 "%016" PRIx64, random_u64(), random_u64());
-  return id;
-}
 
 // Whether files that never change may be the same files in both directories. They are cheap, but
 // what is done to the one (chown, shred) is done to the other.

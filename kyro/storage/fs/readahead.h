@@ -11,11 +11,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kyro/base/direction.h"
 #include "kyro/storage/fs/file.h"
 
 namespace kyro {
-
-enum class Direction : uint8_t { kUp, kDown };
 
 class Readahead {
  public:

@@ -11,9 +11,9 @@
 
 namespace kyro {
 
-// Calls walk(SegmentReader&, const SegmentSequel&) for every segment, oldest first. `open(ref)` gives
-// its reader, null for one that has to be left out. `durable_offset`: every record below it was
-// synced.
+// Calls walk(SegmentReader&, const SegmentSequel&) for every segment, oldest first. `open(ref)`
+// gives its reader, null for one that has to be left out. `durable_offset`: every record below it
+// was synced.
 template <class Open, class Walk>
 Status walk_segments(std::span<const SegmentRef> segments, uint64_t durable_offset, Open open,
                      Walk walk) {

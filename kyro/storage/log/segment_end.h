@@ -1,17 +1,17 @@
 // Torn or damaged? What it means that a segment of the log ends where its last good group ends.
 //
-//   another segment follows   the last group is a mark that ends the segment, nothing lies behind it,
-//                             and the next segment was begun at its offset and chained to its
+//   another segment follows   the last group is a mark that ends the segment, nothing lies behind
+//                             it, and the next segment was begun at its offset and chained to its
 //                             checksum; anything else is damage
 //   the last segment          a group that was being written may lie behind the good ones: a torn
 //                             tail, which the next start cuts off. It is damage if something proves
 //                             that this place had been synced: a later group with a higher durable
-//                             watermark or written under `always` (a seal is one), or the manifest's
-//                             next_offset. So it is if the file is shorter than it was made, and no
-//                             mark says that it was ended: an incomplete copy.
+//                             watermark or written under `always` (a seal is one), or the
+//                             manifest's next_offset. So it is if the file is shorter than it was
+//                             made, and no mark says that it was ended: an incomplete copy.
 //
-// Recovery, verify, dump, salvage and the store copy all ask here, so that what one of them takes is
-// what every other one takes.
+// Recovery, verify, dump, salvage and the store copy all ask here, so that what one of them takes
+// is what every other one takes.
 //
 // Thread rule: one thread; nobody appends to the segment meanwhile.
 #pragma once

@@ -1,8 +1,8 @@
 // Finds a place in a log segment without reading it: a binary search over its bytes.
 //
-// From any position the next group is found by its nonce (group_search.h), and its header says which
-// offset it starts with. A 64 MiB segment of small groups takes about ten looks at 16 KiB; nothing is
-// kept in memory, and a log of before a restart is searched like one of today.
+// From any position the next group is found by its nonce (group_search.h), and its header says
+// which offset it starts with. A 64 MiB segment of small groups takes about ten looks at 16 KiB;
+// nothing is kept in memory, and a log of before a restart is searched like one of today.
 //
 // What is found is a place to try: only a reader that finds a good group there (CRC) may go on from
 // it. The chain before that place is not looked at, so damage there is not met by who skips it.

@@ -6,12 +6,12 @@
 //   12  u32  fsync policy it was created under (0 always, 1 interval, 2 never)
 //   16  u64  nonce: random, never 0; every group of the segment repeats it
 //   24  u64  first offset
-//   32  u64  previous end: the offset behind the last record of the segment before; smaller than the
-//            first offset where numbering jumped (those offsets are never used)
+//   32  u64  previous end: the offset behind the last record of the segment before; smaller than
+//            the first offset where numbering jumped (those offsets are never used)
 //   40  u32  CRC of the last group of the segment before (0 for the first)
 //   44  u32  0
-//   48  u64  reserved bytes: the file was made so long before its first group, and stays at least so
-//            long until a mark ends it; 0 where nothing could be reserved
+//   48  u64  reserved bytes: the file was made so long before its first group, and stays at least
+//            so long until a mark ends it; 0 where nothing could be reserved
 //   56  u32  0
 //   60  u32  crc32c of bytes 0..59
 //
@@ -140,8 +140,8 @@ inline constexpr char kWalMagic[9] = "KYRO-WAL";
   return header;
 }
 
-// Checks a segment header that was read from `name`. A newer version is kUnsupported: magic, version
-// and checksum stay in their places in every format, so that it can be told from damage.
+// Checks a segment header that was read from `name`. A newer version is kUnsupported: magic,
+// version and checksum stay in their places in every format, so that it can be told from damage.
 inline Status check_segment_header(const SegmentHeader& header, const std::string& name) {
   if (std::memcmp(header.magic, kWalMagic, sizeof header.magic) != 0) {
     return Status(Code::kCorruption, name + " at 0: not a KyroDB log segment");

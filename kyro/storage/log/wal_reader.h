@@ -1,5 +1,5 @@
-// Reads the groups of one WAL segment in order, up to the first place where no good one follows (what
-// that place means, segment_end.h judges).
+// Reads the groups of one WAL segment in order, up to the first place where no good one follows
+// (what that place means, segment_end.h judges).
 //
 // Invariant: next() returns a group only if nonce, chain, numbering, lengths, CRC and every record
 // in it are right; so whatever it returned is what was written. It never reads behind the file's

@@ -156,8 +156,8 @@ class WalWriter {
     return status.ok() ? status : Status(Code::kIoError, std::string(status.message()));
   }
 
-  // Reserves the blocks of a whole segment whose groups end at byte `end`, in a file of `bytes`. That
-  // is for speed: a disk too full for it may still take the next group.
+  // Reserves the blocks of a whole segment whose groups end at byte `end`, in a file of `bytes`.
+  // That is for speed: a disk too full for it may still take the next group.
   Status reserve_blocks(File& file, uint64_t end, uint64_t bytes) const {
     if (end >= segment_bytes_) return Status();
     const Status reserved = file.allocate(segment_bytes_);

@@ -1,47 +1,18 @@
-// Backups and restores: what is copied when, and under which locks (how: store_copy.h).
+// Backups of directories that no process uses, and restores (how files are copied: store_copy.h).
 //
 // A backup is a store: verify, dump and restore take it, and so would serve, but then it is no
-// backup any more. It holds all that was acknowledged before it was asked for, and exactly a prefix
-// of the log. A restored store is a new database: its id is fresh, because numbering after the
+// backup any more. A restored store is a new database: its id is fresh, because numbering after the
 // restored point is its own, and subscribers can tell that by the id.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <utility>
 
-#include "kyro/base/cancel.h"
-#include "kyro/base/mutex.h"
 #include "kyro/storage/background/store_copy.h"
-#include "kyro/storage/engine_state.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/offline/verify.h"
 
 namespace kyro {
-
-// Of a running engine. Rotations and commits of runs wait while files are linked, not while they
-// are copied. Errors: kExists, kNoSpace, kBusy (shutting down), kIoError.
-inline Result<CopyStats> backup_live(EngineState& state, const std::string& to,
-                                     const Cancel& cancel) {
-  KYRO_TRY(state.check_directory());
-  auto directory = state.fs.open_dir(to, DirMode::kOwnName);
-  if (directory.status().code() == Code::kNotFound) {
-    return Status(Code::kIoError, std::string(directory.status().message()));
-  }
-  KYRO_TRY(directory);
-  StoreCopy copy(state.dir, std::move(*directory), Sharing::kLinked, cancel);
-  KYRO_TRY(copy.begin());
-  uint64_t end = 0;
-  {
-    // Files go only after a commit, and a new segment holds no acknowledged record before one.
-    const MutexLock lock(state.manifest_mutex);
-    end = state.visible.load(std::memory_order_acquire);
-    Manifest manifest = state.manifest;
-    manifest.clock = state.clock.anchor();
-    KYRO_TRY(copy.gather(manifest));
-  }
-  return copy.finish(end);
-}
 
 namespace backup_detail {
 
@@ -63,8 +34,9 @@ inline Result<CopyStats> copy_directory(FileSystem& fs, const std::string& from,
 
 }  // namespace backup_detail
 
-// Of a directory that no process uses and that an engine would open. A torn tail of its log is left out. Errors: kBusy (in use),
-// kNotFound (no store), kExists (something is at `to`), kCorruption, kNoSpace, kIoError.
+// Of a directory that no process uses and that an engine would open. A torn tail of its log is left
+// out. Errors: kBusy (in use), kNotFound (no store), kExists (something is at `to`), kCorruption,
+// kNoSpace, kIoError.
 inline Result<CopyStats> backup_directory(FileSystem& fs, const std::string& from,
                                           const std::string& to) {
   return backup_detail::copy_directory(fs, from, to, {}, Sharing::kLinked);

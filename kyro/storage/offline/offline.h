@@ -15,8 +15,8 @@ struct OfflineStore {
   std::string manifest_text;       // not decoded: it may be damaged
 };
 
-// Locks `dir` and reads its manifest; writes nothing. kNotFound where there is no store, kCorruption where there is
-// one without a manifest, kBusy where an engine has it.
+// Locks `dir` and reads its manifest; writes nothing. kNotFound where there is no store,
+// kCorruption where there is one without a manifest, kBusy where an engine has it.
 [[nodiscard]] inline Result<OfflineStore> open_offline(FileSystem& fs, const std::string& dir) {
   auto opened = fs.open_dir(dir, DirMode::kExisting);
   auto text = opened.ok() ? read_small_file(**opened, kManifestName, kManifestBytesMax)

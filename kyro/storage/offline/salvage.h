@@ -23,7 +23,6 @@
 #include <vector>
 
 #include "kyro/storage/background/merge.h"
-#include "kyro/storage/background/store_copy.h"
 #include "kyro/storage/log/log_walk.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/offline/salvage_scan.h"

@@ -33,8 +33,8 @@ using ReportLoss = std::function<void(const std::string& what)>;
 
 class RunScan {
  public:
-  // `expected`: what the manifest says of the run, if it can be asked. kCorruption where the file is
-  // another run (or cannot be found), kUnsupported where it is of a newer format.
+  // `expected`: what the manifest says of the run, if it can be asked. kCorruption where the file
+  // is another run (or cannot be found), kUnsupported where it is of a newer format.
   [[nodiscard]] static Result<std::unique_ptr<RunScan>> open(Directory& dir, uint64_t id,
                                                              const RunMeta* expected) {
     auto scan = std::make_unique<RunScan>();

@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/direction.h"
 #include "kyro/storage/delta/delta.h"
 #include "kyro/storage/run/run.h"
 

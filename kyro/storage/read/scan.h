@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/direction.h"
 #include "kyro/base/status.h"
 #include "kyro/storage/read/cursor.h"
 #include "kyro/storage/view.h"

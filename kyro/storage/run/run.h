@@ -32,8 +32,8 @@
 
 namespace kyro {
 
-// kUnsupported for the bytes of an index of a newer format. (It could be made anew; but whoever wrote
-// it may have left more that is newer, and goes on with it.)
+// kUnsupported for the bytes of an index of a newer format. (It could be made anew; but whoever
+// wrote it may have left more that is newer, and goes on with it.)
 [[nodiscard]] inline Status check_index_version(std::span<const std::byte> bytes, uint64_t id) {
   const Status status = check_rmi_version(bytes);
   if (status.ok()) return status;
@@ -128,10 +128,6 @@ class Run {
   Status verify_records(const Progress& progress = {}) const;
   // Reads the whole index and checks that it leads to every record. REQUIRES: verify_records() ok.
   Status verify_index() const;
-  Status verify() const {
-    KYRO_TRY(verify_records());
-    return verify_index();
-  }
 
   [[nodiscard]] const RunMeta& meta() const { return meta_; }
   [[nodiscard]] const std::string& name() const { return name_; }

@@ -7,8 +7,8 @@
 //   16  u64  id
 //   24  36 bytes 0
 //   60  u32  crc32c of bytes 0..59
-// (Magic, version and checksum stay in these places in every format, so that a newer one can be told
-// from damage.)
+// (Magic, version and checksum stay in these places in every format, so that a newer one can be
+// told from damage.)
 //
 // Records (record.h) from byte 64 on, without gaps, keys strictly ascending.
 //

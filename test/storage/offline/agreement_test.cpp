@@ -2,9 +2,10 @@
 //
 // Of each damaged image of a store: verify says clean if and only if opening succeeds and every
 // record of values and log reads back; salvage loses nothing exactly then; dump, backup and restore
-// take what verify calls clean and give what the engine gives. Besides flips, cuts and deletions the
-// images have whole files of relatives under the right names: of an earlier state of the same store,
-// of its backup, of what was restored from that and went on, and of a stranger with as many records.
+// take what verify calls clean and give what the engine gives. Besides flips, cuts and deletions
+// the images have whole files of relatives under the right names: of an earlier state of the same
+// store, of its backup, of what was restored from that and went on, and of a stranger with as many
+// records.
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <optional>
@@ -160,7 +161,7 @@ Opened open_and_read(const FaultFs& image, Options options, bool has_bad_index) 
   std::vector<LogRecord> log;
   const Status log_read = read_log(**engine, &log);
   if (!out.status.ok() && has_bad_index) {  // made anew by the engine itself; here at once
-    out.status = (*engine)->compact(nullptr, true);
+    out.status = (*engine)->run({Job::Kind::kRebuildIndex}).status;
     if (out.status.ok()) out.status = read_everything(**engine, &out);
   }
   out.log = std::move(log);
