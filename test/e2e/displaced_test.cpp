@@ -116,7 +116,7 @@ TEST_CASE("A server whose directory is replaced harms neither store, whatever it
   REQUIRE(a.call("POST", "/v1/snapshot").status == 200);
   for (uint64_t key = 0; key < 3; ++key) put(a, key, "of the first");
   const std::string mine = attack.act(site);
-  ServerProcess second(site.link, {"--fsync", "always"});
+  ServerProcess second(site.link, {"--wal-segment-bytes", "65536"});
   Client b(second);
   for (uint64_t key = 0; key < 3; ++key) put(b, key, "of the second");
   REQUIRE(b.call("POST", "/v1/snapshot").status == 200);
