@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "bench/workload.h"
+#include "kyro/base/ascii.h"
 #include "kyro/base/coding.h"
 #include "kyro/base/decimal.h"
 #include "kyro/net/http/request.h"

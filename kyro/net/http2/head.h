@@ -190,7 +190,8 @@ inline const char* Http2Head::check_request() const {
 // A token without upper-case letters (section 8.2.1, RFC 9110 section 5.6.2).
 inline bool Http2Head::is_valid_name(std::string_view name) {
   const char* const end = name.data() + name.size();
-  if (name.empty() || http_chars::skip(name.data(), end, http_chars::kToken) != end) return false;
+  if (name.empty() || http_chars::skip_bytewise(name.data(), end, http_chars::kToken) != end)
+    return false;
   return std::none_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 

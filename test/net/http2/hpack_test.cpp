@@ -65,18 +65,18 @@ void check_vectors(HpackDecoder& decoder, const std::vector<Vector>& vectors) {
   }
 }
 
-const FieldList kFirst = {
+const FieldList kFirstRequest = {
     {":method", "GET"}, {":scheme", "http"}, {":path", "/"}, {":authority", "www.example.com"}};
-const FieldList kSecond = {{":method", "GET"},
-                           {":scheme", "http"},
-                           {":path", "/"},
-                           {":authority", "www.example.com"},
-                           {"cache-control", "no-cache"}};
-const FieldList kThird = {{":method", "GET"},
-                          {":scheme", "https"},
-                          {":path", "/index.html"},
-                          {":authority", "www.example.com"},
-                          {"custom-key", "custom-value"}};
+const FieldList kSecondRequest = {{":method", "GET"},
+                                  {":scheme", "http"},
+                                  {":path", "/"},
+                                  {":authority", "www.example.com"},
+                                  {"cache-control", "no-cache"}};
+const FieldList kThirdRequest = {{":method", "GET"},
+                                 {":scheme", "https"},
+                                 {":path", "/index.html"},
+                                 {":authority", "www.example.com"},
+                                 {"custom-key", "custom-value"}};
 const FieldList kTable1 = {{":authority", "www.example.com"}};
 const FieldList kTable2 = {{"cache-control", "no-cache"}, {":authority", "www.example.com"}};
 const FieldList kTable3 = {{"custom-key", "custom-value"},
@@ -101,16 +101,17 @@ TEST_CASE("the literals of RFC 7541 C.2 are decoded") {
 TEST_CASE("the requests of RFC 7541 C.3 and C.4 are decoded, plain and in Huffman code") {
   HpackDecoder plain;
   check_vectors(
-      plain, {{"C.3.1", "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d", kFirst, kTable1, 57},
-              {"C.3.2", "8286 84be 5808 6e6f 2d63 6163 6865", kSecond, kTable2, 110},
-              {"C.3.3", "8287 85bf 400a 6375 7374 6f6d 2d6b 6579 0c63 7573 746f 6d2d 7661 6c75 65",
-               kThird, kTable3, 164}});
+      plain,
+      {{"C.3.1", "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d", kFirstRequest, kTable1, 57},
+       {"C.3.2", "8286 84be 5808 6e6f 2d63 6163 6865", kSecondRequest, kTable2, 110},
+       {"C.3.3", "8287 85bf 400a 6375 7374 6f6d 2d6b 6579 0c63 7573 746f 6d2d 7661 6c75 65",
+        kThirdRequest, kTable3, 164}});
   HpackDecoder coded;
-  check_vectors(coded,
-                {{"C.4.1", "8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff", kFirst, kTable1, 57},
-                 {"C.4.2", "8286 84be 5886 a8eb 1064 9cbf", kSecond, kTable2, 110},
-                 {"C.4.3", "8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf", kThird,
-                  kTable3, 164}});
+  check_vectors(
+      coded, {{"C.4.1", "8286 8441 8cf1 e3c2 e5f2 3a6b a0ab 90f4 ff", kFirstRequest, kTable1, 57},
+              {"C.4.2", "8286 84be 5886 a8eb 1064 9cbf", kSecondRequest, kTable2, 110},
+              {"C.4.3", "8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf",
+               kThirdRequest, kTable3, 164}});
 }
 
 TEST_CASE("the responses of RFC 7541 C.5 and C.6 are decoded with eviction") {

@@ -66,7 +66,7 @@ struct Rig {
                           "Accept: application/x-ndjson\r\nContent-Length: " +
                           std::to_string(body.size()) + "\r\n\r\n";
     request += body;
-    REQUIRE(send(fd, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size()));
+    REQUIRE(::send(fd, request.data(), request.size(), 0) == static_cast<ssize_t>(request.size()));
     return fd;
   }
   void turn(int rounds) const {

@@ -129,7 +129,7 @@ class StreamsHandler final : public Handler {
 
 void send_get(int fd, const std::string& path) {
   const std::string head = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
-  REQUIRE(send(fd, head.data(), head.size(), 0) == static_cast<ssize_t>(head.size()));
+  REQUIRE(::send(fd, head.data(), head.size(), 0) == static_cast<ssize_t>(head.size()));
 }
 
 // Turns the reactor until no stream is asked for more.
