@@ -46,6 +46,7 @@ class CommitGroup {
   [[nodiscard]] uint32_t records() const { return records_; }
   [[nodiscard]] uint32_t deletes() const { return deletes_; }
   [[nodiscard]] bool has_only_deletes() const { return deletes_ == records_; }
+  [[nodiscard]] bool has_lifetimes() const { return has_lifetimes_; }
   [[nodiscard]] uint64_t delta_bytes() const { return delta_bytes_; }  // as the delta counts them
   [[nodiscard]] uint64_t log_bytes() const { return bytes_.size(); }   // with the group's header
   // The group as the log takes it: room for its header, then the records.
@@ -81,6 +82,7 @@ class CommitGroup {
   KeyTable newest_;  // key → where in bytes_ its newest record lies
   uint32_t records_ = 0;
   uint32_t deletes_ = 0;
+  bool has_lifetimes_ = false;
   uint64_t delta_bytes_ = 0;
 };
 
@@ -134,6 +136,7 @@ inline void CommitGroup::add_records(WriteRequest* request, uint64_t first_offse
     encode_record(mutation, offset, bytes_.data() + at);
     newest_.put(mutation.key, at);
     ++records_;
+    has_lifetimes_ |= mutation.expiry_secs != 0;
     deletes_ += mutation.type == RecordType::kTombstone ? 1 : 0;
     delta_bytes_ += Delta::cost_bytes(mutation.record_bytes());
     request->offset = offset;
@@ -178,6 +181,7 @@ inline std::vector<WriteRequest*> CommitGroup::finish(const Status& outcome) {
   newest_.clear();
   records_ = 0;
   deletes_ = 0;
+  has_lifetimes_ = false;
   delta_bytes_ = 0;
   return again;
 }

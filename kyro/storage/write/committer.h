@@ -199,6 +199,7 @@ inline void Committer::add(WriteRequest* request) {
   if (Status made = make_room(cost); !made.ok()) return fail(request, made);
   if (!decide(request)) return group_.add(request);
   group_.add_records(request, log_.next_offset());
+  if (group_.has_lifetimes()) state_.has_lifetimes.store(true, std::memory_order_relaxed);
 }
 
 inline void Committer::fail(WriteRequest* request, const Status& status) {
