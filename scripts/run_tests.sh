@@ -22,7 +22,7 @@ run_piece() {
   [ -s "$piece" ] || return 0
   ${emulator:+"$emulator"} "$@" --input-file "$piece" >"$piece.log" 2>&1
   status=$?
-  totals=$(grep -E '^(All tests passed|test cases:)' "$piece.log" | tail -n 1)
+  totals=$(grep -aE '^(All tests passed|test cases:)' "$piece.log" | tail -n 1)
   case $totals in
     All*) tests=$(sed -E 's/.* in ([0-9]+) test cases?.*/\1/' <<<"$totals") ;;
     test*)
@@ -36,7 +36,7 @@ run_piece() {
     [ "$tests" -gt 0 ] || tests=1
   fi
   echo "$((tests - ${bad:-0})) ${bad:-0}" >"$piece.totals"
-  flock "$dir/names" grep -v '^Filters: ' "$piece.log"
+  flock "$dir/names" grep -av '^Filters: ' "$piece.log"
 }
 
 running=0

@@ -151,7 +151,8 @@ TEST_CASE("200 clients that ask for 16 MB values and do not read cost little mem
       const Deaf deaf(server.port(), kClients, request);
       const Seen seen = look(server);
       INFO(request << " " << seen.memory_bytes << " bytes");
-      CHECK(seen.memory_bytes <= kInflightBytes + kSpareBytes);
+      // A sanitizer keeps what was freed for a while.
+      if (!kSanitized) CHECK(seen.memory_bytes <= kInflightBytes + kSpareBytes);
       CHECK(seen.slowest_of_99.count() <= kSmallGetMax.count());
     }
   }

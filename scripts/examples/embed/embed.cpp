@@ -48,9 +48,9 @@ int main(int argc, char** argv) {
 
   // Many keys at once, of one moment: their cache misses overlap. Null where there is none.
   const std::array<uint64_t, 3> keys = {1, 2, 3};
-  const kyro::Status got = db.multi_get(keys, [&](size_t i, const kyro::Engine::Lookup* found) {
+  const kyro::Status got = db.multi_get(keys, [&](size_t i, const kyro::Lookup* found) {
     std::printf("multi_get %llu: %s\n", static_cast<unsigned long long>(keys[i]),
-                found != nullptr ? std::string(found->value).c_str() : "gone");
+                found != nullptr ? std::string(found->value()).c_str() : "gone");
     return true;
   });
   if (!got.ok()) return fail(got);
