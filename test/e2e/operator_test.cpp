@@ -31,7 +31,7 @@ Outcome run_with_mounts(const TempDir& dir, const std::string& script) {
       "N=0; trap 'kill -KILL $P 2>/dev/null || true' EXIT\n"
       "serve() { N=$((N + 1)); : >\"$D/log$N\"\n"
       "  \"$K\" serve 127.0.0.1 0 --data-dir \"$1\" 2>>\"$D/log$N\" & P=$!\n"
-      "  until grep -q ' version=' \"$D/log$N\"; do kill -0 $P || return 1; sleep 0.05; done\n"
+      "  grep -q -m1 ' version=' <(tail -n +1 -f --pid=$P \"$D/log$N\") || return 1\n"
       "  U=http://$(grep -o 'address=[0-9.:]*' \"$D/log$N\" | cut -d= -f2); }\n"
       "stop() { kill $P; wait $P; }\n";
   return run_program({"/usr/bin/env", "K=" + server_binary(), "D=" + dir.path(), "/usr/bin/timeout",
