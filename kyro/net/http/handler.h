@@ -10,9 +10,13 @@
 //                   wait_for_earlier() (after which on_request is called again).
 //   on_response(…)  the answer has been handed to the socket (or failed to be).
 //
-// Answers always leave in the order of the requests. Pipelined requests that were deferred are all
-// in flight at once. The views of request() are valid only inside on_headers and on_request; a
-// handler that defers copies what it needs.
+// In HTTP/1 answers always leave in the order of the requests, and pipelined requests that were
+// deferred are all in flight at once; in HTTP/2 every request is answered by itself. The views of
+// request() are valid only inside on_headers and on_request; a handler that defers copies what it
+// needs.
+//
+// Only HTTP/2 has what a call of gRPC needs: a body that is taken while it comes (read_body()),
+// trailers, a deadline, and more than one deferred task for one request.
 //
 // Thread rule: Handler and Exchange calls happen on the reactor thread of the connection; several
 // reactors call one Handler at the same time. Task::post() is called from any thread.
@@ -72,6 +76,17 @@ class BodyStream {
     static_cast<void>(out);
     return false;
   }
+  // The body has ended, as it should or by on_drain(): adds the trailers.
+  virtual void on_end(Exchange& exchange) { static_cast<void>(exchange); }
+};
+
+// A request's body in the hands of a handler that takes it while it comes.
+class BodyReader {
+ public:
+  virtual ~BodyReader() = default;  // also when the client gives the request up
+  // The next piece, which is empty only if it `ends` the body. The client may send as much again
+  // as Exchange::body_taken() is told.
+  virtual void on_piece(Exchange& exchange, std::string_view piece, bool ends) = 0;
 };
 
 inline constexpr uint16_t kNoRoute = 0;
@@ -92,14 +107,30 @@ enum class RejectReason : uint8_t {
   kPerIpCap,         // 429
   kFileDescriptors,  // closed without an answer
   kWriteTimeout,     // the client did not read
+  kProtocolError,    // HTTP/2: a stream or the connection was ended for an error of the client
+  kStreams,          // HTTP/2: more streams at once than were allowed
+  kFlood,            // HTTP/2: too much that is no work
   kCount
 };
 
 [[nodiscard]] constexpr const char* reject_reason_name(RejectReason reason) {
-  constexpr const char* kNames[] = {
-      "bad_request", "header_timeout",     "body_timeout",     "body_too_large", "uri_too_long",
-      "expectation", "headers_too_large",  "not_implemented",  "version",        "inflight_bytes",
-      "connections", "connections_per_ip", "file_descriptors", "write_timeout"};
+  constexpr const char* kNames[] = {"bad_request",
+                                    "header_timeout",
+                                    "body_timeout",
+                                    "body_too_large",
+                                    "uri_too_long",
+                                    "expectation",
+                                    "headers_too_large",
+                                    "not_implemented",
+                                    "version",
+                                    "inflight_bytes",
+                                    "connections",
+                                    "connections_per_ip",
+                                    "file_descriptors",
+                                    "write_timeout",
+                                    "protocol_error",
+                                    "streams",
+                                    "flood"};
   static_assert(sizeof kNames / sizeof kNames[0] == static_cast<size_t>(RejectReason::kCount));
   return kNames[static_cast<size_t>(reason)];
 }
@@ -150,6 +181,20 @@ class Exchange {
   // Answers with a stream: chunked, or delimited by the close under HTTP/1.0.
   virtual void respond_stream(int status, std::string_view content_type,
                               std::unique_ptr<BodyStream> stream) = 0;
+  // A field behind the body, to be added before the answer is given, or in BodyStream::on_end().
+  // An answer without a body has its trailers in its head.
+  virtual void add_trailer(std::string_view name, std::string_view value) {
+    static_cast<void>(name), static_cast<void>(value);
+  }
+  // In on_headers: the body goes to the reader, of any length; on_request is not called.
+  virtual void read_body(std::unique_ptr<BodyReader> reader) { static_cast<void>(reader); }
+  virtual void body_taken(size_t bytes) { static_cast<void>(bytes); }
+  // The answer's stream, which waits, has something now. Reactor thread.
+  virtual void wake() {}
+  // From `ms` on, Handler::on_deadline() is called where there is no answer, and a stream that
+  // waits is called again. At most one.
+  virtual void set_deadline(uint64_t ms) { static_cast<void>(ms); }
+
   // Answers {"error":"<code>","message":"<message>"} as application/json.
   inline void respond_error(int status, std::string_view code, std::string_view message);
 
@@ -211,6 +256,7 @@ struct Answered {
   uint16_t route = kNoRoute;
   uint16_t status = 0;
   Method method = Method::kOther;  // kOther too where the request line was not understood
+  HttpVersion version = HttpVersion::k1;
   bool is_unix = false;
 };
 
@@ -228,6 +274,14 @@ class Handler {
   // Every answer, those the server made itself too (with the route if one was set).
   virtual void on_response(const Answered& answered) { static_cast<void>(answered); }
   virtual void on_rejected(RejectReason reason) { static_cast<void>(reason); }
+  // Answers a request that the server itself refuses.
+  virtual void refuse(Exchange& exchange, int status, std::string_view code,
+                      std::string_view message) {
+    exchange.respond_error(status, code, message);
+  }
+  // set_deadline()'s time has come and there is no answer: gives one. Tasks that are still under
+  // way are run without an exchange.
+  virtual void on_deadline(Exchange& exchange) { static_cast<void>(exchange); }
   // Around everything a reactor does between two waits. Reactors are numbered from 0.
   virtual void on_round_begin(unsigned reactor) { static_cast<void>(reactor); }
   virtual void on_round_end(unsigned reactor) { static_cast<void>(reactor); }

@@ -37,6 +37,8 @@ enum class Method : uint8_t {
   return kNames[static_cast<size_t>(method)];
 }
 
+enum class HttpVersion : uint8_t { k1, k2 };
+
 // One field of a head. The name is a token (RFC 9110 5.6.2), the value has no blanks around it.
 struct HeaderField {
   std::string_view name;
@@ -68,6 +70,7 @@ struct HeaderField {
 
 struct HttpRequest {
   Method method = Method::kGet;
+  HttpVersion version = HttpVersion::k1;
   bool has_query = false;           // a "?" was there, even if nothing follows it
   bool has_content_length = false;  // the client has said how long the body is
   bool has_open_length = false;     // a body follows whose length only its end will tell

@@ -427,7 +427,7 @@ inline void RequestReader::reject(ServerExchange* exchange, uint16_t status, con
   context_.handler.on_rejected(reason);
   exchange->close_after();
   if (status == 503) exchange->add_header("Retry-After", "1");
-  exchange->respond_error(status, code, message);
+  context_.handler.refuse(*exchange, status, code, message);
   line_.set_lingers();
   finish_request(exchange);
   stalled_ = false;
