@@ -27,6 +27,8 @@ inline constexpr uint64_t kDefaultReserveBytes = 16 * kMiB;
 
 // A thousand years: above it an expiry in any unit might not fit, and nobody means it.
 inline constexpr uint64_t kTtlSecsMax = uint64_t{1000} * 366 * 86400;
+// A record has so much room for the second in which it expires.
+inline constexpr uint64_t kExpirySecsMax = (uint64_t{1} << 56) - 1;
 
 // Offsets that a crash may have taken with it are skipped by one jump of this size.
 inline constexpr uint64_t kOffsetJump = uint64_t{1} << 32;

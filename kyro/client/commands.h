@@ -57,6 +57,7 @@ inline constexpr CliFlag kImportFlags[] = {
 inline constexpr CliFlag kExportFlags[] = {
     {"format", "ndjson|csv", "what to write (default: by the file's name, else ndjson)"},
     {"base64", "", "CSV with the header key,value_base64 instead of key,value"},
+    {"expires", "", "CSV with a column for the Unix time in which a record expires"},
     kStartKey,
     kEndKey,
 };
@@ -104,15 +105,18 @@ inline constexpr CliCommand kCommands[] = {
      "A line is {\"op\":\"put\",\"key\":K,\"value\":\"V\"} or {\"op\":\"delete\",\"key\":K}. "
      "For more than one batch can hold there is import."},
     {"import", "FILE|-", "store records of NDJSON or CSV", 1, 1, run_import, kImportFlags,
-     "An NDJSON line is {\"key\":K,\"value\":\"V\"}, or value_base64 for bytes that are not text; "
-     "CSV has the header key,value or key,value_base64. Records are stored in batches of up to "
-     "1000, each of them all or not at all. If the import stops, the message names the line and "
-     "the record to go on from with --skip: what stands before it is stored; what stands after "
-     "it may be, and storing it again changes nothing. A server that is busy is tried again."},
+     "An NDJSON line is {\"key\":K,\"value\":\"V\"}, or value_base64 for bytes that are not text, "
+     "with ttl_secs or expires (Unix time) if it has a lifetime; CSV has the header key,value or "
+     "key,value_base64, and may have a third column expires. What expired before it is imported is "
+     "absent afterwards. Records are stored in batches of up to 1000, each of them all or not at "
+     "all. If the import stops, the message names the line and the record to go on from with "
+     "--skip: what stands before it is stored; what stands after it may be, and storing it again "
+     "changes nothing. A server that is busy is tried again."},
     {"export", "[FILE|-]", "write the records of a range as NDJSON or CSV", 0, 1, run_export,
      kExportFlags,
-     "What it writes, import reads. Times to live are not exported. A file appears under its name "
-     "only when it is whole."},
+     "What it writes, import reads, lifetimes included (of CSV with --expires): a record expires "
+     "in the second in which the original does. A file appears under its name only when it is "
+     "whole."},
     {"snapshot", "", "flush what is in memory into a run", 0, 0,
      [](Call c) { return send_maintenance(c, "/v1/snapshot"); }},
     {"compact", "", "merge everything into one run", 0, 0,

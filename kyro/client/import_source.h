@@ -2,15 +2,13 @@
 // /v1/batch.
 //
 // NDJSON: a line is {"key":…,"value":…} (or "value_base64", with "ttl_secs" if wanted); what scan,
-// export, dump and replay print is fine too, deletes of a log included, and "expires" of a dump
-// becomes what is left of that lifetime. CSV: a header `key,value`
-// or `key,value_base64`, then records. Empty lines count as lines, not as records. Each record is
-// checked as the server would check it, so that what is wrong is named by its line.
+// export, dump and replay print is fine too, deletes of a log included. CSV: a header `key,value`
+// or `key,value_base64`, maybe with `expires` (Unix seconds, or nothing) after it, then records.
+// Empty lines count as lines, not as records. Each record is checked as the server would check it,
+// so that what is wrong is named by its line.
 //
 // Thread rule: one thread. Ownership: sources borrow the bytes' source.
 #pragma once
-
-#include <time.h>
 
 #include <cstdint>
 #include <memory>
@@ -76,7 +74,7 @@ class NdjsonSource final : public ImportSource {
   [[nodiscard]] uint64_t line() const override { return line_; }
 
  private:
-  // What a batch takes of the record: its value as it came, and of its expiry what is left.
+  // What a batch takes of the record: its value as it came.
   void append_line(std::string* out, bool is_delete) const {
     out->append(is_delete ? "{\"op\":\"delete\",\"key\":" : "{\"op\":\"put\",\"key\":");
     append_decimal(*out, *record_.key);
@@ -84,14 +82,9 @@ class NdjsonSource final : public ImportSource {
       out->append(record_.is_base64 ? ",\"value_base64\":" : ",\"value\":")
           .append(record_.value_json);
     }
-    std::optional<uint64_t> ttl_secs = record_.ttl_secs;
-    if (!ttl_secs && record_.expires_secs) {
-      const auto now_secs = static_cast<uint64_t>(time(nullptr));
-      ttl_secs = *record_.expires_secs > now_secs ? *record_.expires_secs - now_secs : 1;
-    }
-    if (ttl_secs) {
-      out->append(",\"ttl_secs\":");
-      append_decimal(*out, *ttl_secs);
+    if (record_.has_lifetime()) {
+      out->append(record_.ttl_secs ? ",\"ttl_secs\":" : ",\"expires\":");
+      append_decimal(*out, record_.ttl_secs ? *record_.ttl_secs : *record_.expires_secs);
     }
     out->append("}\n");
   }
@@ -118,9 +111,14 @@ class CsvSource final : public ImportSource {
   Result<bool> next(std::string* out) override {
     auto more = next_data_record();
     if (!more.ok() || !*more) return more;
-    if (reader_.field_count() != 2) {
+    if (reader_.field_count() != fields_) {
       return Status(Code::kInvalid, "the record has " + std::to_string(reader_.field_count()) +
-                                        " fields, not a key and a value");
+                                        " fields, the header " + std::to_string(fields_));
+    }
+    const std::string_view expires = fields_ == 3 ? reader_.field(2) : std::string_view();
+    const auto moment = parse_u64(expires);
+    if (!expires.empty() && (!moment || *moment == 0 || *moment > kExpirySecsMax)) {
+      return Status(Code::kInvalid, "expires must be a moment of Unix time in whole seconds");
     }
     if (!parse_u64(reader_.field(0))) {
       return Status(Code::kInvalid, "the key must be a decimal number from 0 to 2^64-1, not \"" +
@@ -135,6 +133,7 @@ class CsvSource final : public ImportSource {
     } else {
       append_json_value_field(*out, reader_.field(1));
     }
+    if (moment) out->append(",\"expires\":").append(expires);
     out->append("}\n");
     return true;
   }
@@ -148,10 +147,14 @@ class CsvSource final : public ImportSource {
     if (!has_header_) {
       auto header = next_record();
       if (!header.ok() || !*header) return header;
-      is_base64_ = reader_.field_count() == 2 && reader_.field(1) == "value_base64";
-      if (reader_.field_count() != 2 || reader_.field(0) != "key" ||
-          (!is_base64_ && reader_.field(1) != "value")) {
-        return Status(Code::kInvalid, "the header must be key,value or key,value_base64");
+      fields_ = reader_.field_count();
+      is_base64_ = fields_ >= 2 && reader_.field(1) == "value_base64";
+      const bool is_known = (fields_ == 2 || (fields_ == 3 && reader_.field(2) == "expires")) &&
+                            reader_.field(0) == "key" &&
+                            (is_base64_ || reader_.field(1) == "value");
+      if (!is_known) {
+        return Status(Code::kInvalid,
+                      "the header must be key,value or key,value_base64, and may end with expires");
       }
       has_header_ = true;
     }
@@ -178,6 +181,7 @@ class CsvSource final : public ImportSource {
   size_t consumed_ = 0;
   bool is_at_end_ = false;
   bool has_header_ = false;
+  size_t fields_ = 0;  // of the header
   bool is_base64_ = false;
   CsvReader reader_;
   std::string decoded_;

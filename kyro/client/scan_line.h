@@ -19,14 +19,15 @@ struct ScanLine {
   std::optional<uint64_t> key;  // nothing: a trailer
   std::string_view value;       // the JSON string, with its quotes and escapes; empty if not there
   bool is_base64 = false;
-  bool is_complete = false;      // the trailer: the range ends here
-  std::optional<uint64_t> next;  // the trailer: where it goes on
+  std::optional<uint64_t> expires;  // Unix time
+  bool is_complete = false;         // the trailer: the range ends here
+  std::optional<uint64_t> next;     // the trailer: where it goes on
 };
 
 // kInvalid with one sentence if the line is neither.
 [[nodiscard]] inline Status parse_scan_line(std::string_view line, ScanLine* out) {
-  constexpr std::array<std::string_view, 5> kFields{"key", "value", "value_base64", "complete",
-                                                    "next"};
+  constexpr std::array<std::string_view, 6> kFields{"key",      "value", "value_base64",
+                                                    "complete", "next",  "expires"};
   *out = ScanLine{};
   JsonReader json(line);
   walk_json_object(json, kFields, UnknownFields::kSkipped, [&](size_t field) {
@@ -41,7 +42,7 @@ struct ScanLine {
       return true;
     }
     if (!read_json_key(json, &number)) return false;
-    (field == 0 ? out->key : out->next) = number;
+    (field == 0 ? out->key : field == 4 ? out->next : out->expires) = number;
     return true;
   });
   return json.finish();

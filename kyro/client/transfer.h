@@ -1,9 +1,10 @@
 // `kyrodbctl import` and `kyrodbctl export`: whole stores in and out of files.
 //
 // An export is one stream over the key range: NDJSON lines {"key":…,"value":…} (`value_base64`
-// where the bytes are not UTF-8), or CSV whose values are the bytes themselves, in quotes where
-// they need them, or base64. A file is written under the name FILE.partial and renamed when it is
-// whole and synced, so that a broken export is never taken for a good one.
+// where the bytes are not UTF-8, `expires` where they do), or CSV whose values are the bytes
+// themselves, in quotes where they need them, or base64, with a column `expires` if wanted. A file
+// is written under the name FILE.partial and renamed when it is whole and synced, so that a broken
+// export is never taken for a good one.
 //
 // Thread rule: one thread.
 #pragma once
@@ -114,9 +115,17 @@ class ExportFile {
 
 class Exporter {
  public:
-  Exporter(ExportFile& out, bool is_csv, bool is_base64)
-      : out_(out), is_csv_(is_csv), is_base64_(is_base64) {
-    if (is_csv) buffer_ = is_base64 ? "key,value_base64\r\n" : "key,value\r\n";
+  // What the lines are; base64 and the column are of CSV.
+  struct Form {
+    bool is_csv = false;
+    bool is_base64 = false;
+    bool has_expires = false;
+  };
+
+  Exporter(ExportFile& out, const Form& form) : out_(out), form_(form) {
+    if (!form.is_csv) return;
+    buffer_ = form.is_base64 ? "key,value_base64" : "key,value";
+    buffer_ += form.has_expires ? ",expires\r\n" : "\r\n";
   }
 
   // The exit code.
@@ -128,6 +137,11 @@ class Exporter {
     if (code == kExitOk) has_failed_ = has_failed_ || !flush() || !out_.finish();
     if (has_failed_) return ctl_fail(path + ": " + strerrordesc_np(errno));
     if (code != kExitOk) return code;
+    if (form_.is_csv && !form_.has_expires && lifetimes_ > 0) {
+      std::fprintf(
+          stderr, "%" PRIu64 " of the records have a lifetime, which is lost: --expires keeps it\n",
+          lifetimes_);
+    }
     if (path != "-") {
       std::fprintf(stderr, "exported %" PRIu64 " records in %.2f s\n", records_,
                    progress_.seconds());
@@ -139,28 +153,42 @@ class Exporter {
   static constexpr size_t kBufferBytes = 256 * 1024;
 
   bool add(const ScanLine& item) {
-    if (!is_csv_) buffer_ += "{\"key\":";
-    append_decimal(buffer_, *item.key);
-    if (!is_csv_) {
-      // The value's JSON text goes over as it is.
-      buffer_.append(item.is_base64 ? ",\"value_base64\":" : ",\"value\":").append(item.value);
-      buffer_ += "}\n";
-    } else {
-      damage_ = decode_scan_value(item, &value_);
-      if (!damage_.ok()) return false;
-      buffer_ += ',';
-      if (is_base64_) {
-        append_base64(buffer_, value_);
-      } else {
-        append_csv_field(buffer_, value_);
-      }
-      buffer_ += "\r\n";
-    }
+    damage_ = form_.is_csv ? add_csv(item) : add_ndjson(item);
+    if (!damage_.ok()) return false;
     ++records_;
+    if (item.expires) ++lifetimes_;
     if (buffer_.size() < kBufferBytes) return true;
     progress_.show(records_);
     has_failed_ = !flush();
     return !has_failed_;
+  }
+
+  Status add_ndjson(const ScanLine& item) {
+    buffer_ += "{\"key\":";
+    append_decimal(buffer_, *item.key);
+    // The value's JSON text goes over as it is.
+    buffer_.append(item.is_base64 ? ",\"value_base64\":" : ",\"value\":").append(item.value);
+    if (item.expires) {
+      buffer_ += ",\"expires\":";
+      append_decimal(buffer_, *item.expires);
+    }
+    buffer_ += "}\n";
+    return {};
+  }
+
+  Status add_csv(const ScanLine& item) {
+    KYRO_TRY(decode_scan_value(item, &value_));
+    append_decimal(buffer_, *item.key);
+    buffer_ += ',';
+    if (form_.is_base64) {
+      append_base64(buffer_, value_);
+    } else {
+      append_csv_field(buffer_, value_);
+    }
+    if (form_.has_expires) buffer_ += ',';
+    if (form_.has_expires && item.expires) append_decimal(buffer_, *item.expires);
+    buffer_ += "\r\n";
+    return {};
   }
 
   bool flush() {
@@ -170,27 +198,31 @@ class Exporter {
   }
 
   ExportFile& out_;
-  const bool is_csv_;
-  const bool is_base64_;
+  const Form form_;
   std::string buffer_;
   std::string value_;
   Status damage_;  // of the server's answer
   bool has_failed_ = false;
   uint64_t records_ = 0;
+  uint64_t lifetimes_ = 0;  // of them
   Progress progress_;
 };
 
 inline int run_export(const CliCall& call) {
   const std::string path = call.words.empty() ? "-" : call.words[0];
-  const bool is_csv = format_of(call, path) == ImportFormat::kCsv;
-  const bool is_base64 = call.has("base64");
-  if (is_base64 && !is_csv) {
+  const Exporter::Form form{.is_csv = format_of(call, path) == ImportFormat::kCsv,
+                            .is_base64 = call.has("base64"),
+                            .has_expires = call.has("expires")};
+  if (form.is_base64 && !form.is_csv) {
     return ctl_usage_error("--base64 is for CSV; NDJSON has it where it is needed");
+  }
+  if (form.has_expires && !form.is_csv) {
+    return ctl_usage_error("--expires is for CSV; NDJSON has it anyway");
   }
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     ExportFile out(path);
     if (!out.is_open()) return ctl_fail(path + ": " + strerrordesc_np(errno));
-    return Exporter(out, is_csv, is_base64).run(client, range_of(call), path);
+    return Exporter(out, form).run(client, range_of(call), path);
   });
 }
 

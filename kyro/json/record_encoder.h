@@ -90,10 +90,11 @@ class RecordEncoder {
   static constexpr size_t kSmallRecordBytesMax = 6 * kSmallValueBytes + 512;
 
   // Each begins a record; the one before it must be done.
-  inline void begin_item(uint64_t key, std::string_view value, uint64_t offset, bool string_keys);
+  inline void begin_item(uint64_t key, std::string_view value, uint64_t offset, bool string_keys,
+                         uint64_t expires_secs = 0);
   // A record of the log, or without a value a deletion.
-  inline void begin_log_record(uint64_t offset, uint64_t key,
-                               std::optional<std::string_view> value);
+  inline void begin_log_record(uint64_t offset, uint64_t key, std::optional<std::string_view> value,
+                               uint64_t expires_secs = 0);
   // Only a value, in a frame.
   void begin_value(std::string_view value, const ValueFrame& frame) {
     head_.clear();
@@ -192,10 +193,18 @@ inline void append_item_head(std::string& out, uint64_t key, bool string_keys) {
   out += "{\"key\":";
   append_json_u64(out, key, string_keys);
 }
-inline void append_item_tail(std::string& out, uint64_t offset) {
+// Closes an object, after the moment of Unix time in which what it says expires (0: never).
+inline void append_end(std::string& out, uint64_t expires_secs) {
+  if (expires_secs != 0) {
+    out += ",\"expires\":";
+    append_decimal(out, expires_secs);
+  }
+  out += '}';
+}
+inline void append_item_tail(std::string& out, uint64_t offset, uint64_t expires_secs) {
   out += ",\"offset\":";
   append_decimal(out, offset);
-  out += '}';
+  append_end(out, expires_secs);
 }
 inline void append_log_record_head(std::string& out, uint64_t offset, uint64_t key, bool is_put) {
   out += "{\"offset\":";
@@ -207,42 +216,45 @@ inline void append_log_record_head(std::string& out, uint64_t offset, uint64_t k
 
 }  // namespace json_detail
 
-// {"key":…,"value":…,"offset":…}
+// {"key":…,"value":…,"offset":…}, and "expires" where it does.
 inline void append_item(std::string& out, uint64_t key, std::string_view value, uint64_t offset,
-                        bool string_keys) {
+                        bool string_keys, uint64_t expires_secs = 0) {
   json_detail::append_item_head(out, key, string_keys);
   out += ',';
   append_json_value_field(out, value);
-  json_detail::append_item_tail(out, offset);
+  json_detail::append_item_tail(out, offset, expires_secs);
 }
 
 // The same without the value.
-inline void append_key_item(std::string& out, uint64_t key, uint64_t offset, bool string_keys) {
+inline void append_key_item(std::string& out, uint64_t key, uint64_t offset, bool string_keys,
+                            uint64_t expires_secs = 0) {
   json_detail::append_item_head(out, key, string_keys);
-  json_detail::append_item_tail(out, offset);
+  json_detail::append_item_tail(out, offset, expires_secs);
 }
 
-// A record of the log: {"offset","op","key","value"|"value_base64"}, without a value for a delete.
+// A record of the log: {"offset","op","key","value"|"value_base64"}, without a value for a delete,
+// and "expires" where it does.
 inline void append_log_record(std::string& out, uint64_t offset, uint64_t key,
-                              std::optional<std::string_view> value) {
+                              std::optional<std::string_view> value, uint64_t expires_secs = 0) {
   json_detail::append_log_record_head(out, offset, key, value.has_value());
   if (value) append_json_value_field(out, *value);
-  out += '}';
+  json_detail::append_end(out, expires_secs);
 }
 
 inline void RecordEncoder::begin_item(uint64_t key, std::string_view value, uint64_t offset,
-                                      bool string_keys) {
+                                      bool string_keys, uint64_t expires_secs) {
   begin_value(value, kValueField);
   json_detail::append_item_head(head_, key, string_keys);
   head_ += ',';
-  json_detail::append_item_tail(tail_, offset);
+  json_detail::append_item_tail(tail_, offset, expires_secs);
 }
 
 inline void RecordEncoder::begin_log_record(uint64_t offset, uint64_t key,
-                                            std::optional<std::string_view> value) {
+                                            std::optional<std::string_view> value,
+                                            uint64_t expires_secs) {
   begin_value(value.value_or(std::string_view()), kValueField);
   json_detail::append_log_record_head(head_, offset, key, value.has_value());
-  tail_ += '}';
+  json_detail::append_end(tail_, expires_secs);
   if (!value) {
     now_ = {Phase::kHead, ValueForm::kRaw, 0};
   }

@@ -142,12 +142,14 @@ struct JsonWrite {
     must_be_absent = false;
   }
 
+  [[nodiscard]] bool has_lifetime() const { return ttl_secs || expires_secs; }
+
   std::optional<uint64_t> key;
   std::optional<std::string_view> value;  // the bytes, decoded
   std::string_view value_json;            // as it stood, with its quotes (decode_json_write())
   bool is_base64 = false;                 // that is "value_base64"
   std::optional<uint64_t> ttl_secs;       // 1..kTtlSecsMax
-  std::optional<uint64_t> expires_secs;   // Unix time; of import lines
+  std::optional<uint64_t> expires_secs;   // Unix time, 1..kExpirySecsMax
   std::string op;                         // empty if absent, or if not asked for
   std::optional<uint64_t> if_match;  // "if_match" with an offset; this and what follows with op
   bool must_exist = false;           // "if_match":"*"
@@ -158,10 +160,10 @@ struct JsonWrite {
 namespace json_detail {
 
 inline constexpr std::array<std::string_view, 10> kWriteFields{
-    "key", "value",    "value_base64",  "ttl_secs", "ttl",
-    "op",  "if_match", "if_none_match", "offset",   "expires"};
-inline constexpr size_t kPutFields = 5;    // so many of them are read in a put,
-inline constexpr size_t kBatchFields = 8;  // so many in a line of a batch, all in one of an import
+    "key",     "value", "value_base64", "ttl_secs",      "ttl",
+    "expires", "op",    "if_match",     "if_none_match", "offset"};
+inline constexpr size_t kPutFields = 6;    // so many of them are read in a put,
+inline constexpr size_t kBatchFields = 9;  // so many in a line of a batch, all in one of an import
 
 // Whether the value of field `name` is a string; else the error is set.
 inline bool is_string_next(JsonReader& json, std::string_view name) {
@@ -183,6 +185,18 @@ inline bool read_ttl_field(JsonReader& json, JsonWrite* out) {
   if (!out->ttl_secs || *out->ttl_secs == 0) return json.fail(kRule);
   if (*out->ttl_secs > kTtlSecsMax) return json.fail("\"ttl_secs\" must be at most 1000 years");
   return true;
+}
+
+inline bool read_expires_field(JsonReader& json, JsonWrite* out) {
+  const JsonType type = json.peek();
+  if (type == JsonType::kInvalid) return json.skip_value();
+  std::string_view token;
+  if (type == JsonType::kNumber && !json.read_number(&token)) return false;
+  out->expires_secs = parse_u64(token);
+  if (out->expires_secs && *out->expires_secs != 0 && *out->expires_secs <= kExpirySecsMax) {
+    return true;
+  }
+  return json.fail("\"expires\" must be a moment of Unix time in whole seconds");
 }
 
 inline bool read_op_field(JsonReader& json, JsonWrite* out) {
@@ -223,8 +237,9 @@ inline bool read_if_none_match_field(JsonReader& json, JsonWrite* out) {
 // what scan, dump and replay print, whose offset means nothing where it goes.
 enum class JsonWriteKind : uint8_t { kPut, kBatchLine, kImportLine };
 
-// Decodes {"key":…, "value":… | "value_base64":…, "ttl_secs":… | "ttl":…} and, by its kind, "op",
-// "if_match", "if_none_match", and nothing after it. Says nothing about which fields must be there.
+// Decodes {"key":…, "value":… | "value_base64":…, "ttl_secs":… | "ttl":… | "expires":…} and, by its
+// kind, "op", "if_match", "if_none_match", and nothing after it. Says nothing about which fields
+// must be there.
 //
 // It does so in slices and in place: a value lies in the text, which is changed, when it has been
 // decoded. Only values are sliced, since nothing else that is accepted is long.
@@ -253,7 +268,11 @@ class JsonWriteDecoder {
     return state_ == State::kDone;
   }
   // kInvalid with one sentence if the text is refused. REQUIRES: advance() has returned true.
-  [[nodiscard]] Status finish() { return json_.finish(); }
+  [[nodiscard]] Status finish() {
+    KYRO_TRY(json_.finish());
+    if (!out_->ttl_secs || !out_->expires_secs) return Status();
+    return Status(Code::kInvalid, "\"ttl_secs\" and \"expires\" must not be given together");
+  }
   // Where the value stood in the text, with its quotes.
   [[nodiscard]] size_t value_begin() const { return begin_ == 0 ? 0 : begin_ - 1; }
   [[nodiscard]] size_t value_bytes() const { return end_ - value_begin(); }
@@ -288,19 +307,15 @@ class JsonWriteDecoder {
       case 4:
         return json_detail::read_ttl_field(json_, out_);
       case 5:
-        return json_detail::read_op_field(json_, out_);
+        return json_detail::read_expires_field(json_, out_);
       case 6:
-        return json_detail::read_if_match_field(json_, out_);
+        return json_detail::read_op_field(json_, out_);
       case 7:
-        return json_detail::read_if_none_match_field(json_, out_);
+        return json_detail::read_if_match_field(json_, out_);
       case 8:
+        return json_detail::read_if_none_match_field(json_, out_);
+      default:
         return json_.skip_value();
-      default: {
-        uint64_t expires_secs = 0;
-        if (!read_json_key(json_, &expires_secs, "\"expires\"")) return false;
-        out_->expires_secs = expires_secs;
-        return true;
-      }
     }
   }
 

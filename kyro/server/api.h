@@ -376,9 +376,9 @@ class Api final : public Handler {
     const bool is_write = request.method == Method::kPut || request.method == Method::kDelete;
     if (is_write && open_writes_.must_wait(x, x.user())) return;
     if (request.method == Method::kPut) {
-      const auto ttl = find_ttl(request.query);
-      if (!ttl.ok()) return respond_status(x, ttl.status());
-      return PendingWrite::start_value(*engine(), open_writes_, x, x.user(), ttl->value_or(0));
+      const auto lifetime = find_lifetime(request.query);
+      if (!lifetime.ok()) return respond_status(x, lifetime.status());
+      return PendingWrite::start_value(*engine(), open_writes_, x, x.user(), *lifetime);
     }
     if (request.method == Method::kDelete) {
       return PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kKvDelete,
@@ -408,8 +408,8 @@ class Api final : public Handler {
     const auto string_keys = find_string_keys(x.request().query);
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
     if (!find_tagged(x, key, &found)) return;
-    respond_record(x, key, found.value(), found.offset(), *string_keys, *engine(), rules_,
-                   [&] { return found.holder(); });
+    respond_record(x, key, found.value(), found.offset(), found.expiry_secs(), *string_keys,
+                   *engine(), rules_, [&] { return found.holder(); });
   }
 
   void lookup_raw(Exchange& x) {

@@ -106,6 +106,13 @@ class Engine {
   // The time by which lifetimes are measured (lifetime_clock.h), in seconds: Unix time until
   // somebody steps the system's clock. It never goes back.
   [[nodiscard]] uint64_t now_secs() const { return state_.clock.now_secs(); }
+  // An expiry as Unix time (0: never) by the clocks as they are now, and back.
+  [[nodiscard]] uint64_t to_unix(uint64_t expiry_secs) const {
+    return state_.clock.to_unix(expiry_secs);
+  }
+  [[nodiscard]] uint64_t from_unix(uint64_t unix_secs) const {
+    return std::min(state_.clock.from_unix(unix_secs), kExpirySecsMax);
+  }
 
   // ---- reads ----
 
@@ -424,7 +431,7 @@ inline std::vector<Mutation> Engine::by_store_time(std::span<const Mutation> mut
   if (state_.clock.shift_secs() == 0) return {};
   std::vector<Mutation> timed(mutations.begin(), mutations.end());
   for (Mutation& mutation : timed) {
-    mutation.expiry_secs = std::min(state_.clock.from_unix(mutation.expiry_secs), kExpirySecsMax);
+    mutation.expiry_secs = from_unix(mutation.expiry_secs);
   }
   return timed;
 }

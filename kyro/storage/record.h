@@ -47,7 +47,6 @@ static_assert(offsetof(RecordHeader, value_bytes) == 4 && offsetof(RecordHeader,
 
 inline constexpr size_t kRecordHeaderBytes = sizeof(RecordHeader);
 inline constexpr size_t kCrcBytes = sizeof(RecordHeader::crc);
-inline constexpr uint64_t kExpirySecsMax = (uint64_t{1} << 56) - 1;
 
 [[nodiscard]] constexpr uint64_t make_meta(RecordType type, uint64_t expiry_secs) {
   return (expiry_secs << 8) | static_cast<uint64_t>(type);

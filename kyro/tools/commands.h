@@ -161,11 +161,7 @@ class LinePrinter {
 };
 
 inline void append_dump_line(std::string& out, const RecordView& record, uint64_t expiry_secs) {
-  append_item(out, record.header.key, record.value, record.header.offset, false);
-  if (expiry_secs == 0) return;
-  out.pop_back();
-  append_field(out, "expires", expiry_secs);
-  out += '}';
+  append_item(out, record.header.key, record.value, record.header.offset, false, expiry_secs);
 }
 
 inline int dump(const CliCall& call) {
@@ -174,12 +170,13 @@ inline int dump(const CliCall& call) {
   const auto print_live = [&](const RecordView& record, uint64_t expiry_secs) {
     printer.print([&](std::string& out) { append_dump_line(out, record, expiry_secs); });
   };
-  const auto print_log = [&](const RecordView& record) {
+  const auto print_log = [&](const RecordView& record, uint64_t expiry_secs) {
     printer.print([&](std::string& out) {
-      append_log_record(out, record.header.offset, record.header.key, record.stored_value());
+      append_log_record(out, record.header.offset, record.header.key, record.stored_value(),
+                        expiry_secs);
     });
   };
-  const Status status = call.has("wal") ? dump_log(fs, call.words[0], print_log)
+  const Status status = call.has("wal") ? dump_log(fs, call.words[0], ClockSources{}, print_log)
                                         : dump_live(fs, call.words[0], ClockSources{}, print_live);
   if (!printer.flush()) return fail(Status(Code::kIoError, "cannot write to stdout"), "");
   if (status.ok()) return kExitOk;

@@ -73,7 +73,7 @@ bool copy_document(std::string_view text, std::string* out) {
 // decoder of single lines too.
 void check_batch(std::string_view text) {
   std::string copy(text);
-  kyro::BatchReader reader(copy, 1);
+  kyro::BatchReader reader(copy, [](const kyro::JsonWrite&) { return uint64_t{1}; });
   kyro::JsonWrite write;
   const char* behind = copy.data();
   size_t begin = 0;

@@ -59,14 +59,16 @@ TEST_CASE("a record written in pieces is the record written at once, whatever th
     const uint64_t offset = random();
     const size_t room = RecordEncoder::kRoomBytesMin + random() % 9000;
     std::string whole;
-    append_item(whole, key, value, offset, round % 2 == 0);
-    record.begin_item(key, value, offset, round % 2 == 0);
+    const uint64_t expires = round % 3 == 0 ? random() : 0;
+    append_item(whole, key, value, offset, round % 2 == 0, expires);
+    record.begin_item(key, value, offset, round % 2 == 0, expires);
+    REQUIRE((whole.find(",\"expires\":") != whole.npos) == (expires != 0));
     REQUIRE(in_pieces(record, room) == whole);
 
     whole = "data: ";
-    append_log_record(whole, offset, key, value);
+    append_log_record(whole, offset, key, value, expires);
     whole += "\n\n";
-    record.begin_log_record(offset, key, value);
+    record.begin_log_record(offset, key, value, expires);
     record.add_head("data: ");
     record.add_tail("\n\n");
     REQUIRE(in_pieces(record, room) == whole);

@@ -290,7 +290,7 @@ TEST_CASE("a put object with a bad field is refused with a sentence that names i
        "\"ttl\" and \"ttl_secs\" are the same thing"},
       {R"({"key":1,"value":"v","tll":1})", "unknown field \"tll\"; the nearest is \"ttl\""},
       {R"({"key":1,"value":"v","if_match":1})",
-       "unknown field \"if_match\"; known are key, value, value_base64, ttl_secs, ttl"},
+       "unknown field \"if_match\"; known are key, value, value_base64, ttl_secs, ttl, expires"},
       {R"({"key":1,"value":"v","op":"put"})", "unknown field \"op\"; known are key"},
       {R"({"key":1,"value":"v","":1})", "unknown field \"\"; known are key"},
       {R"({"key":1})", "field \"value\" (or \"value_base64\") is missing"},

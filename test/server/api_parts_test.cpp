@@ -70,18 +70,22 @@ TEST_CASE("Query parameters are found, refused when doubled, and others passed o
 }
 
 TEST_CASE("A lifetime is a positive whole number of seconds") {
-  CHECK(*find_ttl("") == std::nullopt);
-  CHECK(*find_ttl("ttl=1") == 1u);
-  CHECK(*find_ttl("a=b&ttl=315360000") == 315360000u);
-  CHECK(*find_ttl("ttl_secs=7") == 7u);
-  CHECK(*find_ttl("ttl=" + std::to_string(kTtlSecsMax)) == kTtlSecsMax);
-  for (const char* bad : {"ttl", "ttl=", "ttl=0", "ttl=-1", "ttl=+1", "ttl=1.5", "ttl=1e3",
-                          "ttl=01", "ttl=1s", "ttl=18446744073709551615",
-                          "ttl=18446744073709551616", "ttl=1&ttl=1", "ttl=1&ttl_secs=1"}) {
+  CHECK(find_lifetime("")->ttl_secs == std::nullopt);
+  CHECK(find_lifetime("")->expires_secs == std::nullopt);
+  CHECK(find_lifetime("ttl=1")->ttl_secs == 1u);
+  CHECK(find_lifetime("a=b&ttl=315360000")->ttl_secs == 315360000u);
+  CHECK(find_lifetime("ttl_secs=7")->ttl_secs == 7u);
+  CHECK(find_lifetime("ttl=" + std::to_string(kTtlSecsMax))->ttl_secs == kTtlSecsMax);
+  CHECK(find_lifetime("expires=1")->expires_secs == 1u);
+  CHECK(find_lifetime("expires=72057594037927935")->expires_secs == kExpirySecsMax);
+  for (const char* bad :
+       {"ttl", "ttl=", "ttl=0", "ttl=-1", "ttl=+1", "ttl=1.5", "ttl=1e3", "ttl=01", "ttl=1s",
+        "ttl=18446744073709551615", "ttl=18446744073709551616", "ttl=1&ttl=1", "ttl=1&ttl_secs=1",
+        "expires=0", "expires=72057594037927936", "ttl=1&expires=1"}) {
     INFO(bad);
-    CHECK_FALSE(find_ttl(bad).ok());
+    CHECK_FALSE(find_lifetime(bad).ok());
   }
-  CHECK_FALSE(find_ttl("ttl=" + std::to_string(kTtlSecsMax + 1)).ok());
+  CHECK_FALSE(find_lifetime("ttl=" + std::to_string(kTtlSecsMax + 1)).ok());
 }
 
 TEST_CASE("A token is asked for everywhere but at the probes, and compared whole") {

@@ -75,7 +75,9 @@ class BatchWrite final : public Task, public WriteRequest {
       : engine_(engine),
         open_(open),
         body_(std::move(body)),
-        reader_(body_.body(), engine.now_secs()) {}
+        reader_(body_.body(), [this](const JsonWrite& write) {
+          return expiry_of(engine_, {write.ttl_secs, write.expires_secs});
+        }) {}
 
   void dispose() {
     if (is_open_) open_.remove_batch();

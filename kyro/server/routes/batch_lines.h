@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,8 +28,10 @@ namespace kyro {
 
 class BatchReader {
  public:
-  // Lifetimes count from `now_secs`.
-  BatchReader(std::span<char> text, uint64_t now_secs) : text_(text), now_secs_(now_secs) {}
+  // expiry_of(write) is when what a put with a lifetime stores expires.
+  using ExpiryOf = std::function<uint64_t(const JsonWrite& write)>;
+  BatchReader(std::span<char> text, ExpiryOf expiry_of)
+      : text_(text), expiry_of_(std::move(expiry_of)) {}
 
   [[nodiscard]] bool at_end() const { return at_ == text_.size() && !decoder_; }
   // Of the line that was read last, from 1.
@@ -96,13 +99,15 @@ class BatchReader {
     const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
     if (!write_.key) return refuse("field \"key\" is missing");
     if (write_.op == "delete") {
-      if (write_.value || write_.ttl_secs) return refuse("a delete has neither value nor ttl_secs");
+      if (write_.value || write_.has_lifetime()) {
+        return refuse("a delete has neither value nor lifetime");
+      }
       mutation_ = Mutation::remove(*write_.key);
     } else if (write_.op == "put") {
       if (!write_.value) return refuse("field \"value\" (or \"value_base64\") is missing");
       mutation_ = {.type = RecordType::kPut,
                    .key = *write_.key,
-                   .expiry_secs = write_.ttl_secs ? now_secs_ + *write_.ttl_secs : 0,
+                   .expiry_secs = write_.has_lifetime() ? expiry_of_(write_) : 0,
                    .value = *write_.value};
     } else {
       return refuse("\"op\" must be \"put\" or \"delete\"");
@@ -116,7 +121,7 @@ class BatchReader {
   }
 
   const std::span<char> text_;
-  const uint64_t now_secs_;
+  const ExpiryOf expiry_of_;
   size_t at_ = 0;
   uint64_t line_ = 0;
   // Of the line under way.

@@ -5,7 +5,7 @@
 // its place in the log is its buffer. A record that is larger than a piece is one piece after the
 // other, each of which other subscribers may have encoded already (shared_pieces.h).
 //
-// Thread rule: its reactor's. Ownership: owns the reader; borrows the shared pieces.
+// Thread rule: its reactor's. Ownership: owns the reader; borrows engine and shared pieces.
 #pragma once
 
 #include <algorithm>
@@ -26,9 +26,14 @@ enum class LogForm : uint8_t { kLines, kEvents };
 class LogPieces {
  public:
   // Records in [reader's place, end), at most `limit`.
-  LogPieces(std::unique_ptr<LogReader> reader, LogForm form, uint64_t end, uint64_t limit,
-            SharedPieces* shared)
-      : reader_(std::move(reader)), form_(form), end_(end), left_(limit), shared_(shared) {}
+  LogPieces(const Engine& engine, std::unique_ptr<LogReader> reader, LogForm form, uint64_t end,
+            uint64_t limit, SharedPieces* shared)
+      : engine_(engine),
+        reader_(std::move(reader)),
+        form_(form),
+        end_(end),
+        left_(limit),
+        shared_(shared) {}
 
   // Appends at most `budget_bytes`, or less if that much work was done without. *at_end: there is
   // nothing more for now, or at all.
@@ -59,16 +64,17 @@ class LogPieces {
   // A record that surely fits, or begins with one that is large.
   void append(std::string& out, size_t room, const RecordView& record) {
     const RecordHeader& header = record.header;
+    const uint64_t expires_secs = engine_.to_unix(header.expiry_secs());
     if (RecordEncoder::is_small(record.value) ||
         record.value.size() * 6 + RecordEncoder::kRoomBytesMin <= room) {
       append_begin(out, header.offset);
-      append_log_record(out, header.offset, header.key, record.stored_value());
+      append_log_record(out, header.offset, header.key, record.stored_value(), expires_secs);
       out += end_mark();
       return;
     }
     std::string begin;
     append_begin(begin, header.offset);
-    record_.begin_log_record(header.offset, header.key, record.stored_value());
+    record_.begin_log_record(header.offset, header.key, record.stored_value(), expires_secs);
     record_.add_head(begin);
     record_.add_tail(end_mark());
     offset_ = header.offset;
@@ -102,6 +108,7 @@ class LogPieces {
     return reader_->check_visited();
   }
 
+  const Engine& engine_;
   const std::unique_ptr<LogReader> reader_;
   const LogForm form_;
   const uint64_t end_;

@@ -3,6 +3,9 @@
 //   JSON     {"keys":[1,"2",…]}   → {"values":["text",{"value_base64":"…"},null,…]}
 //   binary   u64 LE per key       → per key u32 LE length (kAbsent if none), then the bytes
 //
+// With ?expires=1 the moments of Unix time in which they expire come too: as another array
+// ("expires":[1893456000,null,…]), or as a u64 LE after each length (0: never).
+//
 // Thread rule: on the exchange's reactor. Ownership: a body that outlives the request holds its
 // keys, counted together over all of them, and references to what it reads.
 #pragma once
@@ -22,6 +25,7 @@
 #include "kyro/base/coding.h"
 #include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
+#include "kyro/server/routes/query.h"
 #include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
@@ -82,8 +86,12 @@ class MgetBody final : public SlicedBody {
   static constexpr size_t kAtOnceMax = 4096;
 
   // REQUIRES: a pin until hold().
-  MgetBody(Engine& engine, std::vector<uint64_t> keys, MgetForm form)
-      : engine_(engine), keys_(std::move(keys)), form_(form), moment_(engine.moment()) {}
+  MgetBody(Engine& engine, std::vector<uint64_t> keys, MgetForm form, bool with_expires)
+      : engine_(engine),
+        keys_(std::move(keys)),
+        form_(form),
+        with_expires_(with_expires),
+        moment_(engine.moment()) {}
   ~MgetBody() override {
     if (charged_ != nullptr) charged_->fetch_sub(key_bytes(), std::memory_order_relaxed);
   }
@@ -108,7 +116,9 @@ class MgetBody final : public SlicedBody {
       const size_t count = std::min(at_once_, keys_.size() - from);
       const auto some = std::span<const uint64_t>(keys_).subspan(from, count);
       KYRO_TRY(engine_.multi_get(moment_, some, [&](size_t, const Lookup* found) {
-        form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found);
+        const uint64_t expires = found != nullptr ? engine_.to_unix(found->expiry_secs()) : 0;
+        form_ == MgetForm::kJson ? append_json(out, found) : append_binary(out, found, expires);
+        keys_[next_] = expires;  // which has been answered
         ++next_;
         is_full = !value_.advance(out, end - out.size()) || end - out.size() < kRoomBytesMin;
         return !is_full;
@@ -117,8 +127,7 @@ class MgetBody final : public SlicedBody {
       at_once_ = std::clamp<size_t>(2 * answered, 1, kAtOnceMax);
     }
     if (next_ < keys_.size() || !value_.is_done() || end - out.size() < kRoomBytesMin) return false;
-    if (form_ == MgetForm::kJson) out += "]}";
-    return true;
+    return form_ == MgetForm::kBinary || append_end(out, end);
   }
 
  private:
@@ -135,9 +144,10 @@ class MgetBody final : public SlicedBody {
       value_.begin_value(found->value(), kValueElement);
     }
   }
-  void append_binary(std::string& out, const Lookup* found) {
+  void append_binary(std::string& out, const Lookup* found, uint64_t expires) {
     if (found == nullptr) return append_u32(out, kAbsent);
     append_u32(out, static_cast<uint32_t>(found->value().size()));
+    if (with_expires_) append_u64(out, expires);
     if (RecordEncoder::is_small(found->value())) {
       out.append(found->value());
     } else {
@@ -145,12 +155,32 @@ class MgetBody final : public SlicedBody {
     }
   }
 
+  // What follows the values; false if there was not enough room for all of it.
+  bool append_end(std::string& out, size_t end) {
+    if (with_expires_) {
+      if (listed_ == 0) out += "],\"expires\":[";
+      for (; listed_ < keys_.size(); ++listed_) {
+        if (end - out.size() < kRoomBytesMin) return false;
+        if (listed_ != 0) out += ',';
+        if (keys_[listed_] == 0) {
+          out += "null";
+        } else {
+          append_decimal(out, keys_[listed_]);
+        }
+      }
+    }
+    out += "]}";
+    return true;
+  }
+
   Engine& engine_;
-  const std::vector<uint64_t> keys_;
+  std::vector<uint64_t> keys_;  // of those that are answered when they expire (0: never)
   const MgetForm form_;
+  const bool with_expires_;
   Moment moment_;
   bool has_begun_ = false;
   size_t next_ = 0;      // the first key not begun to be answered yet
+  size_t listed_ = 0;    // of the answered ones, after them, when they expire
   RecordEncoder value_;  // a large one, being answered
   // Keys that are looked up together. What does not fit a slice is looked up again in the next, so
   // it follows the number that fits: with large values it is small.
@@ -160,6 +190,8 @@ class MgetBody final : public SlicedBody {
 
 inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits& limits,
                          const StreamRules& rules) {
+  const auto with_expires = find_switch(x.request().query, "expires");
+  if (!with_expires.ok()) return respond_status(x, with_expires.status());
   std::vector<uint64_t> keys;
   const Status decoded = decode_mget(x.request().body, form, limits.keys_max, &keys);
   if (!decoded.ok()) {
@@ -167,7 +199,7 @@ inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits&
     return x.respond_error(400, form == MgetForm::kJson ? "bad_json" : "invalid",
                            decoded.message());
   }
-  auto body = std::make_unique<MgetBody>(engine, std::move(keys), form);
+  auto body = std::make_unique<MgetBody>(engine, std::move(keys), form, *with_expires);
   const uint64_t bytes = body->key_bytes();
   const uint64_t before = limits.held_bytes.fetch_add(bytes, std::memory_order_relaxed);
   body->set_charged(&limits.held_bytes);

@@ -51,9 +51,17 @@ namespace kyro {
   return number;
 }
 
-// The lifetime that parameter "ttl" (or "ttl_secs", as JSON has it) asks for, in seconds; nothing
-// if it is absent.
-[[nodiscard]] inline Result<std::optional<uint64_t>> find_ttl(std::string_view query) {
+// How long a client wants a record to live: for so many seconds, or until a moment of Unix time;
+// for ever without both.
+struct Lifetime {
+  std::optional<uint64_t> ttl_secs;
+  std::optional<uint64_t> expires_secs;
+};
+
+// The lifetime that parameter "ttl" (or "ttl_secs", as JSON has it) or "expires" asks for.
+[[nodiscard]] inline Result<Lifetime> find_lifetime(std::string_view query) {
+  const auto expires = find_number(query, "expires");
+  KYRO_TRY(expires);
   std::optional<std::string_view> found;
   for (const std::string_view name : {"ttl", "ttl_secs"}) {
     auto text = find_param(query, name);
@@ -63,14 +71,21 @@ namespace kyro {
     }
     if (text->has_value()) found = *text;
   }
-  if (!found) return std::optional<uint64_t>();
+  if (*expires && (**expires == 0 || **expires > kExpirySecsMax)) {
+    return Status(Code::kInvalid,
+                  "parameter \"expires\" must be a moment of Unix time in whole seconds");
+  }
+  if (!found) return Lifetime{{}, *expires};
+  if (*expires) {
+    return Status(Code::kInvalid, "parameters \"ttl\" and \"expires\" exclude each other");
+  }
   const auto seconds = parse_u64(*found);
   if (!seconds || *seconds == 0 || *seconds > kTtlSecsMax) {
     return Status(
         Code::kInvalid,
         "parameter \"ttl\" must be a positive whole number of seconds, at most 1000 years");
   }
-  return seconds;
+  return Lifetime{seconds, {}};
 }
 
 // Whether answers shall carry keys as strings: keys=string.

@@ -22,9 +22,9 @@ class RecordBody final : public SlicedBody {
  public:
   // `value` stays where it is as long as `holder` lives; it is of `view`, which is pinned.
   RecordBody(uint64_t key, std::string_view value, uint64_t offset, bool string_keys,
-             std::shared_ptr<const void> holder, const View& view)
+             uint64_t expires_secs, std::shared_ptr<const void> holder, const View& view)
       : holder_(std::move(holder)), view_(view) {
-    record_.begin_item(key, value, offset, string_keys);
+    record_.begin_item(key, value, offset, string_keys, expires_secs);
   }
 
   const View* hold() override { return &view_; }
@@ -38,20 +38,22 @@ class RecordBody final : public SlicedBody {
   RecordEncoder record_;
 };
 
-// Answers {"key","value"|"value_base64","offset"}. get_holder() is asked for what keeps the value,
-// if that is needed. REQUIRES: the calling thread holds an EpochPin.
+// Answers {"key","value"|"value_base64","offset"}, and "expires" where it does. get_holder() is
+// asked for what keeps the value, if that is needed. REQUIRES: the calling thread holds an
+// EpochPin.
 template <class GetHolder>
 void respond_record(Exchange& x, uint64_t key, std::string_view value, uint64_t offset,
-                    bool string_keys, Engine& engine, const StreamRules& rules,
-                    const GetHolder& get_holder) {
+                    uint64_t expiry_secs, bool string_keys, Engine& engine,
+                    const StreamRules& rules, const GetHolder& get_holder) {
+  const uint64_t expires_secs = engine.to_unix(expiry_secs);
   constexpr size_t kAtOnceBytesMax = 8 * 1024;  // however much of it has to be escaped
   if (value.size() <= kAtOnceBytesMax) {
     std::string body;
-    append_item(body, key, value, offset, string_keys);
+    append_item(body, key, value, offset, string_keys, expires_secs);
     return x.respond(200, kJsonType, body);
   }
-  auto body = std::make_unique<RecordBody>(key, value, offset, string_keys, get_holder(),
-                                           *engine.moment().view);
+  auto body = std::make_unique<RecordBody>(key, value, offset, string_keys, expires_secs,
+                                           get_holder(), *engine.moment().view);
   respond_sliced(x, kJsonType, std::move(body), rules);
 }
 

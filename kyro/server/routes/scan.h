@@ -138,13 +138,14 @@ class ScanBody final : public SlicedBody {
   // Appends a record, or as much of it as has room.
   void append(std::string& out, size_t end, const RecordView& record) {
     const RecordHeader& header = record.header;
+    const uint64_t expires_secs = engine_.to_unix(header.expiry_secs());
     if (!query_.lines && items_ != 0) out += ',';
     if (query_.keys_only) {
-      append_key_item(out, header.key, header.offset, query_.string_keys);
+      append_key_item(out, header.key, header.offset, query_.string_keys, expires_secs);
     } else if (RecordEncoder::is_small(record.value)) {
-      append_item(out, header.key, record.value, header.offset, query_.string_keys);
+      append_item(out, header.key, record.value, header.offset, query_.string_keys, expires_secs);
     } else {
-      record_.begin_item(header.key, record.value, header.offset, query_.string_keys);
+      record_.begin_item(header.key, record.value, header.offset, query_.string_keys, expires_secs);
       if (query_.lines) record_.add_tail("\n");
       static_cast<void>(record_.advance(out, end - out.size()));
       return;
@@ -228,8 +229,8 @@ class NearestTask final : public Task {
       const uint64_t expiry_secs = found.header.expiry_secs();
       add_etag(x, found.header.offset);
       if (expiry_secs != 0) add_expires(x, expiry_secs, engine_.now_secs());
-      respond_record(x, found.header.key, found.value, found.header.offset, string_keys_, engine_,
-                     rules_, [this] { return std::move(scan_); });
+      respond_record(x, found.header.key, found.value, found.header.offset, expiry_secs,
+                     string_keys_, engine_, rules_, [this] { return std::move(scan_); });
     } else if (*state == Scan::State::kEnd) {
       respond_status(x, Status(Code::kNotFound));
     } else {

@@ -25,8 +25,8 @@ namespace kyro {
 class ReplayBody final : public SlicedBody {
  public:
   // Records in [reader's place, end), at most `limit`.
-  ReplayBody(std::unique_ptr<LogReader> reader, uint64_t end, uint64_t limit)
-      : pieces_(std::move(reader), LogForm::kLines, end, limit, nullptr) {}
+  ReplayBody(const Engine& engine, std::unique_ptr<LogReader> reader, uint64_t end, uint64_t limit)
+      : pieces_(engine, std::move(reader), LogForm::kLines, end, limit, nullptr) {}
 
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     bool at_end = false;
@@ -57,7 +57,7 @@ class SubscribeStream final : public BodyStream {
                   SharedPieces& shared, const Permit& permit = {},
                   uint64_t heartbeat_interval_ms = kHeartbeatMs)
       : engine_(engine),
-        pieces_(std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &shared),
+        pieces_(engine, std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &shared),
         stats_(stats),
         shared_(shared),
         permit_(permit),
@@ -207,7 +207,8 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
   const uint64_t last = std::min(end->value_or(range.next), range.next);
   respond_sliced(
       x, "application/x-ndjson",
-      std::make_unique<ReplayBody>(std::move(*reader), last, limit->value_or(~uint64_t{0})), rules);
+      std::make_unique<ReplayBody>(engine, std::move(*reader), last, limit->value_or(~uint64_t{0})),
+      rules);
 }
 
 inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats,

@@ -24,7 +24,7 @@ namespace kyro {
 [[nodiscard]] constexpr std::string_view parameters_of(Route route, Method method) {
   switch (route) {
     case Route::kKv:
-      return method == Method::kPut ? "ttl ttl_secs" : "";
+      return method == Method::kPut ? "ttl ttl_secs expires" : "";
     case Route::kScan:
       return "start end limit reverse keys_only keys";
     case Route::kFloor:
@@ -38,6 +38,8 @@ namespace kyro {
       return "start end limit";
     case Route::kSubscribe:
       return "from";
+    case Route::kMget:
+      return "expires";
     case Route::kBackup:
       return "name";
     default:

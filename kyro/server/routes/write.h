@@ -22,11 +22,19 @@
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/routes/open_writes.h"
+#include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
+
+// The second in which a write with that lifetime expires, by the store's clock; 0: never. What
+// expired before it came has come to be absent.
+[[nodiscard]] inline uint64_t expiry_of(const Engine& engine, const Lifetime& lifetime) {
+  if (lifetime.ttl_secs) return engine.now_secs() + *lifetime.ttl_secs;
+  return engine.from_unix(lifetime.expires_secs.value_or(0));
+}
 
 class PendingWrite final : public Task, public WriteRequest {
  public:
@@ -36,14 +44,13 @@ class PendingWrite final : public Task, public WriteRequest {
     kKvDelete,  // DELETE /v1/kv: 204, or 404 if nothing was there
   };
 
-  // Hands a write over; the exchange answers once its group has an outcome. `ttl_secs` 0: for ever.
+  // Hands a write over; the exchange answers once its group has an outcome.
   static void start(Engine& engine, OpenWrites& open, Exchange& exchange, Kind kind, uint64_t key,
-                    std::string_view value, uint64_t ttl_secs = 0) {
+                    std::string_view value, const Lifetime& lifetime = {}) {
     auto tags = read_key_tags(exchange.request());
     if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
-    const uint64_t expiry_secs = ttl_secs != 0 ? engine.now_secs() + ttl_secs : 0;
-    std::unique_ptr<PendingWrite> write(
-        new PendingWrite(engine, open, kind, key, value, expiry_secs, std::move(*tags)));
+    std::unique_ptr<PendingWrite> write(new PendingWrite(
+        engine, open, kind, key, value, expiry_of(engine, lifetime), std::move(*tags)));
     Status ready = engine.check({&write->mutation_, 1});
     if (ready.ok()) ready = write->resolve();
     if (!ready.ok()) return respond_status(exchange, ready);
@@ -52,36 +59,36 @@ class PendingWrite final : public Task, public WriteRequest {
 
   // PUT /v1/kv: the body is the value.
   static void start_value(Engine& engine, OpenWrites& open, Exchange& x, uint64_t key,
-                          uint64_t ttl_secs) {
+                          const Lifetime& lifetime) {
     const std::string_view body = x.request().body;
     if (body.size() > kCopiedBytesMax) {
-      return start_with_body(engine, open, x, Kind::kKvPut, key, ttl_secs);
+      return start_with_body(engine, open, x, Kind::kKvPut, key, lifetime);
     }
-    start(engine, open, x, Kind::kKvPut, key, body, ttl_secs);
+    start(engine, open, x, Kind::kKvPut, key, body, lifetime);
   }
 
   // POST /v1/put: the body is JSON.
   static void start_json(Engine& engine, OpenWrites& open, Exchange& x) {
     const std::string_view body = x.request().body;
-    if (body.size() > kCopiedBytesMax) return start_with_body(engine, open, x, Kind::kPut, 0, 0);
+    if (body.size() > kCopiedBytesMax) return start_with_body(engine, open, x, Kind::kPut, 0, {});
     JsonWrite write;
     if (const Status decoded = decode_json_put(body, &write); !decoded.ok()) {
       return x.respond_error(400, "bad_json", decoded.message());
     }
     if (open.must_wait(x, *write.key)) return;
-    start(engine, open, x, Kind::kPut, *write.key, *write.value, write.ttl_secs.value_or(0));
+    start(engine, open, x, Kind::kPut, *write.key, *write.value,
+          {write.ttl_secs, write.expires_secs});
   }
 
   // The same where the body is the value, or JSON that has it (kPut), and may be large: it is taken
   // over, decoded and hashed in slices.
   static void start_with_body(Engine& engine, OpenWrites& open, Exchange& exchange, Kind kind,
-                              uint64_t key, uint64_t ttl_secs) {
+                              uint64_t key, const Lifetime& lifetime) {
     auto tags = read_key_tags(exchange.request());
     if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
     if (open.batch_must_wait(exchange)) return;
-    const uint64_t expiry_secs = ttl_secs != 0 ? engine.now_secs() + ttl_secs : 0;
-    std::unique_ptr<PendingWrite> write(
-        new PendingWrite(engine, open, kind, key, {}, expiry_secs, std::move(*tags)));
+    std::unique_ptr<PendingWrite> write(new PendingWrite(
+        engine, open, kind, key, {}, expiry_of(engine, lifetime), std::move(*tags)));
     write->body_ = exchange.take_body();
     if (kind == Kind::kPut) {
       write->decoder_.emplace(write->body_.body(), JsonWriteKind::kPut, &write->json_);
@@ -170,7 +177,7 @@ class PendingWrite final : public Task, public WriteRequest {
       decoder_.reset();
       mutation_.key = condition_.key = *json_.key;
       mutation_.value = *json_.value;
-      if (json_.ttl_secs) mutation_.expiry_secs = engine_.now_secs() + *json_.ttl_secs;
+      mutation_.expiry_secs = expiry_of(engine_, {json_.ttl_secs, json_.expires_secs});
       return false;
     }
     const std::string_view rest = mutation_.value.substr(hashed_, kHashedBytes);

@@ -66,15 +66,19 @@ Status dump_live(FileSystem& fs, const std::string& dir, const ClockSources& clo
   });
 }
 
-// Calls visit(RecordView) for every record of the log that is kept, in order.
+// Calls visit(RecordView, expiry in Unix seconds or 0) for every record of the log that is kept, in
+// order.
 template <class Visit>
-Status dump_log(FileSystem& fs, const std::string& dir, Visit visit) {
+Status dump_log(FileSystem& fs, const std::string& dir, const ClockSources& clocks, Visit visit) {
   const auto store = open_offline(fs, dir);
   KYRO_TRY(store);
   const auto manifest = decode_manifest(store->manifest_text);
   KYRO_TRY(manifest);
+  const LifetimeClock clock(clocks, manifest->clock);
   return dump_detail::walk_log(*store->dir, *manifest,
-                               [&](const RecordView& record, std::string_view) { visit(record); });
+                               [&](const RecordView& record, std::string_view) {
+                                 visit(record, clock.to_unix(record.header.expiry_secs()));
+                               });
 }
 
 }  // namespace kyro

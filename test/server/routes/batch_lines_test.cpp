@@ -20,7 +20,9 @@ struct Line {
 
 // Decodes a whole text in slices; `text` has to outlive the lines.
 Status decode(std::span<char> text, std::vector<Line>* lines, size_t slice_bytes = 7) {
-  BatchReader reader(text, 1000);
+  BatchReader reader(text, [](const JsonWrite& write) {
+    return write.ttl_secs ? 1000 + *write.ttl_secs : *write.expires_secs;
+  });
   while (!reader.at_end()) {
     Line line;
     Condition condition;
@@ -103,8 +105,9 @@ TEST_CASE("A bad line is refused with its number and a sentence") {
       {R"({"op":"Put","key":1,"value":"v"})", "\"op\" must be"},
       {R"({"op":7,"key":1,"value":"v"})", "\"op\" must be a string"},
       {R"({"op":"delete"})", "\"key\" is missing"},
-      {R"({"op":"delete","key":1,"value":"v"})", "neither value nor ttl_secs"},
-      {R"({"op":"delete","key":1,"ttl_secs":1})", "neither value nor ttl_secs"},
+      {R"({"op":"delete","key":1,"value":"v"})", "neither value nor lifetime"},
+      {R"({"op":"delete","key":1,"ttl_secs":1})", "neither value nor lifetime"},
+      {R"({"op":"delete","key":1,"expires":1})", "neither value nor lifetime"},
       {put + R"(,"ttl_secs":0})", "\"ttl_secs\" must be"},
       {put + R"(,"if_match":null})", "\"if_match\" must be"},
       {put + R"(,"if_match":-1})", "\"if_match\" must be"},

@@ -113,7 +113,8 @@ class StreamsHandler final : public Handler {
     if (x.request().path == "/subscribe") {
       stream = std::make_unique<SubscribeStream>(engine_, std::move(*reader), stats, pieces);
     } else {
-      stream = std::make_unique<ReplayBody>(std::move(*reader), engine_.next_offset(), kNoLimit);
+      stream = std::make_unique<ReplayBody>(engine_, std::move(*reader), engine_.next_offset(),
+                                            kNoLimit);
     }
     x.respond_stream(200, "text/plain", std::make_unique<CountedStream>(std::move(stream), counts));
   }

@@ -187,7 +187,7 @@ void check_tools(const FaultFs& image, const Options& options, const Opened& ope
   REQUIRE(dump_live(*copy, kDir, ClockSources{}, take).ok());
   REQUIRE(live == opened.contents);
   uint64_t logged = 0;
-  REQUIRE(dump_log(*copy, kDir, [&](const RecordView&) { ++logged; }).ok());
+  REQUIRE(dump_log(*copy, kDir, {}, [&](const RecordView&, uint64_t) { ++logged; }).ok());
   REQUIRE(logged == opened.log.size());
   const Status copied = backup_directory(*copy, kDir, "copy").status();
   INFO(copied.to_string());
@@ -358,7 +358,7 @@ TEST_CASE("a newer format of any file is called newer by all, and a flip there i
     is_newer(verify_directory(*image, kDir).status());
     const Status dumped =
         dump_live(*image, kDir, ClockSources{}, [](const RecordView&, uint64_t) {});
-    const Status log_dumped = dump_log(*image, kDir, [](const RecordView&) {});
+    const Status log_dumped = dump_log(*image, kDir, {}, [](const RecordView&, uint64_t) {});
     if (!dumped.ok()) is_newer(dumped);  // each but for what it does not need
     if (!log_dumped.ok()) is_newer(log_dumped);
     CHECK((!dumped.ok() || name.starts_with("wal-")));

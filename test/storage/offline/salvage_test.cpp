@@ -100,7 +100,7 @@ TEST_CASE("a dump shows what the engine would, and the log, and changes no byte"
           }).ok());
   CHECK(found == store.contents);
   uint64_t next = 0;
-  REQUIRE(dump_log(store.fs, kDir, [&](const RecordView& record) {
+  REQUIRE(dump_log(store.fs, kDir, {}, [&](const RecordView& record, uint64_t) {
             CHECK(record.header.offset == next++);
           }).ok());
   CHECK(store.bytes() == before);
@@ -109,7 +109,8 @@ TEST_CASE("a dump shows what the engine would, and the log, and changes no byte"
   flip(store.fs, files(store.fs, "run-", ".data")[0], 200);
   CHECK(dump_live(store.fs, kDir, {}, ignore).code() == Code::kCorruption);
   flip(store.fs, last_segment(store.fs), kSegmentHeaderBytes + 60);
-  CHECK(dump_log(store.fs, kDir, [](const RecordView&) {}).code() == Code::kCorruption);
+  CHECK(dump_log(store.fs, kDir, {}, [](const RecordView&, uint64_t) {}).code() ==
+        Code::kCorruption);
   CHECK(dump_live(store.fs, "nowhere", {}, ignore).code() == Code::kNotFound);
 }
 
