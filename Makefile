@@ -81,8 +81,13 @@ $(BUILD)/identity: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(VERSION) $(COMMIT)' | cmp -s - $@ || printf '%s\n' '$(VERSION) $(COMMIT)' > $@
 
-$(BUILD)/kyrodb.o: kyrodb.cpp $(BUILD)/flags $(BUILD)/identity
-	$(CXX) $(COMMON) $(PRODUCT) $(IDENTITY) -MMD -MP -c $< -o $@
+$(BUILD)/kyrodb.o: kyrodb.cpp $(BUILD)/flags $(BUILD)/identity $(BUILD)/page/page.inc
+	$(CXX) $(COMMON) $(PRODUCT) $(IDENTITY) -I$(BUILD)/page -MMD -MP -c $< -o $@
+
+# The status page as two constants.
+$(BUILD)/page/page.inc: kyro/server/page.html scripts/make_page.sh
+	@mkdir -p $(@D)
+	scripts/make_page.sh $< > $@
 
 $(BUILD)/kyrodb: $(BUILD)/kyrodb.o
 	$(CXX) $(COMMON) $(PRODUCT) $(LINK) $< -o $@

@@ -16,6 +16,7 @@
 #include "kyro/server/serve.h"
 #include "kyro/server/serve_command.h"
 #include "kyro/tools/commands.h"
+#include "page.inc"  // made by scripts/make_page.sh
 
 namespace {
 
@@ -23,6 +24,8 @@ using kyro::CliCall;
 using kyro::CliCommand;
 using kyro::CliProgram;
 using Words = std::span<const std::string_view>;
+
+constexpr kyro::Page kPage{kPageHtml, kPagePolicy};
 
 const CliProgram& program();
 
@@ -35,7 +38,7 @@ int run_serve(const CliCall& call) {
   if (!config.ok()) {
     return kyro::cli_usage_error("kyrodb", call.command, config.status().message());
   }
-  if (!config->print_config) return kyro::serve(*config);
+  if (!config->print_config) return kyro::serve(*config, kPage);
   return kyro::print_text(kyro::print_config_text(call, look_up, *config));
 }
 

@@ -160,6 +160,15 @@ struct HistogramSnapshot {
   std::vector<uint64_t> cumulative;
   uint64_t count = 0;
   uint64_t sum = 0;
+
+  // Those of another histogram with the same bounds too. One without bounds has counted nothing.
+  void add(const HistogramSnapshot& other) {
+    if (bounds.empty()) bounds = other.bounds;
+    cumulative.resize(bounds.size());
+    for (size_t i = 0; i < other.cumulative.size(); ++i) cumulative[i] += other.cumulative[i];
+    count += other.count;
+    sum += other.sum;
+  }
 };
 
 // Bounds for durations in nanoseconds: 1, 2.5, 5 per decade from 1 µs to 10 s.

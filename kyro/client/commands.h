@@ -15,6 +15,7 @@
 #include "kyro/cli/docs.h"
 #include "kyro/client/requests.h"
 #include "kyro/client/session.h"
+#include "kyro/client/status.h"
 #include "kyro/client/streams.h"
 #include "kyro/client/transfer.h"
 
@@ -66,6 +67,9 @@ inline constexpr CliFlag kReplayFlags[] = {
     {"end", "OFFSET", "the record to stop before (default: none)", kCliAnyNumber},
     kLimit,
 };
+inline constexpr CliFlag kStatusFlags[] = {
+    {"watch", "", "again every second, until it is interrupted"},
+};
 inline constexpr CliFlag kSubscribeFlags[] = {
     {"from", "OFFSET", "begin with this record (default: the next one written)", kCliAnyNumber},
     kLimit,
@@ -80,6 +84,9 @@ inline constexpr CliCommand kCommands[] = {
      [](Call c) { return send_request(c, {"GET", "/ready", Reply::kProbe}); }},
     {"offset", "", "the offset the next write gets, and the database's id", 0, 0,
      [](Call c) { return send_request(c, {"GET", "/v1/offset"}); }},
+    {"status", "", "what the server does and has: traffic, keys, log, runs, index", 0, 0,
+     run_status, kStatusFlags, "--json prints the answer of /v1/status as it comes.",
+     "info stats top overview"},
     {"metrics", "", "the metrics page", 0, 0,
      [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kText}); }},
     {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,

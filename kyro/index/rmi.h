@@ -143,6 +143,8 @@ class RmiIndex {
   [[nodiscard]] uint64_t max_key() const { return layout_.trailer.max_key; }
 
  private:
+  friend class RmiSampler;
+
   // Predictions that are not a slot.
   static constexpr uint64_t kFirstSpecial = ~uint64_t{0} - 1;
   static constexpr uint64_t kSearchSlots = kFirstSpecial;  // a search leaf: binary search

@@ -23,13 +23,16 @@
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/base/json_text.h"
+#include "kyro/cli/build_info.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/rate_limiter.h"
 #include "kyro/net/server/http_server.h"
 #include "kyro/server/access.h"
+#include "kyro/server/observe/history.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
 #include "kyro/server/observe/request_log.h"
+#include "kyro/server/observe/status.h"
 #include "kyro/server/readiness.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/admin.h"
@@ -39,6 +42,7 @@
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/record_body.h"
 #include "kyro/server/routes/reply.h"
+#include "kyro/server/routes/root.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/stream.h"
 #include "kyro/server/routes/strict.h"
@@ -74,6 +78,12 @@ class Api final : public Handler {
   }
   // Where backups go; none are made without. Before the server serves.
   void set_backup_dir(std::string dir) { backup_dir_ = std::move(dir); }
+  // The page at /; there is none without. Before the server serves.
+  void set_page(const Page& page) { page_ = page; }
+  // Every second or so, by one thread: for the status page's charts.
+  void take_history(uint64_t now_ns) {
+    if (engine() != nullptr) history_.take(now_ns, http_stats_, *engine(), connections());
+  }
   // For the number of connections in the metrics.
   void set_server(const HttpServer* server) { server_.store(server, std::memory_order_release); }
   void set_draining() { draining_.store(true, std::memory_order_release); }
@@ -314,6 +324,10 @@ class Api final : public Handler {
         return metrics(x);
       case Route::kBuildInfo:
         return x.respond(200, kJsonType, build_info_json());
+      case Route::kStatus:
+        return status(x);
+      case Route::kRoot:
+        return respond_root(x, page_, kProductVersion);
       case Route::kNone:
       case Route::kCount:
         break;
@@ -437,10 +451,22 @@ class Api final : public Handler {
 
   void metrics(Exchange& x) {
     const bool is_draining = draining_.load(std::memory_order_acquire);
-    const HttpServer* server = server_.load(std::memory_order_acquire);
-    const uint64_t connections = server != nullptr ? server->connections() : 0;
     x.respond(200, "text/plain; version=0.0.4; charset=utf-8",
-              render_metrics(engine(), http_stats_, connections, is_draining));
+              render_metrics(engine(), http_stats_, connections(), is_draining));
+  }
+
+  [[nodiscard]] uint64_t connections() const {
+    const HttpServer* server = server_.load(std::memory_order_acquire);
+    return server != nullptr ? server->connections() : 0;
+  }
+
+  void status(Exchange& x) {
+    respond_server_status(x, {.engine = engine(),
+                              .progress = progress_,
+                              .http = http_stats_,
+                              .history = history_,
+                              .connections = connections(),
+                              .is_draining = draining_.load(std::memory_order_acquire)});
   }
 
   struct alignas(64) RoundPin {
@@ -460,7 +486,9 @@ class Api final : public Handler {
   std::atomic<const HttpServer*> server_{nullptr};
   std::atomic<bool> draining_{false};
   RecoveryProgress progress_;
+  Page page_;
   HttpStats http_stats_;
+  History history_;
   HeldMoments held_moments_{http_stats_.stale_readers};
   SharedPieces shared_pieces_;
   const StreamRules rules_{held_moments_, shared_pieces_, access_};

@@ -29,6 +29,7 @@ struct ServeConfig {
   std::string read_token_file;
   bool protect_metrics = false;
   bool no_auth = false;
+  bool no_page = false;
 
   bool warm_on_start = false;
   std::string backup_dir;  // empty: no online backups

@@ -39,6 +39,8 @@ enum class Route : uint16_t {
   kReady,
   kMetrics,
   kBuildInfo,
+  kStatus,
+  kRoot,
   kCount,
 };
 inline constexpr size_t kRouteCount = static_cast<size_t>(Route::kCount);
@@ -92,6 +94,8 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kReady, "/ready", "ready", kReadMethods, false, true, false},
     {Route::kMetrics, "/metrics", "metrics", kReadMethods, false, true, false},
     {Route::kBuildInfo, "/build_info", "build_info", kReadMethods, false, false, false},
+    {Route::kStatus, "/v1/status", "status", kReadMethods, false, false, false},
+    {Route::kRoot, "/", "root", kReadMethods, false, true, false},
 }};
 
 [[nodiscard]] constexpr const RouteInfo& route_info(Route route) {
@@ -127,7 +131,8 @@ struct Of {};
   };
   constexpr std::string_view kVersion = "/v1/";
   if (!path.starts_with(kVersion)) {
-    return first_of(Of<Route::kHealth, Route::kReady, Route::kMetrics, Route::kBuildInfo>());
+    return first_of(
+        Of<Route::kHealth, Route::kReady, Route::kMetrics, Route::kBuildInfo, Route::kRoot>());
   }
   switch (path.size() > kVersion.size() ? path[kVersion.size()] : '\0') {
     case 'b':
@@ -151,7 +156,7 @@ struct Of {};
     case 'r':
       return first_of(Of<Route::kReplay, Route::kRmiBuild>());
     case 's':
-      return first_of(Of<Route::kScan, Route::kSubscribe, Route::kSnapshot>());
+      return first_of(Of<Route::kScan, Route::kSubscribe, Route::kSnapshot, Route::kStatus>());
     case 'w':
       return first_of(Of<Route::kWarmup>());
     default:
@@ -175,6 +180,28 @@ struct Of {};
       return true;
     default:
       return false;
+  }
+}
+
+// What requests are for, where their times are compared: those of a kind cost alike.
+enum class RouteClass : uint8_t { kRead, kWrite, kScan, kOther, kCount };
+inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCount);
+
+[[nodiscard]] constexpr RouteClass class_of(Route route, bool is_kv_write) {
+  if (is_kv_write) return RouteClass::kWrite;
+  if (is_admin_route(route) || !route_info(route).needs_engine) return RouteClass::kOther;
+  switch (route) {
+    case Route::kNone:
+    case Route::kOffset:
+      return RouteClass::kOther;
+    case Route::kScan:
+    case Route::kReplay:
+    case Route::kSubscribe:
+      return RouteClass::kScan;
+    case Route::kMget:
+      return RouteClass::kRead;
+    default:
+      return route_info(route).allow.starts_with('P') ? RouteClass::kWrite : RouteClass::kRead;
   }
 }
 

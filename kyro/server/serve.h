@@ -19,6 +19,7 @@
 #include <thread>
 #include <utility>
 
+#include "kyro/base/clock.h"
 #include "kyro/base/log.h"
 #include "kyro/base/printable.h"
 #include "kyro/cli/build_info.h"
@@ -121,15 +122,17 @@ inline void reload(const ServeConfig& config, Tokens& tokens, AccessControl& acc
             {{"outcome", loaded.to_string()}});
 }
 
-// The next of `signals`; meanwhile somebody looks for signs of life.
-inline int next_signal(const sigset_t& signals, LifeSigns& life) {
+// The next of `signals`; meanwhile somebody looks for signs of life and notes what has happened.
+inline int next_signal(const sigset_t& signals, LifeSigns& life, Api& api) {
   const uint64_t interval_ns = life.interval_ns();
   const timespec interval{.tv_sec = static_cast<time_t>(interval_ns / 1'000'000'000),
                           .tv_nsec = static_cast<long>(interval_ns % 1'000'000'000)};
   for (;;) {
     const int number = sigtimedwait(&signals, nullptr, &interval);
     if (number > 0) return number;
-    if (errno == EAGAIN) life.look();
+    if (errno != EAGAIN) continue;
+    life.look();
+    api.take_history(monotonic_ns());
   }
 }
 
@@ -155,10 +158,10 @@ inline bool is_stop_pending() {
 
 // Waits for the signal that ends the process; SIGHUP reloads meanwhile.
 inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
-                         AccessControl& access, HttpServer& server, LifeSigns& life,
+                         AccessControl& access, HttpServer& server, LifeSigns& life, Api& api,
                          ServiceManager& manager) {
   for (;;) {
-    const int number = next_signal(signals, life);
+    const int number = next_signal(signals, life, api);
     if (number == SIGINT || number == SIGTERM) {
       log_event(LogLevel::kInfo, "stopping", {{"signal", number == SIGINT ? "INT" : "TERM"}});
       return;
@@ -177,8 +180,8 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
 
 }  // namespace serve_detail
 
-// Runs the server; the process's exit code.
-[[nodiscard]] inline int serve(const ServeConfig& config) {
+// Runs the server; the process's exit code. `page` is what GET / shows, unless --no-page.
+[[nodiscard]] inline int serve(const ServeConfig& config, const Page& page) {
   using namespace serve_detail;
   log_config() = config.log;
   Tokens tokens{config.auth_token, {}};
@@ -210,6 +213,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   manager.tell("STATUS=replaying the log");
   Api api(access, config.engine, {config.rate_data, config.rate_admin}, http.threads);
   api.set_mget_limits(config.max_mget_keys, config.http.inflight_bytes_max);
+  if (!config.no_page) api.set_page(page);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
     api.set_backup_dir(config.backup_dir);
@@ -243,7 +247,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
                format_host_port(config.http.host, (*server)->bound_port()));
 
   LifeSigns life(**server, **engine, manager);
-  wait_for_end(signals, config, std::move(tokens), access, **server, life, manager);
+  wait_for_end(signals, config, std::move(tokens), access, **server, life, api, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
   sigset_t stops;

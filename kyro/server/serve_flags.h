@@ -135,6 +135,8 @@ inline constexpr CliFlag kServeFlags[] = {
     {"protect-metrics", "", "/metrics needs the token too", {}, kOwn<&C::protect_metrics>},
     {"no-auth", "", "serve without a token also beyond loopback, and to web pages",
      {}, kOwn<&C::no_auth>},
+    {"no-page", "", "no status page: GET / answers a browser too with one line of JSON",
+     {}, kOwn<&C::no_page>},
 
     {"data-dir", "DIR", "where everything is stored", {}, kEngine<&O::data_dir>, 'd', "Storage"},
     {"fsync", "always|interval:<ms>|never",

@@ -35,6 +35,8 @@ namespace kyro {
 // How far a replay has come, read by whoever reports readiness; and whether it should go on.
 struct RecoveryProgress {
   std::atomic<uint64_t> records{0};
+  std::atomic<uint64_t> segments{0};      // of the log that were replayed whole,
+  std::atomic<uint64_t> segments_all{0};  // of so many; 0 before that is known
   // Asked between runs, and between groups of the log now and then; true ends opening with kBusy.
   Cancel cancel;
   bool was_cancelled = false;
@@ -62,9 +64,11 @@ class Recovery {
     wal_ = std::make_unique<WalWriter>(state_.dir, state_.options.fsync,
                                        state_.options.wal_segment_bytes);
     KYRO_TRY(read_segment_headers());
+    progress_.segments_all.store(headers_.size(), std::memory_order_relaxed);
     for (size_t i = 0; i < headers_.size(); ++i) {
       KYRO_TRY(check_cancelled());
       KYRO_TRY(replay_segment(i));
+      progress_.segments.store(i + 1, std::memory_order_relaxed);
     }
     KYRO_TRY(check_cancelled());
     active_->finish_replay();

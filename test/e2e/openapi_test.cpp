@@ -225,6 +225,10 @@ const std::vector<Probe>& probes() {
       {"GET", "/ready", "/ready", "", 200},
       {"GET", "/metrics", "/metrics", "", 200},
       {"GET", "/build_info", "/build_info", "", 200},
+      {"GET", "/v1/status", "/v1/status?history=3&sample=3", "", 200},
+      {"GET", "/v1/status", "/v1/status?sample=many", "", 400},
+      {"GET", "/", "/", "", 200},
+      {"GET", "/", "/", "", 200, {{"Accept", "text/html"}}},
   };
   return kProbes;
 }

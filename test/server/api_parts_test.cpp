@@ -20,7 +20,7 @@ TEST_CASE("A path leads to its route and gives its key text") {
   CHECK(key.empty());
   CHECK(match_route("/v1/lookup", &key).route == Route::kLookup);
   CHECK(match_route("/v1/lookup_raw", &key).route == Route::kLookupRaw);
-  for (const char* path : {"/", "", "/v1", "/v1/", "/v1/kv", "/v1/put/", "/V1/put", "/v1/batch/",
+  for (const char* path : {"//", "", "/v1", "/v1/", "/v1/kv", "/v1/put/", "/V1/put", "/v1/batch/",
                            "/health/", "//health"}) {
     INFO(path);
     CHECK(match_route(path, &key).route == Route::kNone);

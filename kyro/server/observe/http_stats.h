@@ -30,7 +30,7 @@ inline constexpr auto kRequestBoundsNanos = std::to_array<uint64_t>(
 class HttpStats {
  public:
   HttpStats() {
-    for (size_t i = 0; i < kRouteCount; ++i) {
+    for (size_t i = 0; i < kRouteCount + 1; ++i) {
       durations_ns_.push_back(std::make_unique<HotHistogram>(kRequestBoundsNanos));
     }
   }
@@ -38,7 +38,9 @@ class HttpStats {
   void count(const Answered& answered) {
     const size_t row = answered.route < kRouteCount ? answered.route : 0;
     requests_[row][code_index(answered.status)].add(answered.count);
-    durations_ns_[row]->observe(answered.duration_ns, answered.count);
+    const bool is_write = answered.method == Method::kPut || answered.method == Method::kDelete;
+    const bool is_kv_write = is_write && row == static_cast<size_t>(Route::kKv);
+    durations_ns_[is_kv_write ? kKvWrites : row]->observe(answered.duration_ns, answered.count);
   }
   void count_rejected(RejectReason reason) { rejected_[static_cast<size_t>(reason)].add(); }
   void count_unauthorized() { unauthorized_.add(); }
@@ -48,7 +50,20 @@ class HttpStats {
     return requests_[route][code].value();
   }
   [[nodiscard]] HistogramSnapshot duration(size_t route) const {
-    return durations_ns_[route]->snapshot();
+    HistogramSnapshot durations = durations_ns_[route]->snapshot();
+    if (route == static_cast<size_t>(Route::kKv))
+      durations.add(durations_ns_[kKvWrites]->snapshot());
+    return durations;
+  }
+  // Of all routes of a kind together.
+  [[nodiscard]] HistogramSnapshot duration(RouteClass wanted) const {
+    HistogramSnapshot durations;
+    for (size_t row = 0; row < durations_ns_.size(); ++row) {
+      const bool is_kv_write = row == kKvWrites;
+      const auto route = is_kv_write ? Route::kKv : static_cast<Route>(row);
+      if (class_of(route, is_kv_write) == wanted) durations.add(durations_ns_[row]->snapshot());
+    }
+    return durations;
   }
   // Calls visit(reason, count) for every reason there is.
   template <class Visit>
@@ -70,6 +85,8 @@ class HttpStats {
   Counter over_rate_admin;
 
  private:
+  static constexpr size_t kKvWrites = kRouteCount;  // the row of PUT and DELETE of one key
+
   static size_t code_index(int status) {
     for (size_t i = 0; i + 1 < kStatusCodes.size(); ++i) {
       if (kStatusCodes[i] == status) return i;

@@ -3,8 +3,8 @@
 // where none is read. A write that was meant to be conditional must not go through without.
 //
 // Ignored by design, since the answer shows it: Range (the whole value comes), If-None-Match and
-// If-Modified-Since on reads (the value comes again). The probes, /metrics and /build_info take
-// anything.
+// If-Modified-Since on reads (the value comes again). The page at /, the probes, /metrics and
+// /build_info take anything.
 //
 // Thread rule: pure functions over views.
 #pragma once
@@ -42,6 +42,8 @@ namespace kyro {
       return "expires";
     case Route::kBackup:
       return "name";
+    case Route::kStatus:
+      return "history sample";
     default:
       return "";
   }
@@ -99,7 +101,8 @@ namespace kyro {
 // kInvalid with one sentence for a request to a route of data or administration that says what
 // would not be heard.
 [[nodiscard]] inline Status check_heard(const HttpRequest& request, const RouteInfo& info) {
-  if (!info.needs_engine || request.method == Method::kOptions) return Status();
+  const bool takes_anything = !info.needs_engine && info.route != Route::kStatus;
+  if (takes_anything || request.method == Method::kOptions) return Status();
   if (request.has_query) {
     KYRO_TRY(check_parameters(request.query, parameters_of(info.route, request.method)));
   }

@@ -55,6 +55,8 @@ class File {
   // syncs move no metadata. Where the file system cannot, the file keeps its length and this is ok.
   virtual Status allocate(uint64_t size) = 0;
   [[nodiscard]] virtual Result<uint64_t> size() = 0;
+  // When it was last written to, in Unix time; 0 where nobody knows.
+  [[nodiscard]] virtual uint64_t modified_secs() { return 0; }
   // The first position >= `position` whose byte may differ from zero, or the size: skips blocks
   // that were reserved and never written. Where the file system cannot tell, `position` itself.
   [[nodiscard]] virtual Result<uint64_t> next_data(uint64_t position) { return position; }

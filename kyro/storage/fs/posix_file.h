@@ -191,6 +191,12 @@ class PosixFile final : public File {
     return static_cast<uint64_t>(info.st_size);
   }
 
+  uint64_t modified_secs() override {
+    struct stat info {};
+    if (fstat(fd_.get(), &info) != 0 || info.st_mtime < 0) return 0;
+    return static_cast<uint64_t>(info.st_mtime);
+  }
+
   Result<std::unique_ptr<Mapping>> map() override {
     auto bytes = size();
     KYRO_TRY(bytes);

@@ -136,6 +136,8 @@ class Run {
   [[nodiscard]] uint64_t end_position() const { return kRunHeaderBytes + meta_.record_bytes; }
   [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
   [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
+  // When it was written, in Unix time, as the file system has it; 0 where nobody knows.
+  [[nodiscard]] uint64_t made_secs() const { return made_secs_; }
   // Touches every page of data and index, so that reads find them in memory.
   void warm(const Cancel& cancel) const;
 
@@ -190,6 +192,7 @@ class Run {
 
   RunMeta meta_;
   std::string name_;
+  uint64_t made_secs_ = 0;
   std::unique_ptr<Mapping> data_;
   std::unique_ptr<Mapping> index_file_;
   HugeBytes huge_index_;
@@ -223,6 +226,7 @@ inline Result<std::shared_ptr<Run>> Run::open_data(Directory& dir, const RunMeta
                   run->name_ + ": the manifest names this run, but it is missing");
   }
   KYRO_TRY(file);
+  run->made_secs_ = (*file)->modified_secs();
   auto mapping = (*file)->map();
   KYRO_TRY(mapping);
   run->data_ = std::move(*mapping);
