@@ -71,9 +71,8 @@ class HandTurned {
   };
 
   explicit HandTurned(Handler& handler, const HttpServerConfig& config = {})
-      : shared_(config, handler), context_(shared_) {
-    KYRO_CHECK(context_.loop.open().ok());
-    context_.current = ServerExchange::acquire(context_);
+      : shared_(config, handler), parts_(shared_) {
+    KYRO_CHECK(parts_.context.loop.open().ok());
   }
   ~HandTurned() {
     for (const Wire& wire : wires_) {
@@ -82,7 +81,7 @@ class HandTurned {
       delete wire.connection;
       close(wire.client);
     }
-    KYRO_CHECK(context_.tasks_outstanding == 0 && context_.out.empty());
+    KYRO_CHECK(parts_.context.tasks_outstanding == 0 && parts_.context.out.empty());
   }
 
   Wire connect(bool is_unix = true) {
@@ -92,7 +91,7 @@ class HandTurned {
     const int room = 1 << 20;
     KYRO_CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0);
     KYRO_CHECK(shared_.admit({}, is_unix) == ServerShared::Admission::kAdmitted);
-    wires_.push_back({new Connection(context_, pair[0], {}, is_unix), pair[1]});
+    wires_.push_back({new Connection(parts_, pair[0], {}, is_unix), pair[1]});
     wires_.back().connection->start();
     return wires_.back();
   }
@@ -100,35 +99,35 @@ class HandTurned {
   [[nodiscard]] uint64_t inflight_bytes() const { return shared_.inflight_bytes; }
   [[nodiscard]] uint64_t output_bytes() const { return shared_.output_bytes; }
   void drain() {
-    context_.draining = true;
+    parts_.context.draining = true;
     for (const Wire& wire : wires_) wire.connection->drain();
   }
 
   // As HttpServer does when there may be something new for them.
   void wake_streams() {
-    const std::vector<Connection*> streaming = context_.streaming;
-    for (Connection* one : streaming) one->wake_stream();
+    const std::vector<Connection*> streaming = parts_.streaming;
+    for (Connection* one : streaming) one->wake_streams();
   }
 
   void round() {
-    context_.loop.wait(0);
-    context_.loop.dispatch_events();
-    context_.loop.run_posted();
-    for (std::vector<Connection*>* list : {&context_.answered, &context_.ready}) {
+    parts_.context.loop.wait(0);
+    parts_.context.loop.dispatch_events();
+    parts_.context.loop.run_posted();
+    for (std::vector<Connection*>* list : {&parts_.asking, &parts_.ready}) {
       const std::vector<Connection*> working = std::move(*list);
       list->clear();
       for (Connection* one : working) {
-        list == &context_.answered ? one->clear_answered() : one->clear_ready();
+        list == &parts_.asking ? one->clear_asking() : one->clear_ready();
         one->drive();
       }
     }
-    Connection::feed_starved(context_);
-    context_.loop.expire_timers();
+    Connection::feed_starved(parts_);
+    parts_.context.loop.expire_timers();
   }
 
  private:
   ServerShared shared_;
-  ReactorContext context_;
+  ReactorParts parts_;
   std::vector<Wire> wires_;
 };
 

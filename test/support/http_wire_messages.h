@@ -190,7 +190,7 @@ inline std::vector<WireCase> wire_version_cases() {
        wire_get("Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
        "200"},
       {"1.2 is spoken as 1.1", wire_line("GET /v1/kv/1 HTTP/1.2"), "200"},
-      {"the preface of 2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505!"},
+      {"nearly the preface of 2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r!", "505!"},
       {"0.9", "GET /v1/kv/1\r\n", "400!"},
       {"0.9 with a blank", "GET /v1/kv/1 \r\n", "400!"},
   };

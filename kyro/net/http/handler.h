@@ -91,6 +91,11 @@ class BodyReader {
 
 inline constexpr uint16_t kNoRoute = 0;
 
+// 204 and 304 (and 1xx) never have a body or a length.
+[[nodiscard]] constexpr bool status_has_body(int status) {
+  return status >= 200 && status != 204 && status != 304;
+}
+
 // Why the server itself turned a request or a connection away.
 enum class RejectReason : uint8_t {
   kBadRequest,       // 400: grammar
@@ -216,6 +221,14 @@ class Exchange {
   void defer(Task* task) {
     task->bound_ = this;
     on_defer();
+  }
+
+  // What a 413 for a longer body says.
+  [[nodiscard]] std::string body_too_large() const {
+    std::string message = "The body is larger than the " + std::to_string(max_body_bytes_) +
+                          " bytes that are allowed here";
+    if (max_body_option_ != nullptr) message.append(" (").append(max_body_option_).append(")");
+    return message + ".";
   }
 
  protected:

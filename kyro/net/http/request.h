@@ -37,6 +37,13 @@ enum class Method : uint8_t {
   return kNames[static_cast<size_t>(method)];
 }
 
+// Bounds of a request's head.
+struct HttpLimits {
+  uint32_t request_line_bytes_max = 16 * 1024;
+  uint32_t header_bytes_max = 64 * 1024;
+  uint32_t fields_max = 512;
+};
+
 enum class HttpVersion : uint8_t { k1, k2 };
 
 // One field of a head. The name is a token (RFC 9110 5.6.2), the value has no blanks around it.

@@ -28,12 +28,6 @@
 
 namespace kyro {
 
-struct HttpLimits {
-  uint32_t request_line_bytes_max = 16 * 1024;
-  uint32_t header_bytes_max = 64 * 1024;
-  uint32_t fields_max = 512;
-};
-
 // What a head says of the connection and of the message's frame.
 struct Http1Frame {
   uint32_t head_bytes = 0;       // with the last empty line

@@ -1,17 +1,14 @@
 // The head of an answer as bytes, with what is the same for many answers formatted once a second.
 //
-// Every head carries Date. The prefix of the last shape (status, Content-Type) is kept ready made,
-// since a busy server repeats one shape, and so is the whole head of the last length; they are
-// rebuilt when the second, the shape or the length changes.
+// Every head carries the reactor's Date. The prefix of the last shape (status, Content-Type) is
+// kept ready made, since a busy server repeats one shape, and so is the whole head of the last
+// length; they are rebuilt when the second, the shape or the length changes.
 //
 // Thread rule: one ResponseHeads per reactor. Ownership: owns its two small strings.
 #pragma once
 
-#include <time.h>
-
 #include <charconv>
 #include <cstdint>
-#include <cstdio>
 #include <string>
 #include <string_view>
 
@@ -84,11 +81,6 @@ namespace kyro {
   }
 }
 
-// 204 and 304 (and 1xx) never have a body or a length.
-[[nodiscard]] constexpr bool status_has_body(int status) {
-  return status >= 200 && status != 204 && status != 304;
-}
-
 struct ResponseHead {
   enum class Framing : uint8_t { kNone, kLength, kChunked, kUntilClose };
   enum class Persistence : uint8_t { kImplied, kClose, kKeepAlive };
@@ -102,13 +94,10 @@ struct ResponseHead {
 
 class ResponseHeads {
  public:
-  // Once per round: renews the Date when its second is over.
-  void refresh(uint64_t now_ns) {
-    if (now_ns < due_ns_) return;
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME, &now);
-    due_ns_ = now_ns + 1000000000u - static_cast<uint64_t>(now.tv_nsec);
-    set_date(now.tv_sec);
+  // The Date has changed (see HttpDate).
+  void set_date(std::string_view date) {
+    date_.assign("\r\nDate: ").append(date).append("\r\n");
+    prefix_status_ = 0;
   }
 
   // Appends status line, fields and the empty line.
@@ -136,21 +125,6 @@ class ResponseHeads {
       out.append("Transfer-Encoding: chunked\r\n");
     }
     out.append("\r\n");
-  }
-
-  // The Date of a time in seconds since 1970 (IMF-fixdate, RFC 9110 §5.6.7).
-  void set_date(time_t seconds) {
-    static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                              "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    tm utc{};
-    gmtime_r(&seconds, &utc);
-    char line[96];
-    const int n = std::snprintf(
-        line, sizeof line, "\r\nDate: %s, %02d %s %04d %02d:%02d:%02d GMT\r\n", kDays[utc.tm_wday],
-        utc.tm_mday, kMonths[utc.tm_mon], utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
-    date_.assign(line, static_cast<size_t>(n));
-    prefix_status_ = 0;
   }
 
  private:
@@ -182,7 +156,6 @@ class ResponseHeads {
     }
   }
 
-  uint64_t due_ns_ = 0;
   std::string date_ = "\r\n";
   std::string prefix_;
   std::string prefix_type_;

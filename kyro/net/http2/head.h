@@ -1,9 +1,10 @@
 // The fields of a request as HTTP/2 sends them, checked (RFC 9113 sections 8.2 and 8.3).
 //
-// Fields are added in their order and end up in one piece of text: the values of pseudo-header
-// fields, then lines of "name: value CRLF", as every other request's fields stand.
+// All names and values end up in one piece of text, which whoever answers the request can take: a
+// request that has to wait for its body costs no further copy.
 //
-// Thread rule: one thread. Ownership: the text lies in the head; views are valid until clear().
+// Thread rule: one thread. Ownership: the text lies in the head until fill(); views of it are valid
+// until begin().
 #pragma once
 
 #include <algorithm>
@@ -11,9 +12,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "kyro/base/decimal.h"
+#include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
+#include "kyro/net/http1/grammar.h"
 #include "kyro/net/http2/frame.h"
 
 namespace kyro {
@@ -29,6 +34,7 @@ class Http2Head {
   // Makes ready for the next list.
   void begin(Kind kind) {
     text_.clear();
+    fields_.clear();
     facts_ = Facts{};
     facts_.kind = kind;
   }
@@ -38,6 +44,7 @@ class Http2Head {
   // Gives the memory of a large list back.
   void shrink() {
     if (text_.capacity() > kKeptBytes) std::string().swap(text_);
+    if (fields_.capacity() > kKeptFields) std::vector<Field>().swap(fields_);
   }
 
   // More fields than kListBytesMax; those beyond it were dropped.
@@ -50,11 +57,18 @@ class Http2Head {
   [[nodiscard]] std::string_view host() const {
     return view(facts_.authority.is_set ? facts_.authority : facts_.host);
   }
-  // "name: value CRLF" for each field.
-  [[nodiscard]] std::string_view lines() const {
-    return facts_.has_lines ? std::string_view(text_).substr(facts_.lines_at) : std::string_view();
-  }
+  [[nodiscard]] std::string_view scheme() const { return view(facts_.scheme); }
   [[nodiscard]] std::optional<uint64_t> content_length() const { return facts_.length; }
+
+  // Calls visit(name, value) for each regular field.
+  template <class Visit>
+  void for_each_field(Visit visit) const {
+    for (const Field& field : fields_) visit(view(field.name), view(field.value));
+  }
+
+  // Moves the text to *text, then fills in what `request` sees of it: method, target, path, query,
+  // host, fields, length. The head is of no use until begin().
+  void fill(HttpRequest* request, std::string* text);
 
  private:
   struct Part {
@@ -62,16 +76,20 @@ class Http2Head {
     uint32_t bytes = 0;
     bool is_set = false;
   };
+  struct Field {
+    Part name;
+    Part value;
+  };
   struct Facts {
     Kind kind = Kind::kRequest;
-    bool has_lines = false;
+    bool has_fields = false;          // regular ones
     const char* malformed = nullptr;  // what is wrong, first
     uint64_t list_bytes = 0;
-    size_t lines_at = 0;
     Part method, scheme, path, authority, host;
     std::optional<uint64_t> length;
   };
-  static constexpr size_t kKeptBytes = 1024;
+  static constexpr size_t kKeptBytes = 512;
+  static constexpr size_t kKeptFields = 16;
 
   [[nodiscard]] std::string_view view(const Part& part) const {
     return std::string_view(text_).substr(part.at, part.bytes);
@@ -94,6 +112,7 @@ class Http2Head {
   [[nodiscard]] static bool is_valid_value(std::string_view value);
 
   std::string text_;
+  std::vector<Field> fields_;
   Facts facts_;
 };
 
@@ -108,7 +127,7 @@ inline void Http2Head::add(std::string_view name, std::string_view value) {
 
 inline void Http2Head::add_pseudo(std::string_view name, std::string_view value) {
   if (facts_.kind == Kind::kTrailers) return refuse("8.1: trailers with a pseudo-header field");
-  if (facts_.has_lines) return refuse("8.3: a pseudo-header field after a regular one");
+  if (facts_.has_fields) return refuse("8.3: a pseudo-header field after a regular one");
   Part* const part = name == ":method"      ? &facts_.method
                      : name == ":scheme"    ? &facts_.scheme
                      : name == ":path"      ? &facts_.path
@@ -122,11 +141,10 @@ inline void Http2Head::add_pseudo(std::string_view name, std::string_view value)
 inline void Http2Head::add_regular(std::string_view name, std::string_view value) {
   if (const char* why = check_connection_specific(name, value)) return refuse(why);
   if (name == "content-length") add_length(value);
-  if (!facts_.has_lines) facts_.lines_at = text_.size();
-  facts_.has_lines = true;
-  text_.append(name).append(": ");
+  facts_.has_fields = true;
+  const Part name_part = append(name);
   const Part part = append(value);
-  text_.append("\r\n");
+  fields_.push_back({name_part, part});
   if (name != "host") return;
   if (facts_.host.is_set) return refuse("8.3.1: more than one host");
   facts_.host = part;
@@ -187,11 +205,32 @@ inline const char* Http2Head::check_request() const {
   return nullptr;
 }
 
+inline void Http2Head::fill(HttpRequest* request, std::string* text) {
+  text_.swap(*text);
+  const std::string_view all = *text;
+  const auto view_of = [all](const Part& part) { return all.substr(part.at, part.bytes); };
+  request->version = HttpVersion::k2;
+  request->method_text = view_of(facts_.method);
+  request->method = http_detail::method_of(request->method_text);
+  request->target = view_of(facts_.path);
+  const size_t mark = request->target.find('?');
+  request->has_query = mark != std::string_view::npos;
+  request->path = request->target.substr(0, mark);
+  if (request->has_query) request->query = request->target.substr(mark + 1);
+  request->host = view_of(facts_.authority.is_set ? facts_.authority : facts_.host);
+  request->has_content_length = facts_.length.has_value();
+  request->content_length = facts_.length.value_or(0);
+  for (const Field& field : fields_) {
+    request->fields.push_back({view_of(field.name), view_of(field.value)});
+  }
+}
+
 // A token without upper-case letters (section 8.2.1, RFC 9110 section 5.6.2).
 inline bool Http2Head::is_valid_name(std::string_view name) {
   const char* const end = name.data() + name.size();
-  if (name.empty() || http_chars::skip_bytewise(name.data(), end, http_chars::kToken) != end)
+  if (name.empty() || http_chars::skip_bytewise(name.data(), end, http_chars::kToken) != end) {
     return false;
+  }
   return std::none_of(name.begin(), name.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 

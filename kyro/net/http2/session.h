@@ -34,9 +34,9 @@ namespace kyro {
 class Http2Events {
  public:
   virtual ~Http2Events() = default;
-  // A request. `ends`: nothing more comes of it. The head is valid during the call; one that
-  // is_too_large() is to be answered with 431.
-  virtual void on_head(Http2Stream& stream, const Http2Head& head, bool ends) = 0;
+  // A request. `ends`: nothing more comes of it. The head is valid during the call, which may take
+  // its text; one that is_too_large() is to be answered with 431.
+  virtual void on_head(Http2Stream& stream, Http2Head& head, bool ends) = 0;
   // A piece of its body, which may be empty if it ends. What has been taken in is given back with
   // return_window().
   virtual void on_body(Http2Stream& stream, std::string_view piece, bool ends) = 0;
@@ -92,8 +92,17 @@ class Http2Session {
   void send_trailers(Http2Stream& stream, std::string& out, AppendFields append_fields);
   // How many bytes of a body the peer takes on this stream now, at most a frame of them.
   [[nodiscard]] size_t sendable(const Http2Stream& stream) const;
-  // REQUIRES piece.size() <= sendable(stream).
-  void send_data(Http2Stream& stream, std::string_view piece, bool ends, std::string& out);
+  // REQUIRES bytes <= sendable(stream).
+  void send_data(Http2Stream& stream, std::string_view piece, bool ends, std::string& out) {
+    announce_data(stream, piece.size(), out, ends);
+    out.append(piece);
+    sent_data(stream, piece.size(), ends, out);
+  }
+  // The same in two steps around bytes that go out from where they lie.
+  void announce_data(Http2Stream& stream, size_t bytes, std::string& out, bool ends);
+  void sent_data(Http2Stream& stream, size_t bytes, bool ends, std::string& out);
+  // Forgets a stream without a word: the connection ends.
+  void forget(Http2Stream& stream) { close(stream, Http2Closed::kByUs); }
   // Gives a stream up.
   void reset(Http2Stream& stream, Http2Error error, std::string& out);
 
@@ -215,16 +224,19 @@ inline size_t Http2Session::sendable(const Http2Stream& stream) const {
   return window > 0 ? static_cast<size_t>(window) : 0;
 }
 
-inline void Http2Session::send_data(Http2Stream& stream, std::string_view piece, bool ends,
-                                    std::string& out) {
-  append_frame_header(out, {.length = static_cast<uint32_t>(piece.size()),
+inline void Http2Session::announce_data(Http2Stream& stream, size_t bytes, std::string& out,
+                                        bool ends) {
+  append_frame_header(out, {.length = static_cast<uint32_t>(bytes),
                             .type = FrameType::kData,
                             .flags = ends ? http2_flag::kEndStream : uint8_t{0},
                             .stream = stream.id});
-  out.append(piece);
-  send_window_ -= static_cast<int64_t>(piece.size());
-  stream.send_window -= static_cast<int64_t>(piece.size());
-  calm_.earn_bytes(piece.size());
+}
+
+inline void Http2Session::sent_data(Http2Stream& stream, size_t bytes, bool ends,
+                                    std::string& out) {
+  send_window_ -= static_cast<int64_t>(bytes);
+  stream.send_window -= static_cast<int64_t>(bytes);
+  calm_.earn_bytes(bytes);
   if (ends) on_local_end(stream, out);
 }
 

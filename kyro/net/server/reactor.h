@@ -30,9 +30,8 @@ class Reactor final {
 
   enum class Command : uint8_t { kServe, kStopAccepting, kDrain, kStop };
 
-  Reactor(ServerShared& shared, unsigned index) : context_(shared), index_(index), pause_(*this) {
-    context_.current = ServerExchange::acquire(context_);
-  }
+  Reactor(ServerShared& shared, unsigned index)
+      : parts_(shared), context_(parts_.context), index_(index), pause_(*this) {}
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
   ~Reactor() { KYRO_CHECK(connections_ == nullptr); }
@@ -146,7 +145,8 @@ class Reactor final {
     }
   }
 
-  ReactorContext context_;
+  ReactorParts parts_;
+  ReactorContext& context_;
   const unsigned index_;
   const std::vector<std::unique_ptr<Reactor>>* reactors_ = nullptr;
   std::vector<std::unique_ptr<Door>> doors_;
@@ -166,10 +166,12 @@ class Reactor final {
 inline void Reactor::run() {
   while (true) {
     uint64_t timeout_ms = UINT64_MAX;
-    if (!context_.starved.empty()) timeout_ms = kStarvedPollMs;
-    if (!context_.ready.empty()) timeout_ms = 0;
+    if (!parts_.starved.empty()) timeout_ms = kStarvedPollMs;
+    if (!parts_.ready.empty()) timeout_ms = 0;
     context_.loop.wait(timeout_ms);
-    context_.heads.refresh(context_.loop.now_ns());
+    if (context_.date.refresh(context_.loop.now_ns())) {
+      parts_.http1.heads.set_date(context_.date.text());
+    }
     context_.handler.on_round_begin(index_);
     context_.loop.dispatch_events();
     context_.loop.run_posted();
@@ -232,7 +234,7 @@ inline void Reactor::turn_away(int fd, ServerShared::Admission why) {
   head.content_type = "application/json";
   head.fields = "Retry-After: 1\r\n";
   std::string answer;
-  context_.heads.append(answer, head);
+  parts_.http1.heads.append(answer, head);
   answer.append(body);
   // A request that is already there would turn the close into a reset: take it in first.
   static_cast<void>(recv(fd, context_.in.get(), ReactorContext::kInputBytes, MSG_DONTWAIT));
@@ -242,7 +244,7 @@ inline void Reactor::turn_away(int fd, ServerShared::Admission why) {
 }
 
 inline void Reactor::adopt(int fd, const PeerAddress& peer, bool is_unix) {
-  auto* connection = new Connection(context_, fd, peer, is_unix);
+  auto* connection = new Connection(parts_, fd, peer, is_unix);
   connection->next_of_reactor = connections_;
   if (connections_ != nullptr) connections_->previous_of_reactor = connection;
   connections_ = connection;
@@ -275,33 +277,33 @@ inline void Reactor::work_lists() {
   if (asked_.load(std::memory_order_relaxed)) asked_.store(false, std::memory_order_release);
   if (streams_woken_.load(std::memory_order_relaxed)) {
     streams_woken_.exchange(false, std::memory_order_acq_rel);
-    working_ = context_.streaming;
-    for (Connection* connection : working_) connection->wake_stream();
+    working_ = parts_.streaming;
+    for (Connection* connection : working_) connection->wake_streams();
   }
-  if (!context_.answered.empty()) {
+  if (!parts_.asking.empty()) {
     working_.clear();
-    working_.swap(context_.answered);
+    working_.swap(parts_.asking);
     for (Connection* connection : working_) {
-      connection->clear_answered();
+      connection->clear_asking();
       connection->drive();
     }
   }
-  if (!context_.ready.empty()) {
+  if (!parts_.ready.empty()) {
     working_.clear();
-    working_.swap(context_.ready);
+    working_.swap(parts_.ready);
     for (Connection* connection : working_) {
       connection->clear_ready();
       connection->drive();
     }
   }
-  Connection::feed_starved(context_);
+  Connection::feed_starved(parts_);
 }
 
 // Deletes what closed in this round.
 inline void Reactor::bury() {
-  while (!context_.closed.empty()) {
-    Connection* const connection = context_.closed.back();
-    context_.closed.pop_back();
+  while (!parts_.closed.empty()) {
+    Connection* const connection = parts_.closed.back();
+    parts_.closed.pop_back();
     connection->leave_lists();
     if (connection->previous_of_reactor != nullptr) {
       connection->previous_of_reactor->next_of_reactor = connection->next_of_reactor;

@@ -38,6 +38,7 @@ class HttpStats {
   void count(const Answered& answered) {
     const size_t row = answered.route < kRouteCount ? answered.route : 0;
     requests_[row][code_index(answered.status)].add(answered.count);
+    if (answered.version == HttpVersion::k2) http2_requests_.add(answered.count);
     const bool is_write = answered.method == Method::kPut || answered.method == Method::kDelete;
     const bool is_kv_write = is_write && row == static_cast<size_t>(Route::kKv);
     durations_ns_[is_kv_write ? kKvWrites : row]->observe(answered.duration_ns, answered.count);
@@ -49,6 +50,8 @@ class HttpStats {
   [[nodiscard]] uint64_t requests(size_t route, size_t code) const {
     return requests_[route][code].value();
   }
+  // Those of all routes that came over HTTP/2.
+  [[nodiscard]] uint64_t http2_requests() const { return http2_requests_.value(); }
   [[nodiscard]] HistogramSnapshot duration(size_t route) const {
     HistogramSnapshot durations = durations_ns_[route]->snapshot();
     if (route == static_cast<size_t>(Route::kKv))
@@ -96,6 +99,7 @@ class HttpStats {
 
   std::array<std::array<HotCounter, kStatusCodes.size()>, kRouteCount> requests_;
   std::vector<std::unique_ptr<HotHistogram>> durations_ns_;
+  HotCounter http2_requests_;
   std::array<Counter, static_cast<size_t>(RejectReason::kCount)> rejected_;
   Counter unauthorized_;
   Counter forbidden_;

@@ -144,6 +144,8 @@ inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t conn
                            std::string("route=\"").append(kRoutes[route].name) + "\"",
                            stats.duration(route), kNanosPerSecond);
   }
+  text.counter("kyrodb_http2_requests_total", "Requests answered over HTTP/2, of all routes.",
+               stats.http2_requests());
   text.gauge("kyrodb_http_connections", "Open connections.", connections);
   text.family("kyrodb_http_rejected_total", "counter", "Requests and connections turned away.");
   stats.for_each_rejection([&](std::string_view reason, uint64_t count) {

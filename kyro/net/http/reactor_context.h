@@ -1,11 +1,11 @@
-// What the connections of one reactor share, and what all reactors share.
+// What the connections of one reactor share, and what all reactors share, whatever they speak.
 //
 // ReactorContext holds the scratch buffers of the hot path: input is read into `in`, answers are
 // formatted into `out`; both are empty between two connections, so a connection that waits owns no
 // buffer at all.
 //
 // Thread rule: ReactorContext by its reactor only; ServerShared by all.
-// Ownership: the context owns buffers and pooled exchanges; the lists of connections borrow them.
+// Ownership: the context owns the buffers.
 #pragma once
 
 #include <algorithm>
@@ -19,9 +19,8 @@
 
 #include "kyro/base/limits.h"
 #include "kyro/base/mutex.h"
+#include "kyro/net/http/date.h"
 #include "kyro/net/http/handler.h"
-#include "kyro/net/http1/parser.h"
-#include "kyro/net/http1/response.h"
 #include "kyro/net/io/event_loop.h"
 
 namespace kyro {
@@ -58,9 +57,6 @@ struct HttpServerConfig {
   const uint64_t for_files = std::min<uint64_t>(1024, limit / 2);
   return static_cast<uint32_t>(std::clamp<uint64_t>(limit - for_files, 1, wanted));
 }
-
-class Connection;
-class ServerExchange;
 
 // Counts of connections and bytes over all reactors.
 class ServerShared {
@@ -107,19 +103,7 @@ class ServerShared {
       KYRO_GUARDED_BY(mutex_);  // bounded by connections_max
 };
 
-// Requests that came in one read after the one at work and have been parsed, in order. The slots
-// keep their exchanges for the next time.
-struct RequestsAhead {
-  static constexpr size_t kMax = 31;
-
-  void clear() { next = count = 0; }
-  [[nodiscard]] bool empty() const { return next == count; }
-
-  std::array<ServerExchange*, kMax> slots{};
-  size_t next = 0;
-  size_t count = 0;
-};
-
+// What every protocol has of its reactor.
 struct ReactorContext {
   static constexpr size_t kInputBytes = 64 * 1024;
 
@@ -130,7 +114,7 @@ struct ReactorContext {
         in(new char[kInputBytes]) {}
   ReactorContext(const ReactorContext&) = delete;
   ReactorContext& operator=(const ReactorContext&) = delete;
-  inline ~ReactorContext();
+  ~ReactorContext() = default;
 
   // An answer for on_response().
   struct Finished {
@@ -139,6 +123,7 @@ struct ReactorContext {
     uint16_t route;
     uint16_t status;
     Method method;
+    HttpVersion version = HttpVersion::k1;
     bool operator==(const Finished&) const = default;
   };
   struct FinishedAlike {
@@ -146,30 +131,29 @@ struct ReactorContext {
     uint64_t count;
   };
 
+  void add_finished(const Finished& answer) {
+    if (!finished.empty() && finished.back().answer == answer) {
+      ++finished.back().count;
+    } else {
+      finished.push_back({answer, 1});
+    }
+  }
+
   ServerShared& shared;
   const HttpServerConfig& config;
   Handler& handler;
   EventLoop loop;
-  ResponseHeads heads;
-  FieldMemory field_memory;
-  RequestsAhead ahead;
+  HttpDate date;
   bool draining = false;
 
   std::unique_ptr<char[]> in;           // kInputBytes
   std::string out;                      // answers of the connection at work, in order
   std::vector<FinishedAlike> finished;  // those answers, for on_response()
 
-  ServerExchange* current = nullptr;  // for the next request
-  std::vector<ServerExchange*> free_exchanges;
-  std::vector<Connection*> ready;     // have work left for the next round
-  std::vector<Connection*> answered;  // have deferred answers to send
-  std::vector<Connection*> starved;   // wait for inflight bytes, in this order
-  std::vector<Connection*> streaming;
-  std::vector<Connection*> closed;  // die at the end of the round
   // Whose body is read on although inflight bytes are short: until it has given its bytes back.
-  const ServerExchange* favoured = nullptr;
+  const Exchange* favoured = nullptr;
   uint64_t tasks_outstanding = 0;    // deferred and not run yet
-  std::atomic<uint32_t> streams{0};  // streaming.size(), for other threads
+  std::atomic<uint32_t> streams{0};  // connections with streams, for other threads
 };
 
 }  // namespace kyro

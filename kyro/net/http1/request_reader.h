@@ -19,7 +19,7 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/net/server/exchange.h"
+#include "kyro/net/http1/answer_line.h"
 
 namespace kyro {
 
@@ -30,12 +30,12 @@ class RequestReader final : public BodyHome {
   static constexpr uint64_t kSkippedBodyMax = 64 * 1024;  // of a request that was answered early
   static constexpr size_t kUnchargedBytes = 4096;
 
-  RequestReader(ReactorContext& context, AnswerLine& line, const PeerAddress& peer, bool is_unix)
-      : context_(context),
+  RequestReader(Http1Workspace& workspace, AnswerLine& line, const ProtocolHost& host)
+      : workspace_(workspace),
+        context_(workspace.context),
         line_(line),
-        parser_(context.config.limits, &context.field_memory),
-        peer_(peer),
-        is_unix_(is_unix) {}
+        host_(host),
+        parser_(context_.config.limits, &workspace.field_memory) {}
   RequestReader(const RequestReader&) = delete;
   RequestReader& operator=(const RequestReader&) = delete;
 
@@ -107,17 +107,17 @@ class RequestReader final : public BodyHome {
   inline size_t on_head(std::string_view bytes);
   inline size_t on_early_answer(std::string_view bytes, bool complete);
   inline size_t on_body(std::string_view bytes);
-  inline size_t dispatch(ServerExchange* exchange, std::string_view request_bytes);
-  inline void finish_request(ServerExchange* exchange);
+  inline size_t dispatch(Http1Exchange* exchange, std::string_view request_bytes);
+  inline void finish_request(Http1Exchange* exchange);
   inline void refuse(const HttpError& error);
-  inline void reject(ServerExchange* exchange, uint16_t status, const char* code,
+  inline void reject(Http1Exchange* exchange, uint16_t status, const char* code,
                      const char* message, RejectReason reason);
-  inline void hold(ServerExchange* exchange);
+  inline void hold(Http1Exchange* exchange);
 
   void start_body_deadline() {
     deadline_ms_ = context_.loop.now_ms() + context_.config.body_timeout_ms;
   }
-  [[nodiscard]] HttpParser::Outcome parse(std::string_view bytes, ServerExchange* exchange) {
+  [[nodiscard]] HttpParser::Outcome parse(std::string_view bytes, Http1Exchange* exchange) {
     return parser_.parse(bytes, &exchange->mutable_request(), &exchange->frame());
   }
   // Makes the views of the request under way again, when its bytes have moved or grown.
@@ -126,19 +126,19 @@ class RequestReader final : public BodyHome {
     KYRO_CHECK(parse(bytes, reading_) == HttpParser::Outcome::kComplete);
   }
 
+  Http1Workspace& workspace_;
   ReactorContext& context_;
   AnswerLine& line_;
+  const ProtocolHost& host_;
   HttpParser parser_;
   std::string input_;  // the request being received, from its beginning
   std::unique_ptr<ChunkedBody> chunked_;
-  ServerExchange* reading_ = nullptr;  // of the request whose body is being received, or waits
-  size_t waiting_bytes_ = 0;           // phase kWaiting: the length of the request
-  uint64_t skip_bytes_ = 0;            // phase kSkip
+  Http1Exchange* reading_ = nullptr;  // of the request whose body is being received, or waits
+  size_t waiting_bytes_ = 0;          // phase kWaiting: the length of the request
+  uint64_t skip_bytes_ = 0;           // phase kSkip
   uint64_t charged_bytes_ = 0;
   uint64_t deadline_ms_ = 0;
-  PeerAddress peer_;
   Phase phase_ = Phase::kHead;
-  bool is_unix_;
   bool stalled_ = false;
   bool input_taken_ = false;  // by who took the body: input_ is what came after it
 };
@@ -146,7 +146,7 @@ class RequestReader final : public BodyHome {
 // Works through the bytes; what is left over goes to (or stays in) input_.
 inline void RequestReader::consume(std::string_view bytes, bool from_input) {
   size_t done = 0;
-  RequestsAhead& ahead = context_.ahead;
+  RequestsAhead& ahead = workspace_.ahead;
   ahead.clear();
   stalled_ = false;
   while (done < bytes.size()) {
@@ -178,7 +178,7 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
     done += n;
   }
   ahead.clear();
-  context_.field_memory.forget_credentials();
+  workspace_.field_memory.forget_credentials();
   bytes.remove_prefix(done);
   keep(bytes, from_input);
 }
@@ -186,17 +186,17 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
 // Parses the whole requests without a body that `bytes` begin with, and tells the handler of all
 // that have come together. A head that is not whole or not valid is left for when its turn comes.
 inline void RequestReader::look_ahead(std::string_view bytes) {
-  RequestsAhead& ahead = context_.ahead;
+  RequestsAhead& ahead = workspace_.ahead;
   std::array<Exchange*, RequestsAhead::kMax + 1> together;
-  together[0] = context_.current;
+  together[0] = workspace_.current;
   ahead.clear();
-  for (ServerExchange* last = context_.current; ahead.count < RequestsAhead::kMax;) {
+  for (Http1Exchange* last = workspace_.current; ahead.count < RequestsAhead::kMax;) {
     if (!last->frame().keep_alive || last->request().announces_body()) break;
-    ServerExchange*& next = ahead.slots[ahead.count];
-    if (next == nullptr) next = ServerExchange::acquire(context_);
+    Http1Exchange*& next = ahead.slots[ahead.count];
+    if (next == nullptr) next = Http1Exchange::acquire(workspace_);
     parser_.reset();
     if (parse(bytes, next) != HttpParser::Outcome::kComplete) break;
-    next->begin(&line_, peer_, is_unix_);
+    next->begin(&line_, host_.peer, host_.is_unix);
     together[++ahead.count] = last = next;
     bytes.remove_prefix(next->frame().head_bytes);
   }
@@ -250,12 +250,12 @@ inline size_t RequestReader::step(std::string_view bytes) {
     parse_again(bytes);
     return dispatch(reading_, bytes.substr(0, waiting_bytes_));
   }
-  RequestsAhead& ahead = context_.ahead;
+  RequestsAhead& ahead = workspace_.ahead;
   if (!ahead.empty()) {
-    std::swap(context_.current, ahead.slots[ahead.next++]);
+    std::swap(workspace_.current, ahead.slots[ahead.next++]);
     return on_head(bytes);
   }
-  switch (parse(bytes, context_.current)) {
+  switch (parse(bytes, workspace_.current)) {
     case HttpParser::Outcome::kNeedMore:
       return 0;
     case HttpParser::Outcome::kError:
@@ -264,15 +264,15 @@ inline size_t RequestReader::step(std::string_view bytes) {
     case HttpParser::Outcome::kComplete:
       break;
   }
-  context_.current->begin(&line_, peer_, is_unix_);
-  if (const size_t head_bytes = context_.current->frame().head_bytes; bytes.size() > head_bytes) {
+  workspace_.current->begin(&line_, host_.peer, host_.is_unix);
+  if (const size_t head_bytes = workspace_.current->frame().head_bytes; bytes.size() > head_bytes) {
     look_ahead({bytes.data() + head_bytes, bytes.size() - head_bytes});
   }
   return on_head(bytes);
 }
 
 inline size_t RequestReader::on_head(std::string_view bytes) {
-  ServerExchange* const exchange = context_.current;
+  Http1Exchange* const exchange = workspace_.current;
   const HttpRequest& request = exchange->request();
   const Http1Frame& frame = exchange->frame();
   const size_t head_bytes = frame.head_bytes;
@@ -299,7 +299,7 @@ inline size_t RequestReader::on_head(std::string_view bytes) {
 
 // Answered by on_headers(): the body, if any, is of no interest.
 inline size_t RequestReader::on_early_answer(std::string_view bytes, bool complete) {
-  ServerExchange* const exchange = context_.current;
+  Http1Exchange* const exchange = workspace_.current;
   const uint64_t total = exchange->frame().head_bytes + exchange->request().content_length;
   finish_request(exchange);
   if (complete) return static_cast<size_t>(total);
@@ -349,7 +349,7 @@ inline size_t RequestReader::on_body(std::string_view bytes) {
 }
 
 // The request is complete: its body, if any, lies behind the head or has been decoded.
-inline size_t RequestReader::dispatch(ServerExchange* exchange, std::string_view request_bytes) {
+inline size_t RequestReader::dispatch(Http1Exchange* exchange, std::string_view request_bytes) {
   std::string_view body = request_bytes;
   body.remove_prefix(exchange->frame().head_bytes);
   exchange->mutable_request().body = chunked_ != nullptr ? chunked_->bytes : body;
@@ -389,14 +389,14 @@ inline OwnedBody RequestReader::give_body(std::string_view body) {
 }
 
 // The request has been answered or deferred: makes ready for the next one.
-inline void RequestReader::finish_request(ServerExchange* exchange) {
+inline void RequestReader::finish_request(Http1Exchange* exchange) {
   if (!exchange->frame().keep_alive) line_.stop_requests();
   const bool in_line = exchange->queued();
   if (exchange == reading_) {
     reading_ = nullptr;
     if (!in_line) exchange->release();
   } else if (in_line) {
-    context_.current = ServerExchange::acquire(context_);
+    workspace_.current = Http1Exchange::acquire(workspace_);
   }
   chunked_.reset();
   parser_.reset();
@@ -405,24 +405,25 @@ inline void RequestReader::finish_request(ServerExchange* exchange) {
 }
 
 // Takes the exchange out of the reactor's hands until its request is complete.
-inline void RequestReader::hold(ServerExchange* exchange) {
+inline void RequestReader::hold(Http1Exchange* exchange) {
   if (exchange == reading_) return;
   reading_ = exchange;
-  context_.current = ServerExchange::acquire(context_);
+  workspace_.current = Http1Exchange::acquire(workspace_);
 }
 
 inline void RequestReader::reject(uint16_t status, const char* code, const char* message,
                                   RejectReason reason) {
   if (reading_ == nullptr) {
-    context_.current->mutable_request().clear();
-    context_.current->mutable_request().method = parser_.method();  // HEAD gets no body here either
-    context_.current->frame() = Http1Frame{};
-    context_.current->begin(&line_, peer_, is_unix_);
+    workspace_.current->mutable_request().clear();
+    workspace_.current->mutable_request().method =
+        parser_.method();  // HEAD gets no body here either
+    workspace_.current->frame() = Http1Frame{};
+    workspace_.current->begin(&line_, host_.peer, host_.is_unix);
   }
-  reject(reading_ != nullptr ? reading_ : context_.current, status, code, message, reason);
+  reject(reading_ != nullptr ? reading_ : workspace_.current, status, code, message, reason);
 }
 
-inline void RequestReader::reject(ServerExchange* exchange, uint16_t status, const char* code,
+inline void RequestReader::reject(Http1Exchange* exchange, uint16_t status, const char* code,
                                   const char* message, RejectReason reason) {
   context_.handler.on_rejected(reason);
   exchange->close_after();
