@@ -1,5 +1,5 @@
 // `kyrodbctl`: the command line client. One table of commands; parsing, help, man page and
-// completions read it. What the commands do is in requests.h, streams.h, transfer.h.
+// completions read it. What the commands do is in requests.h, ranges.h, streams.h, transfer.h.
 //
 // Thread rule: one thread.
 #pragma once
@@ -13,6 +13,7 @@
 
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
+#include "kyro/client/ranges.h"
 #include "kyro/client/requests.h"
 #include "kyro/client/session.h"
 #include "kyro/client/status.h"
@@ -50,6 +51,13 @@ inline constexpr CliFlag kScanFlags[] = {
     kLimit,
     {"reverse", "", "from the largest key down"},
     {"keys-only", "", "keys and offsets without values"},
+};
+inline constexpr CliFlag kCountFlags[] = {kStartKey, kEndKey};
+inline constexpr CliFlag kDeleteRangeFlags[] = {
+    {"start", "KEY", "the first key, which has to be given", kCliAnyNumber},
+    kEndKey,
+    kLimit,
+    {"yes", "", "do not ask"},
 };
 inline constexpr CliFlag kImportFlags[] = {
     {"format", "ndjson|csv", "what the input is (default: by the file's name or first byte)"},
@@ -108,6 +116,13 @@ inline constexpr CliCommand kCommands[] = {
      "and the exit code is 3 if there is one."},
     {"scan", "", "the records of a range in key order, a JSON line each", 0, 0, run_scan,
      kScanFlags, {}, "ls list keys range dir"},
+    {"count", "", "how many keys a range has, exactly", 0, 0, run_count, kCountFlags, {},
+     "size number dbsize"},
+    {"delete-range", "", "remove the keys of a range", 0, 0, run_delete_range, kDeleteRangeFlags,
+     "On a terminal it says how many keys that is and asks, unless --yes is given. Keys are "
+     "removed in groups, each of them all or not at all; where it stops, the message says where to "
+     "go on.",
+     "flush truncate clear flushdb"},
     {"batch", "FILE|-", "lines of puts and deletes, stored all or not at all", 1, 1, run_batch, {},
      "A line is {\"op\":\"put\",\"key\":K,\"value\":\"V\"} or {\"op\":\"delete\",\"key\":K}. "
      "For more than one batch can hold there is import."},

@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -105,6 +107,22 @@ int with_ctl_client(const CliCall& call, int timeout_ms, const Body& body) {
   while (json.next_field(&name)) {
     if (name == field && json.peek() == JsonType::kString && json.read_string(&value, &unescaped)) {
       return std::string(value);
+    }
+    json.skip_value();
+  }
+  return {};
+}
+
+// A number in a field of a JSON object; nothing if there is none.
+[[nodiscard]] inline std::optional<uint64_t> json_number_field(std::string_view text,
+                                                               std::string_view field) {
+  JsonReader json(text);
+  std::string_view name;
+  std::string_view number;
+  if (!json.enter_object()) return {};
+  while (json.next_field(&name)) {
+    if (name == field && json.peek() == JsonType::kNumber && json.read_number(&number)) {
+      return parse_u64(number);
     }
     json.skip_value();
   }

@@ -38,6 +38,8 @@
 #include "kyro/server/routes/admin.h"
 #include "kyro/server/routes/batch.h"
 #include "kyro/server/routes/content.h"
+#include "kyro/server/routes/count.h"
+#include "kyro/server/routes/delete_range.h"
 #include "kyro/server/routes/mget.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/record_body.h"
@@ -291,7 +293,9 @@ class Api final : public Handler {
       case Route::kMget:
         return respond_mget(*engine(), x, mget_form(x.request()), mget_limits_, rules_);
       case Route::kScan:
-        return respond_scan(*engine(), x, rules_);
+        return scan(x);
+      case Route::kCount:
+        return respond_count(*engine(), x, rules_);
       case Route::kFloor:
         return NearestTask::start(*engine(), x, x.user(), Direction::kDown, rules_);
       case Route::kCeil:
@@ -329,7 +333,7 @@ class Api final : public Handler {
       case Route::kRoot:
         return respond_root(x, page_, kProductVersion);
       case Route::kNone:
-      case Route::kCount:
+      case Route::kEnd:
         break;
     }
     x.respond_error(404, "not_found", "no such route");
@@ -400,6 +404,13 @@ class Api final : public Handler {
     }
     Lookup found;
     if (find_tagged(x, x.user(), &found)) respond_value(x, found);
+  }
+
+  void scan(Exchange& x) {
+    if (x.request().method == Method::kDelete) {
+      return RangeDelete::start(*engine(), open_writes_, x, rules_, draining_);
+    }
+    respond_scan(*engine(), x, rules_);
   }
 
   // The parameter "key"; answers itself if it is missing or wrong.

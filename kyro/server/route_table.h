@@ -23,6 +23,7 @@ enum class Route : uint16_t {
   kBatch,
   kMget,
   kScan,
+  kCount,
   kFloor,
   kCeil,
   kLookup,
@@ -41,9 +42,9 @@ enum class Route : uint16_t {
   kBuildInfo,
   kStatus,
   kRoot,
-  kCount,
+  kEnd,  // none of them
 };
-inline constexpr size_t kRouteCount = static_cast<size_t>(Route::kCount);
+inline constexpr size_t kRouteCount = static_cast<size_t>(Route::kEnd);
 
 enum class Body : uint8_t {
   kIgnored,  // none is needed; a short one is read and dropped
@@ -66,6 +67,7 @@ struct RouteInfo {
 
 inline constexpr std::string_view kReadMethods = "GET, HEAD, OPTIONS";
 inline constexpr std::string_view kPostMethods = "POST, OPTIONS";
+inline constexpr std::string_view kRangeMethods = "GET, HEAD, DELETE, OPTIONS";
 inline constexpr std::string_view kKvMethods = "GET, HEAD, PUT, DELETE, OPTIONS";
 
 // Indexed by Route.
@@ -77,7 +79,8 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kPut, "/v1/put", "put", kPostMethods, false, false, true, Body::kJson},
     {Route::kBatch, "/v1/batch", "batch", kPostMethods, false, false, true, Body::kLines},
     {Route::kMget, "/v1/mget", "mget", kPostMethods, false, false, true, Body::kKeys},
-    {Route::kScan, "/v1/scan", "scan", kReadMethods},
+    {Route::kScan, "/v1/scan", "scan", kRangeMethods},
+    {Route::kCount, "/v1/count", "count", kReadMethods},
     {Route::kFloor, "/v1/floor/", "floor", kReadMethods, true},
     {Route::kCeil, "/v1/ceil/", "ceil", kReadMethods, true},
     {Route::kLookup, "/v1/lookup", "lookup", kReadMethods},
@@ -138,7 +141,7 @@ struct Of {};
     case 'b':
       return first_of(Of<Route::kBatch, Route::kBackup>());
     case 'c':
-      return first_of(Of<Route::kCeil, Route::kCompact>());
+      return first_of(Of<Route::kCeil, Route::kCompact, Route::kCount>());
     case 'f':
       return first_of(Of<Route::kFloor>());
     case 'g':
@@ -221,8 +224,9 @@ inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCoun
     case Method::kPost:
       return info.allow.starts_with('P');
     case Method::kPut:
-    case Method::kDelete:
       return info.route == Route::kKv;
+    case Method::kDelete:
+      return info.route == Route::kKv || info.route == Route::kScan;
     default:
       return false;
   }

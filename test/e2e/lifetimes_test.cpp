@@ -42,7 +42,7 @@ TEST_CASE("Every answer that has a record says when it expires", "[e2e]") {
   CHECK(s.client.get("/v1/lookup?key=3").body.ends_with("\"offset\":2}"));
   CHECK(s.client.get("/v1/scan?keys_only=1").body ==
         "{\"items\":[{\"key\":1,\"offset\":0" + tail + ",{\"key\":2,\"offset\":1" + tail +
-            ",{\"key\":3,\"offset\":2}],\"complete\":true}");
+            ",{\"key\":3,\"offset\":2}],\"complete\":true,\"as_of\":3}");
   const std::string lines = s.client.get("/v1/scan", {{"Accept", "application/x-ndjson"}}).body;
   CHECK(
       contains(lines, "\"offset\":1" + tail + "\n{\"key\":3,\"value\":\"for ever\",\"offset\":2}"));
@@ -99,7 +99,7 @@ TEST_CASE("A moment that has passed makes a key absent, whatever sets it", "[e2e
   CHECK(s.client.call("POST", "/v1/put", R"({"key":2,"value":"new","expires":1})").status == 200);
   CHECK(s.client.call("POST", "/v1/batch", R"({"op":"put","key":3,"value":"new","expires":1})")
             .status == 200);
-  CHECK(s.client.get("/v1/scan").body == R"({"items":[],"complete":true})");
+  CHECK(s.client.get("/v1/scan").body == R"({"items":[],"complete":true,"as_of":6})");
   CHECK(s.client.next_offset() == 6);
 }
 

@@ -175,7 +175,7 @@ TEST_CASE("Over layers of file systems a store is served, compacted and found wh
   CHECK(contains(run.out,
                  "{\"items\":[{\"key\":1,\"value\":\"lower\",\"offset\":0},"
                  "{\"key\":2,\"value\":\"upper\",\"offset\":2},"
-                 "{\"key\":3,\"value\":\"upper\",\"offset\":3}],\"complete\":true}"));
+                 "{\"key\":3,\"value\":\"upper\",\"offset\":3}],\"complete\":true,"));
 }
 
 TEST_CASE("A live directory that is copied is refused, or holds a prefix with all of before",

@@ -42,9 +42,10 @@ TEST_CASE("A page that a larger limit than there is would not have ended says so
   const auto scan = [&](const char* query) {
     return s.client.get(std::string("/v1/scan?keys_only=1&") + query).body;
   };
-  CHECK(scan("limit=10001").ends_with("\"complete\":false,\"next\":10000,\"limit\":10000}"));
-  CHECK(scan("limit=10000").ends_with("\"complete\":false,\"next\":10000}"));
-  CHECK(scan("limit=10001&start=1").ends_with("\"complete\":true}"));
+  CHECK(scan("limit=10001")
+            .ends_with("\"complete\":false,\"next\":10000,\"limit\":10000,\"as_of\":10001}"));
+  CHECK(scan("limit=10000").ends_with("\"complete\":false,\"next\":10000,\"as_of\":10001}"));
+  CHECK(scan("limit=10001&start=1").ends_with("\"complete\":true,\"as_of\":10001}"));
 }
 
 TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to go on", "[e2e]") {
@@ -65,15 +66,15 @@ TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to g
                     nine = R"({"key":9,"offset":3})",
                     max = "{\"key\":" + std::string(kLastKey) + ",\"offset\":4}";
   const auto done = [](const std::string& items) {
-    return "{\"items\":[" + items + "],\"complete\":true}";
+    return "{\"items\":[" + items + "],\"complete\":true,\"as_of\":6}";
   };
   const auto more = [](const std::string& items, const std::string& next) {
-    return "{\"items\":[" + items + "],\"complete\":false,\"next\":" + next + "}";
+    return "{\"items\":[" + items + "],\"complete\":false,\"next\":" + next + ",\"as_of\":6}";
   };
   CHECK(page("") == done(zero + "," + three + "," + nine + "," + max));
   CHECK(page("reverse=1") == done(max + "," + nine + "," + three + "," + zero));
   CHECK(page("start=0&end=9") == done(zero + "," + three));
-  CHECK(page("start=4&end=9").ends_with("[],\"complete\":true}"));
+  CHECK(page("start=4&end=9").ends_with("[],\"complete\":true,\"as_of\":6}"));
   CHECK(page("start=9&end=3") == done(""));
   CHECK(page("end=0") == done(""));
   CHECK(page("end=1&reverse=1") == done(zero));
@@ -90,7 +91,7 @@ TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to g
   CHECK(page("limit=99999999") == page(""));
   CHECK(s.client.get("/v1/scan?strat=3").status == 400);
   CHECK(s.client.get("/v1/scan?start=3&end=4").body ==
-        R"({"items":[{"key":3,"value":"v","offset":1}],"complete":true})");
+        R"({"items":[{"key":3,"value":"v","offset":1}],"complete":true,"as_of":6})");
 
   const HttpResponse head = s.client.call("HEAD", "/v1/scan?keys_only=1&limit=1");
   CHECK(head.status == 200);
@@ -101,7 +102,7 @@ TEST_CASE("Scan pages hold what lies in the range, up and down, and say how to g
     INFO(query);
     check_error(s.client.get("/v1/scan?" + query), 400, "invalid");
   }
-  CHECK(s.client.call("POST", "/v1/scan", "").header("allow") == "GET, HEAD, OPTIONS");
+  CHECK(s.client.call("POST", "/v1/scan", "").header("allow") == "GET, HEAD, DELETE, OPTIONS");
 }
 
 TEST_CASE("Scan lines are the whole range and a trailer, pages where a limit is given", "[e2e]") {
@@ -111,14 +112,14 @@ TEST_CASE("Scan lines are the whole range and a trailer, pages where a limit is 
   CHECK(all.header("content-type") == "application/x-ndjson");
   CHECK(std::count(all.body.begin(), all.body.end(), '\n') == 251);
   CHECK(all.body.starts_with("{\"key\":1,\"offset\":0}\n"));
-  CHECK(all.body.ends_with("{\"key\":250,\"offset\":249}\n{\"complete\":true}\n"));
+  CHECK(all.body.ends_with("{\"key\":250,\"offset\":249}\n{\"complete\":true,\"as_of\":250}\n"));
   CHECK(s.client.get("/v1/scan?keys_only=1&limit=1&reverse=1", kLines).body ==
-        "{\"key\":250,\"offset\":249}\n{\"complete\":false,\"next\":250}\n");
-  CHECK(s.client.get("/v1/scan?start=500", kLines).body == "{\"complete\":true}\n");
+        "{\"key\":250,\"offset\":249}\n{\"complete\":false,\"next\":250,\"as_of\":250}\n");
+  CHECK(s.client.get("/v1/scan?start=500", kLines).body == "{\"complete\":true,\"as_of\":250}\n");
   // A page has a hundred items unless it is told otherwise.
-  CHECK(s.client.get("/v1/scan").body.ends_with(",\"complete\":false,\"next\":101}"));
+  CHECK(s.client.get("/v1/scan").body.ends_with(",\"complete\":false,\"next\":101,\"as_of\":250}"));
   const HeaderList weighed = {{"Accept", "text/html, application/x-ndjson;q=0.5"}};
-  CHECK(s.client.get("/v1/scan?start=500", weighed).body == "{\"complete\":true}\n");
+  CHECK(s.client.get("/v1/scan?start=500", weighed).body == "{\"complete\":true,\"as_of\":250}\n");
 }
 
 TEST_CASE("A page ends at 8 MiB, and a large export neither loses a key nor holds memory",
@@ -136,7 +137,7 @@ TEST_CASE("A page ends at 8 MiB, and a large export neither loses a key nor hold
     CHECK(body.size() < 8 * 1024 * 1024 + value.size() + 200);
     for (size_t at = 0; (at = body.find("{\"key\":", at)) != body.npos; ++at) ++keys;
     const size_t mark = body.rfind("\"next\":");
-    next = mark == body.npos ? "" : body.substr(mark + 7, body.size() - mark - 8);
+    next = mark == body.npos ? "" : body.substr(mark + 7, body.find(',', mark) - mark - 7);
     CHECK(next.empty() == (body.find("\"complete\":true") != body.npos));
   }
   CHECK(keys == kKeys);
@@ -150,7 +151,7 @@ TEST_CASE("A page ends at 8 MiB, and a large export neither loses a key nor hold
   REQUIRE(s.client.get("/v1/offset").status == 200);
   const HttpResponse all = slow.next();
   CHECK(std::count(all.body.begin(), all.body.end(), '\n') == kKeys + 1);
-  CHECK(all.body.ends_with("{\"complete\":true}\n"));
+  CHECK(contains(all.body, "\n{\"complete\":true,"));
   CHECK(resident_kib(s.server.process().pid(), "RssAnon:") < before_kib + 8 * 1024);
 }
 
@@ -171,7 +172,7 @@ TEST_CASE("A stop lets an export that is being sent come to its end", "[e2e]") {
   for (ssize_t n; (n = recv(slow.fd(), piece, sizeof piece, 0)) > 0;) {
     rest.append(piece, static_cast<size_t>(n));
   }
-  CHECK(rest.find("{\"complete\":true}") != rest.npos);
+  CHECK(rest.find("{\"complete\":true,") != rest.npos);
   CHECK(rest.ends_with("0\r\n\r\n"));
   CHECK(s.server.process().wait().exit_code == 0);
 }

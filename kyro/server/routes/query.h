@@ -51,6 +51,15 @@ namespace kyro {
   return number;
 }
 
+// Parameter "limit"; nothing if it is absent.
+[[nodiscard]] inline Result<std::optional<uint64_t>> find_limit(std::string_view query) {
+  auto limit = find_number(query, "limit");
+  if (limit.ok() && *limit == uint64_t{0}) {
+    return Status(Code::kInvalid, "parameter \"limit\" must be at least 1");
+  }
+  return limit;
+}
+
 // How long a client wants a record to live: for so many seconds, or until a moment of Unix time;
 // for ever without both.
 struct Lifetime {

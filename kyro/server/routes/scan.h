@@ -3,7 +3,8 @@
 // A scan is a page {"items":[…],"complete":…,"next":…} or, where the client accepts
 // application/x-ndjson, a line for each item and a trailer line without a key. A page ends at its
 // limit or at kPageBytesMax; lines without a limit are the whole range. Everything in one answer is
-// as of one moment; "complete" looks one live key further, so a page that ends the range says so.
+// as of one moment, whose offset it has ("as_of": the log from there on is what came later);
+// "complete" looks one live key further, so a page that ends the range says so.
 //
 // Thread rule: on the exchange's reactor; every step is a bounded slice. Ownership: the answers own
 // their scans, a NearestTask disposes of itself.
@@ -27,6 +28,23 @@ namespace kyro {
 // Bytes of records looked at before other connections get their turn.
 inline constexpr uint64_t kScanSliceBytes = 256 * 1024;
 
+// Keys from parameter "start" on to before "end".
+[[nodiscard]] inline Result<ScanRange> find_range(std::string_view query) {
+  const auto start = find_number(query, "start");
+  KYRO_TRY(start);
+  const auto end = find_number(query, "end");
+  KYRO_TRY(end);
+  ScanRange range{.first = start->value_or(0)};
+  if (end->has_value()) range.last = **end - 1;
+  if (end->has_value() && **end == 0) range = {1, 0};  // nothing lies below 0
+  return range;
+}
+
+inline void append_as_of(std::string& out, const Moment& moment) {
+  out += ",\"as_of\":";
+  append_decimal(out, moment.bound);
+}
+
 struct ScanQuery {
   static constexpr uint64_t kLimitDefault = 100;
   static constexpr uint64_t kLimitMax = 10'000;
@@ -41,11 +59,9 @@ struct ScanQuery {
 
 [[nodiscard]] inline Result<ScanQuery> parse_scan(const HttpRequest& request) {
   const std::string_view query = request.query;
-  const auto start = find_number(query, "start");
-  KYRO_TRY(start);
-  const auto end = find_number(query, "end");
-  KYRO_TRY(end);
-  const auto limit = find_number(query, "limit");
+  const auto range = find_range(query);
+  KYRO_TRY(range);
+  const auto limit = find_limit(query);
   KYRO_TRY(limit);
   const auto reverse = find_switch(query, "reverse");
   KYRO_TRY(reverse);
@@ -53,20 +69,13 @@ struct ScanQuery {
   KYRO_TRY(keys_only);
   const auto string_keys = find_string_keys(query);
   KYRO_TRY(string_keys);
-  if (limit->has_value() && **limit == 0) {
-    return Status(Code::kInvalid, "parameter \"limit\" must be at least 1");
-  }
   ScanQuery out;
   out.lines = accepts_ndjson(request);
   out.limit = *limit;
   if (!out.limit && !out.lines) out.limit = ScanQuery::kLimitDefault;
   out.is_clamped = out.limit > ScanQuery::kLimitMax;
   if (out.is_clamped) out.limit = ScanQuery::kLimitMax;
-  out.range.first = start->value_or(0);
-  if (end->has_value()) {
-    out.range.last = **end - 1;
-    if (**end == 0) out.range = {1, 0};  // nothing lies below 0
-  }
+  out.range = *range;
   if (*reverse) out.range.direction = Direction::kDown;
   out.keys_only = *keys_only;
   out.string_keys = *string_keys;
@@ -166,6 +175,7 @@ class ScanBody final : public SlicedBody {
       out += ",\"limit\":";
       append_decimal(out, *query_.limit);
     }
+    append_as_of(out, moment_);
     out += query_.lines ? "}\n" : "}";
   }
 

@@ -101,6 +101,10 @@ class FirstSlice final : public Task {
     if (made.held_.is_revoked()) {
       return respond_status(*x, Status(Code::kBusy, "too much was written meanwhile"));
     }
+    if (!made.permit_.is_valid()) {
+      x->add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
+      return x->respond_error(401, "unauthorized", kWithdrawn);
+    }
     const Result<bool> ended = made.write_slice(made.first_slice_, SlicedBody::kWholeBytesMax);
     if (!ended.ok()) return respond_status(*x, ended.status());
     if (*ended) return x->respond(200, content_type_, made.first_slice_);

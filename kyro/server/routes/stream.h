@@ -194,12 +194,9 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
   const std::string_view query = x.request().query;
   const auto start = find_number(query, "start");
   const auto end = find_number(query, "end");
-  const auto limit = find_number(query, "limit");
+  const auto limit = find_limit(query);
   for (const auto* param : {&start, &end, &limit}) {
     if (!param->ok()) return respond_status(x, param->status());
-  }
-  if (limit->has_value() && **limit == 0) {
-    return x.respond_error(400, "invalid", "parameter \"limit\" must be at least 1");
   }
   const LogRange range = engine.log_range();
   auto reader = engine.read_log(start->value_or(range.oldest));

@@ -26,7 +26,10 @@ namespace kyro {
     case Route::kKv:
       return method == Method::kPut ? "ttl ttl_secs expires" : "";
     case Route::kScan:
-      return "start end limit reverse keys_only keys";
+      return method == Method::kDelete ? "start end limit keys"
+                                       : "start end limit reverse keys_only keys";
+    case Route::kCount:
+      return "start end";
     case Route::kFloor:
     case Route::kCeil:
       return "keys";

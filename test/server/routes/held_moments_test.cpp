@@ -99,7 +99,7 @@ TEST_CASE("readers that lag behind more writes than may be held are broken off",
     bool end = false;
     Status status;
     while (status.ok() && !end) status = reader.receive_body(&body, &end);
-    return end && body.ends_with("{\"complete\":true}\n");
+    return end && body.find("\n{\"complete\":true,") != body.npos;
   };
   CHECK_FALSE(reads_to_the_end(readers.front()));
   CHECK(reads_to_the_end(*std::next(readers.begin())));
