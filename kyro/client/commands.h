@@ -80,8 +80,12 @@ inline constexpr CliFlag kStatusFlags[] = {
 };
 inline constexpr CliFlag kSubscribeFlags[] = {
     {"from", "OFFSET", "begin with this record (default: the next one written)", kCliAnyNumber},
+    {"key", "KEY", "only records of this key", kCliAnyNumber},
+    {"start", "KEY", "only records of keys from this one on", kCliAnyNumber},
+    {"end", "KEY", "only records of keys before this one", kCliAnyNumber},
     kLimit,
 };
+inline constexpr CliFlag kWatchFlags[] = {kLimit};
 
 using Call = const CliCall&;
 
@@ -150,7 +154,10 @@ inline constexpr CliCommand kCommands[] = {
     {"backup", "NAME", "make a backup in the server's --backup-dir", 1, 1, run_backup},
     {"replay", "", "records of the log, a JSON line each", 0, 0, run_replay, kReplayFlags},
     {"subscribe", "", "records of the log, past and live, until it is interrupted", 0, 0,
-     run_subscribe, kSubscribeFlags, {}, "watch follow tail listen"},
+     run_subscribe, kSubscribeFlags, {}, "follow tail listen"},
+    {"watch", "KEY", "a key as it is, then every change of it, a JSON line each", 1, 1, run_watch,
+     kWatchFlags, "Begins with the record that is there, if there is one; it goes on until it is "
+     "interrupted, without a change missed or told twice.", "observe monitor notify"},
     {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
     {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,
      kManFlags},

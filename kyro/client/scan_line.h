@@ -22,12 +22,13 @@ struct ScanLine {
   std::optional<uint64_t> expires;  // Unix time
   bool is_complete = false;         // the trailer: the range ends here
   std::optional<uint64_t> next;     // the trailer: where it goes on
+  std::optional<uint64_t> as_of;    // the trailer: the offset of its moment
 };
 
 // kInvalid with one sentence if the line is neither.
 [[nodiscard]] inline Status parse_scan_line(std::string_view line, ScanLine* out) {
-  constexpr std::array<std::string_view, 6> kFields{"key",      "value", "value_base64",
-                                                    "complete", "next",  "expires"};
+  constexpr std::array<std::string_view, 7> kFields{"key",  "value",   "value_base64", "complete",
+                                                    "next", "expires", "as_of"};
   *out = ScanLine{};
   JsonReader json(line);
   walk_json_object(json, kFields, UnknownFields::kSkipped, [&](size_t field) {
@@ -42,7 +43,10 @@ struct ScanLine {
       return true;
     }
     if (!read_json_key(json, &number)) return false;
-    (field == 0 ? out->key : field == 4 ? out->next : out->expires) = number;
+    (field == 0   ? out->key
+     : field == 4 ? out->next
+     : field == 5 ? out->expires
+                  : out->as_of) = number;
     return true;
   });
   return json.finish();

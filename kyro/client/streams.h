@@ -75,8 +75,10 @@ struct ScanRange {
 // Walks over a range, calling on_item(line, parsed) for each item, which returns whether to go on.
 // Without a limit the whole range is one stream; with one, pages follow each other. The exit code;
 // what went wrong has been told.
+// *as_of receives the moment of the last page.
 template <class OnItem>
-int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item) {
+int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item,
+               std::optional<uint64_t>* as_of = nullptr) {
   constexpr uint64_t kPageItemsMax = 10000;
   std::optional<uint64_t> last;
   const auto broken = [&](std::string_view why) {
@@ -110,6 +112,7 @@ int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item) {
       if (!on_item(line, item)) return kExitError;
     }
     if (!has_trailer) return broken("the answer has no trailer");
+    if (as_of != nullptr) *as_of = item.as_of;
     if (range.limit) *range.limit -= std::min(*range.limit, taken);
     if (item.is_complete || !item.next || range.limit == 0u) return kExitOk;
     (range.reverse ? range.end : range.start) = item.next;
@@ -216,12 +219,42 @@ class Subscription {
 
 inline int run_subscribe(const CliCall& call) {
   std::string target = "/v1/subscribe";
-  if (const auto from = call.number("from")) add_parameter(target, "from", *from);
+  for (const std::string_view name : {"from", "key", "start", "end"}) {
+    if (const auto number = call.number(name)) add_parameter(target, name, *number);
+  }
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     const int begun = begin_stream(client, target, "text/event-stream");
     if (begun != kExitOk) return begun;
     HttpBodySource body(client.http);
     return Subscription(body, call.number("limit").value_or(UINT64_MAX)).run();
+  });
+}
+
+// What a key is, and from the moment of that on the log of it.
+inline int run_watch(const CliCall& call) {
+  const auto key = parse_key_word(call.words[0]);
+  if (!key.ok()) return ctl_usage_error(key.status().message());
+  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+    uint64_t left = call.number("limit").value_or(UINT64_MAX);
+    ScanRange range;
+    range.start = *key;
+    if (*key != UINT64_MAX) range.end = *key + 1;
+    std::optional<uint64_t> as_of;
+    const auto print = [&](std::string_view line, const ScanLine&) {
+      --left;
+      ctl_print(line);
+      ctl_print("\n");
+      return std::fflush(stdout) == 0;
+    };
+    const int walked = walk_range(client, range, print, &as_of);
+    if (walked != kExitOk || left == 0) return ctl_finish_output(walked);
+    if (!as_of) return ctl_fail("the server's answer does not say of when it is");
+    std::string target = "/v1/subscribe?key=" + call.words[0];
+    add_parameter(target, "from", *as_of);
+    const int begun = begin_stream(client, target, "text/event-stream");
+    if (begun != kExitOk) return begun;
+    HttpBodySource body(client.http);
+    return Subscription(body, left).run();
   });
 }
 

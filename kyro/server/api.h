@@ -40,15 +40,15 @@
 #include "kyro/server/routes/content.h"
 #include "kyro/server/routes/count.h"
 #include "kyro/server/routes/delete_range.h"
+#include "kyro/server/routes/key_reads.h"
 #include "kyro/server/routes/mget.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/record_body.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/root.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/stream.h"
 #include "kyro/server/routes/strict.h"
-#include "kyro/server/routes/tags.h"
+#include "kyro/server/routes/waiting_reads.h"
 #include "kyro/server/routes/write.h"
 #include "kyro/storage/engine.h"
 
@@ -72,7 +72,10 @@ class Api final : public Handler {
   // Before the server starts; null for none.
   void set_request_log(RequestLog* log) { request_log_ = log; }
   // Recovery is done.
-  void set_engine(Engine* engine) { engine_.store(engine, std::memory_order_release); }
+  void set_engine(Engine* engine) {
+    engine->set_key_listener(&waiting_reads_);
+    engine_.store(engine, std::memory_order_release);
+  }
   // Before the server serves.
   void set_mget_limits(uint64_t keys_max, uint64_t held_bytes_max) {
     mget_limits_.keys_max = keys_max;
@@ -88,7 +91,12 @@ class Api final : public Handler {
   }
   // For the number of connections in the metrics.
   void set_server(const HttpServer* server) { server_.store(server, std::memory_order_release); }
-  void set_draining() { draining_.store(true, std::memory_order_release); }
+  void set_draining() {
+    draining_.store(true, std::memory_order_release);
+    waiting_reads_.end();
+  }
+  // Every second, and when tokens have changed.
+  void look_after_waiting_reads() { waiting_reads_.sweep(); }
   [[nodiscard]] RecoveryProgress& recovery_progress() { return progress_; }
 
   void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
@@ -123,7 +131,7 @@ class Api final : public Handler {
     if (const Status heard = check_heard(request, info); !heard.ok()) {
       return respond_status(x, heard);
     }
-    if (!has_key) return bad_key(x);
+    if (!has_key) return respond_bad_key(x);
     if (info.needs_engine && engine() == nullptr) {
       x.add_header("Retry-After", "1");
       return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
@@ -272,18 +280,14 @@ class Api final : public Handler {
     return iequals(media_type(request), kBytesType) ? MgetForm::kBinary : MgetForm::kJson;
   }
 
-  static void bad_key(Exchange& x) {
-    x.respond_error(400, "bad_key", "a key is a plain decimal number from 0 to 2^64-1");
-  }
-
   // ---- the routes ----
 
   void dispatch(Exchange& x, Route route) {
     switch (route) {
       case Route::kGetFast:
-        return get_fast(x);
+        return respond_get_fast(*engine(), x, x.user(), held_moments_);
       case Route::kLookupFast:
-        return lookup_fast(x);
+        return respond_lookup_fast(*engine(), x, x.user());
       case Route::kKv:
         return kv(x);
       case Route::kPut:
@@ -301,9 +305,9 @@ class Api final : public Handler {
       case Route::kCeil:
         return NearestTask::start(*engine(), x, x.user(), Direction::kUp, rules_);
       case Route::kLookup:
-        return lookup(x);
+        return respond_lookup(*engine(), x, rules_);
       case Route::kLookupRaw:
-        return lookup_raw(x);
+        return respond_lookup_raw(*engine(), x);
       case Route::kOffset:
         return offset(x);
       case Route::kReplay:
@@ -332,61 +336,12 @@ class Api final : public Handler {
         return status(x);
       case Route::kRoot:
         return respond_root(x, page_, kProductVersion);
+      case Route::kKvWait:
       case Route::kNone:
       case Route::kEnd:
         break;
     }
     x.respond_error(404, "not_found", "no such route");
-  }
-
-  // Finds the live value; answers itself if there is none.
-  bool find(Exchange& x, uint64_t key, Lookup* found) {
-    return is_found(x, engine()->lookup(key, found), *found);
-  }
-  bool is_found(Exchange& x, const Status& status, const Lookup& found) {
-    if (!status.ok()) {
-      respond_status(x, status);
-      return false;
-    }
-    if (found.expiry_secs() != 0) add_expires(x, found.expiry_secs(), engine()->now_secs());
-    return true;
-  }
-
-  // The same with the version as ETag, if the request's conditions on it let the value through.
-  bool find_tagged(Exchange& x, uint64_t key, Lookup* found) {
-    const auto tags = read_key_tags(x.request());
-    if (!tags.ok()) {
-      x.respond_error(400, "bad_tag", tags.status().message());
-      return false;
-    }
-    const Status status = engine()->lookup(key, found);
-    const bool is_there = status.ok() && tags->match.names_strongly(found->offset());
-    if (tags->match.is_present && !is_there && (status.ok() || status.code() == Code::kNotFound)) {
-      x.respond_error(412, "precondition_failed", "the version is none that If-Match names");
-      return false;
-    }
-    if (!is_found(x, status, *found)) return false;
-    add_etag(x, found->offset());
-    if (!tags->none_match.names(found->offset())) return true;
-    x.respond(304, {}, {});
-    return false;
-  }
-
-  void respond_value(Exchange& x, const Lookup& found) {
-    respond_bytes(x, found, *engine(), rules_.moments);
-  }
-
-  void get_fast(Exchange& x) {
-    Lookup found;
-    if (find(x, x.user(), &found)) respond_value(x, found);
-  }
-
-  void lookup_fast(Exchange& x) {
-    Lookup found;
-    if (!find(x, x.user(), &found)) return;
-    char bytes[sizeof(uint64_t)];
-    store_u64(bytes, found.offset());
-    x.respond(200, kBytesType, {bytes, sizeof bytes});
   }
 
   void kv(Exchange& x) {
@@ -402,8 +357,14 @@ class Api final : public Handler {
       return PendingWrite::start(*engine(), open_writes_, x, PendingWrite::Kind::kKvDelete,
                                  x.user(), {});
     }
-    Lookup found;
-    if (find_tagged(x, x.user(), &found)) respond_value(x, found);
+    const auto wait_secs = find_number(request.query, "wait_secs");
+    if (!wait_secs.ok()) return respond_status(x, wait_secs.status());
+    if (!wait_secs->has_value()) return respond_get(*engine(), x, x.user(), held_moments_);
+    if (**wait_secs > WaitingReads::kSecondsMax) {
+      return x.respond_error(400, "invalid", "parameter \"wait_secs\" must be at most 300");
+    }
+    x.set_route(static_cast<uint16_t>(Route::kKvWait));
+    KeyWait::start(*engine(), x, x.user(), **wait_secs, waiting_reads_, rules_);
   }
 
   void scan(Exchange& x) {
@@ -411,36 +372,6 @@ class Api final : public Handler {
       return RangeDelete::start(*engine(), open_writes_, x, rules_, draining_);
     }
     respond_scan(*engine(), x, rules_);
-  }
-
-  // The parameter "key"; answers itself if it is missing or wrong.
-  static bool key_param(Exchange& x, uint64_t* key) {
-    const auto text = find_param(x.request().query, "key");
-    if (text.ok() && text->has_value()) {
-      if (const auto number = parse_u64(**text)) {
-        *key = *number;
-        return true;
-      }
-    }
-    bad_key(x);
-    return false;
-  }
-
-  void lookup(Exchange& x) {
-    uint64_t key = 0;
-    Lookup found;
-    if (!key_param(x, &key)) return;
-    const auto string_keys = find_string_keys(x.request().query);
-    if (!string_keys.ok()) return respond_status(x, string_keys.status());
-    if (!find_tagged(x, key, &found)) return;
-    respond_record(x, key, found.value(), found.offset(), found.expiry_secs(), *string_keys,
-                   *engine(), rules_, [&] { return found.holder(); });
-  }
-
-  void lookup_raw(Exchange& x) {
-    uint64_t key = 0;
-    Lookup found;
-    if (key_param(x, &key) && find(x, key, &found)) x.respond(204, {}, {});
   }
 
   void offset(Exchange& x) {
@@ -502,6 +433,7 @@ class Api final : public Handler {
   History history_;
   HeldMoments held_moments_{http_stats_.stale_readers};
   SharedPieces shared_pieces_;
+  WaitingReads waiting_reads_{http_stats_.waits};
   const StreamRules rules_{held_moments_, shared_pieces_, access_};
   std::vector<RoundPin> pins_;
 };

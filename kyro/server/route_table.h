@@ -19,6 +19,7 @@ enum class Route : uint16_t {
   kGetFast,
   kLookupFast,
   kKv,
+  kKvWait,  // a read that waits, which the statistics keep apart
   kPut,
   kBatch,
   kMget,
@@ -76,6 +77,7 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kGetFast, "/v1/get_fast/", "get_fast", kReadMethods, true},
     {Route::kLookupFast, "/v1/lookup_fast/", "lookup_fast", kReadMethods, true},
     {Route::kKv, "/v1/kv/", "kv", kKvMethods, true, false, true, Body::kRaw},
+    {Route::kKvWait, "/v1/kv/", "kv_wait", kKvMethods, true, false, true, Body::kRaw},
     {Route::kPut, "/v1/put", "put", kPostMethods, false, false, true, Body::kJson},
     {Route::kBatch, "/v1/batch", "batch", kPostMethods, false, false, true, Body::kLines},
     {Route::kMget, "/v1/mget", "mget", kPostMethods, false, false, true, Body::kKeys},
@@ -196,8 +198,10 @@ inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCoun
   switch (route) {
     case Route::kNone:
     case Route::kOffset:
+    case Route::kKvWait:  // its time is the client's wish
       return RouteClass::kOther;
     case Route::kScan:
+    case Route::kCount:
     case Route::kReplay:
     case Route::kSubscribe:
       return RouteClass::kScan;

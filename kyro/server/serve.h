@@ -133,6 +133,7 @@ inline int next_signal(const sigset_t& signals, LifeSigns& life, Api& api) {
     if (errno != EAGAIN) continue;
     life.look();
     api.take_history(monotonic_ns());
+    api.look_after_waiting_reads();
   }
 }
 
@@ -174,6 +175,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
     manager.tell_reloading();
     reload(config, tokens, access);
     server.wake_streams();  // whose token may be gone
+    api.look_after_waiting_reads();
     manager.tell("READY=1");
   }
 }

@@ -230,6 +230,9 @@ class Engine {
     committer_->set_listener(listener, context);
   }
 
+  // Tells the listener of every key that is written from now on. Set once; it outlives the engine.
+  void set_key_listener(KeyListener* listener) { committer_->set_key_listener(listener); }
+
   // ---- long work, done by background threads ----
 
   // Begins a job; `done` is called when it is over, on a background thread.

@@ -14,6 +14,7 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/stream.h"
+#include "kyro/server/routes/waiting_reads.h"
 
 namespace kyro {
 
@@ -80,9 +81,11 @@ class HttpStats {
     visit(std::string_view("rate_data"), over_rate_data.value());
     visit(std::string_view("rate_admin"), over_rate_admin.value());
     visit(std::string_view("stale_reader"), stale_readers.value());
+    visit(std::string_view("waiting_reads"), waits.refused.value());
   }
 
   SubscribeStats subscribe;
+  WaitStats waits;
   Counter stale_readers;
   Counter over_rate_data;
   Counter over_rate_admin;

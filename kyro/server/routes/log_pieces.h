@@ -23,17 +23,27 @@ namespace kyro {
 
 enum class LogForm : uint8_t { kLines, kEvents };
 
+// The keys whose records are wanted.
+struct KeyFilter {
+  uint64_t first = 0;
+  uint64_t last = ~uint64_t{0};
+
+  [[nodiscard]] bool wants(uint64_t key) const { return first <= key && key <= last; }
+  [[nodiscard]] bool wants_all() const { return first == 0 && last == ~uint64_t{0}; }
+};
+
 class LogPieces {
  public:
   // Records in [reader's place, end), at most `limit`.
   LogPieces(const Engine& engine, std::unique_ptr<LogReader> reader, LogForm form, uint64_t end,
-            uint64_t limit, SharedPieces* shared)
+            uint64_t limit, SharedPieces* shared, const KeyFilter& filter = {})
       : engine_(engine),
         reader_(std::move(reader)),
         form_(form),
         end_(end),
         left_(limit),
-        shared_(shared) {}
+        shared_(shared),
+        filter_(filter) {}
 
   // Appends at most `budget_bytes`, or less if that much work was done without. *at_end: there is
   // nothing more for now, or at all.
@@ -43,6 +53,7 @@ class LogPieces {
     const size_t end = out.size() + budget_bytes;
     if (left_ > 0) {
       KYRO_TRY(reader_->read(end_, budget_bytes, at_end, [&](const RecordView& record) {
+        if (!filter_.wants(record.header.key)) return true;
         --left_;
         append(out, end - out.size(), record);
         return left_ > 0 && record_.is_done() && end - out.size() >= kRoomBytesMin;
@@ -51,6 +62,9 @@ class LogPieces {
     if (left_ == 0 && record_.is_done()) *at_end = true;
     return Status();
   }
+  // Every record below it has been appended, or is not wanted.
+  [[nodiscard]] uint64_t next_offset() const { return reader_->next_offset(); }
+  [[nodiscard]] const KeyFilter& filter() const { return filter_; }
   // What was appended ends with a record.
   [[nodiscard]] bool is_between_records() const { return record_.is_done(); }
   // Appends what is missing of the last record, if that has room; false if not.
@@ -114,6 +128,7 @@ class LogPieces {
   const uint64_t end_;
   uint64_t left_;  // records
   SharedPieces* const shared_;
+  const KeyFilter filter_;
   RecordEncoder record_;  // a large one, in the reader's memory
   uint64_t offset_ = 0;   // its
 };

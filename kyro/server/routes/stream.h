@@ -55,9 +55,10 @@ class SubscribeStream final : public BodyStream {
 
   SubscribeStream(Engine& engine, std::unique_ptr<LogReader> reader, SubscribeStats& stats,
                   SharedPieces& shared, const Permit& permit = {},
-                  uint64_t heartbeat_interval_ms = kHeartbeatMs)
+                  uint64_t heartbeat_interval_ms = kHeartbeatMs, const KeyFilter& filter = {})
       : engine_(engine),
-        pieces_(engine, std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &shared),
+        pieces_(engine, std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &shared,
+                filter),
         stats_(stats),
         shared_(shared),
         permit_(permit),
@@ -97,7 +98,7 @@ class SubscribeStream final : public BodyStream {
     if (is_draining_ && pieces_.is_between_records()) return end(out, kStopping);
     // The timer may be early by a little, and comes again only after another interval.
     const bool is_due = now - last_output_ns_ >= heartbeat_ms_ * (1'000'000 / 2);
-    if (out.size() == before && caught_up && is_due) out += ": heartbeat\n\n";
+    if (out.size() == before && caught_up && is_due) append_heartbeat(out);
     if (out.size() != before) last_output_ns_ = now;
     return caught_up ? Next::kWait : Next::kMore;
   }
@@ -116,6 +117,19 @@ class SubscribeStream final : public BodyStream {
  private:
   static constexpr size_t kFirstBytesMax = 32 * 1024;
   static constexpr std::string_view kStopping = "the server is stopping";
+
+  // Where only some keys are wanted it says up to where there was nothing, so that whoever comes
+  // back later goes on from there, and not from where the log has long been trimmed. An id without
+  // data is no event.
+  void append_heartbeat(std::string& out) const {
+    out += ": heartbeat\n";
+    if (!pieces_.filter().wants_all() && pieces_.next_offset() > 0) {
+      out += "id: ";
+      append_decimal(out, pieces_.next_offset() - 1);
+      out += '\n';
+    }
+    out += '\n';
+  }
 
   // Ends the stream before its time, between two records.
   static Next end(std::string& out, std::string_view reason) {
@@ -208,10 +222,32 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
       rules);
 }
 
+// What parameters "key", or "start" and "end", select; everything without them.
+[[nodiscard]] inline Result<KeyFilter> find_filter(std::string_view query) {
+  const auto key = find_number(query, "key");
+  KYRO_TRY(key);
+  const auto start = find_number(query, "start");
+  KYRO_TRY(start);
+  const auto end = find_number(query, "end");
+  KYRO_TRY(end);
+  if (key->has_value() && (start->has_value() || end->has_value())) {
+    return Status(Code::kInvalid, "one key, or a range of them: not both");
+  }
+  if (key->has_value()) return KeyFilter{**key, **key};
+  KeyFilter filter{.first = start->value_or(0)};
+  if (end->has_value() && **end <= filter.first) {
+    return Status(Code::kInvalid, "there is no key in that range");
+  }
+  if (end->has_value()) filter.last = **end - 1;
+  return filter;
+}
+
 inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats,
                               const StreamRules& rules) {
   const auto from = find_number(x.request().query, "from");
   if (!from.ok()) return respond_status(x, from.status());
+  const auto filter = find_filter(x.request().query);
+  if (!filter.ok()) return respond_status(x, filter.status());
   const LogRange range = engine.log_range();
   uint64_t start = from->value_or(range.next);
   if (const auto last = x.request().header("last-event-id")) {
@@ -226,7 +262,8 @@ inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats
   SubscribeTask::start(
       engine, x,
       std::make_unique<SubscribeStream>(engine, std::move(*reader), stats, rules.pieces,
-                                        rules.access.permit(x.request())));
+                                        rules.access.permit(x.request()),
+                                        SubscribeStream::kHeartbeatMs, *filter));
 }
 
 }  // namespace kyro

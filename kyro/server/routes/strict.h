@@ -24,7 +24,8 @@ namespace kyro {
 [[nodiscard]] constexpr std::string_view parameters_of(Route route, Method method) {
   switch (route) {
     case Route::kKv:
-      return method == Method::kPut ? "ttl ttl_secs expires" : "";
+      if (method == Method::kPut) return "ttl ttl_secs expires";
+      return method == Method::kDelete ? "" : "wait_secs";
     case Route::kScan:
       return method == Method::kDelete ? "start end limit keys"
                                        : "start end limit reverse keys_only keys";
@@ -40,7 +41,7 @@ namespace kyro {
     case Route::kReplay:
       return "start end limit";
     case Route::kSubscribe:
-      return "from";
+      return "from key start end";
     case Route::kMget:
       return "expires";
     case Route::kBackup:

@@ -32,6 +32,7 @@
 #include "kyro/storage/write/commit_group.h"
 #include "kyro/storage/write/flush_scheduler.h"
 #include "kyro/storage/write/group_log.h"
+#include "kyro/storage/write/key_listener.h"
 #include "kyro/storage/write/request_queue.h"
 #include "kyro/storage/write/writer_role.h"
 
@@ -69,6 +70,11 @@ class Committer {
     listener_.store(listener, std::memory_order_release);
   }
 
+  // Tells it of every key that is written from now on. Set once.
+  void set_key_listener(KeyListener* listener) {
+    key_listener_.store(listener, std::memory_order_release);
+  }
+
   // For a watcher (kyro/base/heartbeat.h): somebody commits or should, and does not just wait for
   // the flusher; and what changes with every group.
   [[nodiscard]] bool has_work() const {
@@ -95,6 +101,7 @@ class Committer {
   Status slow_down() KYRO_REQUIRES(role_);
   // Shows the group's records to readers.
   void publish_group() KYRO_REQUIRES(role_);
+  void tell_of_keys() KYRO_REQUIRES(role_);
   void freeze_for(WriteRequest* request) KYRO_REQUIRES(role_);
   void count_step() KYRO_REQUIRES(role_) {
     steps_.store(steps_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -114,6 +121,7 @@ class Committer {
   std::atomic<bool> waits_{false};                 // for the flusher
   std::atomic<void (*)(void*)> listener_{nullptr};
   std::atomic<void*> listener_context_{nullptr};
+  std::atomic<KeyListener*> key_listener_{nullptr};
 
   WriterRole role_;
   GroupLog log_ KYRO_GUARDED_BY(role_);
@@ -283,6 +291,16 @@ inline void Committer::publish_group() {
   state_.visible.store(log_.next_offset(), std::memory_order_release);
   state_.stats.appends.add(group_.records() - group_.deletes());
   state_.stats.deletes.add(group_.deletes());
+  tell_of_keys();
+}
+
+inline void Committer::tell_of_keys() {
+  KeyListener* const listener = key_listener_.load(std::memory_order_acquire);
+  if (listener == nullptr) return;
+  std::atomic_thread_fence(std::memory_order_seq_cst);  // after the group has been shown
+  if (!listener->is_listening()) return;
+  group_.for_each_record(
+      [&](const RecordHeader& header, std::string_view) { listener->on_write(header.key); });
 }
 
 // ---- deltas ----
