@@ -62,7 +62,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all man completions run install uninstall check-install image test smoke smoke-build \
+.PHONY: all man completions run install uninstall check-install deb tarball image test smoke smoke-build \
         unit e2e run-tests test-program crash-matrix damage asan asan-build tsan fuzz fuzz-build \
         bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
         clean help FORCE
@@ -131,6 +131,12 @@ uninstall:
 check-install: all man completions
 	scripts/check_install.sh $(BUILD)
 
+# Packages of $(ARCH) in $(DIST), beside those of others: the same bytes whenever they are made of the
+# same binary. SHA256SUMS has them all.
+DIST ?= build/dist
+deb tarball: all man completions
+	VERSION='$(VERSION)' MACHINE='$(ARCH)' CXX='$(CXX)' scripts/package.sh $@ $(BUILD) $(DIST)
+
 # A container image of the static binary, with whichever of the builders is there.
 BUILDER ?= $(firstword $(foreach tool,docker podman buildah,$(if $(shell command -v $(tool)),$(tool))))
 image: all
@@ -165,7 +171,7 @@ smoke-build:
 	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' all test-program
 
 run-tests: $(BUILD)/test/kyro_tests all \
-           $(if $(EMULATOR),$(BIN)/kyrodb $(BIN)/kyrodbctl,$(BUILD)/bench/http_bench)
+           $(if $(EMULATOR),$(BIN)/kyrodb $(BIN)/kyrodbctl,$(BUILD)/bench/http_bench man completions)
 	KYRO_BINARY=$(abspath $(BIN))/kyrodb EMULATOR=$(EMULATOR) \
 	  $(if $(ARGS),$(EMULATOR),scripts/run_tests.sh) $(BUILD)/test/kyro_tests $(FILTER) $(ARGS)
 
@@ -327,6 +333,7 @@ help:
 	@echo 'make completions   for bash and zsh into $(BUILD)/completions'
 	@echo 'make run           build and serve 127.0.0.1:3030 from ./data'
 	@echo 'make install       into $$(DESTDIR)$$(PREFIX), by default /usr/local; uninstall removes it'
+	@echo 'make deb tarball   packages into $(DIST), with SHA256SUMS'
 	@echo 'make image         a container image, with docker, podman or buildah'
 	@echo 'make test          build and run all tests (installs Catch2 where it is missing)'
 	@echo 'make unit | e2e    only those within the process | only those that drive the binary'

@@ -27,6 +27,34 @@ else
   flags=("-I$DESTDIR$PREFIX/include" -pthread)
 fi
 
+# The headers are clean in a program with its own standard, warnings and stance on exceptions.
+for compiler in g++ clang++; do
+  command -v "$compiler" >/dev/null || continue
+  for standard in c++20 c++2b; do  # as clang 14 calls c++23
+    for exceptions in -fexceptions -fno-exceptions; do
+      "$compiler" -std=$standard $exceptions -Wall -Wextra -Wconversion -Wshadow -Werror \
+        -fsyntax-only "${flags[@]}" scripts/examples/embed/embed.cpp
+      echo "clean with $compiler -std=$standard $exceptions"
+    done
+  done
+done
+
+# CMake finds the package, refuses it where another version is wanted, and builds with it.
+if command -v cmake >/dev/null; then
+  cmake -S scripts/examples/cmake -B "$scratch/cmake" -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" \
+    >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
+  cmake --build "$scratch/cmake" >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
+  mkdir "$scratch/run-cmake"
+  (cd "$scratch/run-cmake" && "$scratch/cmake/embed" data)
+  if cmake -S scripts/examples/cmake -B "$scratch/cmake-other" -DWANTED=99.1 \
+    -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" >"$scratch/cmake.log" 2>&1; then
+    echo "CMake took this version for 99.1" && exit 1
+  fi
+  echo "built with CMake"
+else
+  echo "cmake is not installed: its package was not tried"
+fi
+
 # The programs that the READMEs show.
 mkdir "$scratch/readme"
 while read -r readme; do

@@ -70,6 +70,9 @@ install_all() {
   done < <(find kyro/base kyro/json kyro/index kyro/storage -type d | sort)
   sed "s|@PREFIX@|$prefix|; s|@VERSION@|$VERSION|" scripts/deploy/kyrodb.pc.in >"$scratch/pc"
   put 644 "$scratch/pc" lib/pkgconfig/kyrodb.pc
+  put 644 scripts/deploy/cmake/kyrodbConfig.cmake lib/cmake/kyrodb/kyrodbConfig.cmake
+  sed "s|@VERSION@|$VERSION|" scripts/deploy/cmake/kyrodbConfigVersion.cmake.in >"$scratch/cmake"
+  put 644 "$scratch/cmake" lib/cmake/kyrodb/kyrodbConfigVersion.cmake
 
   for file in "$build"/man/*.1; do
     if [ -e "$file" ]; then put 644 "$file" "share/man/man1/${file##*/}"; fi
@@ -95,7 +98,7 @@ new=$scratch/new
 
 case ${1:-} in
   install)
-    VERSION=$("$2/kyrodb" --version | cut -d' ' -f2)
+    VERSION=${VERSION:-$("$2/kyrodb" --version | cut -d' ' -f2)}
     if [ -e "$list" ]; then uninstall; fi
     mkdir -p "$root"
     : >"$new"

@@ -23,7 +23,7 @@ check_shell() {
     [ -z "${CI:-}" ]
     return
   fi
-  shellcheck scripts/*.sh scripts/examples/*/*.sh bench/*.sh .ci/run
+  shellcheck scripts/*.sh scripts/examples/*/*.sh bench/*.sh test/package/*.sh .ci/run
 }
 
 check_descriptors() {
