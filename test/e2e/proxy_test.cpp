@@ -27,7 +27,9 @@ struct ProxyCase {
   ServerProcess server;
   std::string port;
 
-  ProxyCase() : server(dir.file("data"), {"--auth-token-file", written_token()}) {
+  ProxyCase()
+      : server(dir.file("data"),
+               {"--auth-token-file", written_token(), "--max-value-bytes", "4MiB"}) {
     port = std::to_string(free_loopback_port());
     const Outcome made = run_program(
         {"/bin/bash", "-c",
@@ -56,18 +58,35 @@ struct ProxyCase {
                             replace_all(arguments, "URL", "https://kyrodb.example.com:" + port)});
   }
   void check_through() const {
-    const Outcome put = curl("-X PUT -d hello -o /dev/null -w '%{http_code}' URL/v1/kv/1");
-    INFO(put.out << put.err);
-    CHECK(put.out == "201");
-    CHECK(curl("URL/v1/kv/1").out == "hello");
+    for (const char* version : {"1.1", "2"}) check_version(version);
     CHECK(curl("-o /dev/null -w '%{http_code}' URL/metrics").out == "403");
     CHECK(curl("-o /dev/null -w '%{http_code}' URL/v1/kv/1", "Bearer x").out == "401");
-    // A large value arrives whole, and a stream's events at once: this one never ends.
+    // The page may be loaded by anybody, and is what the server sent.
+    const Outcome page = curl("-D - -H 'Accept: text/html' URL/");
+    CHECK(contains(page.out, "<!doctype html>"));
+    CHECK(contains(page.out, "script-src 'sha256-"));
+  }
+  // With the client speaking HTTP/1.1 or HTTP/2 to the proxy.
+  void check_version(const std::string& version) const {
+    const std::string flags = "--http" + version + " ";
+    const std::string key = "URL/v1/kv/" + version.substr(0, 1);
+    const Outcome put =
+        curl(flags + "-X PUT -d hello -o /dev/null -w '%{http_code} %{http_version}' " + key);
+    INFO(put.out << put.err);
+    CHECK(put.out == "201 " + version);
+    CHECK(curl(flags + key).out == "hello");
+    // A large value arrives whole, one that is too large is told so, and a stream's events come at
+    // once: this one never ends.
     const std::string file = dir.file("large");
     write_file(file, std::string(3'000'000, 'x'));
-    CHECK(curl("-T " + file + " -o /dev/null -w '%{http_code}' URL/v1/kv/2").out == "201");
-    CHECK(curl("URL/v1/kv/2 | cmp - " + file).exit_code == 0);
-    const Outcome events = curl("-N 'URL/v1/subscribe?from=0' | head -n 4");
+    CHECK(curl(flags + "-T " + file + " -o /dev/null -w '%{http_code}' " + key + "0").out == "201");
+    CHECK(curl(flags + key + "0 | cmp - " + file).exit_code == 0);
+    write_file(file, std::string(5'000'000, 'x'));
+    const Outcome refused = curl(flags + "-T " + file + " -w '%{http_code}' " + key + "1");
+    INFO(refused.out << refused.err);
+    CHECK(contains(refused.out, "\"too_large\""));
+    CHECK(refused.out.ends_with("413"));
+    const Outcome events = curl(flags + "-N 'URL/v1/subscribe?from=0' | head -n 4");
     INFO(events.out << events.err);
     CHECK(
         contains(events.out, "data: {\"offset\":0,\"op\":\"put\",\"key\":1,\"value\":\"hello\"}"));
@@ -82,9 +101,14 @@ TEST_CASE("Through HAProxy as the README sets it up requests, values and streams
   std::string text =
       replace_all(at.configuration("haproxy"), "bind :443", "bind 127.0.0.1:" + at.port);
   text = replace_all(text, "/etc/haproxy/kyrodb.pem", at.dir.file("kyrodb.pem"));
+  REQUIRE(contains(text, "log /dev/log local0"));
+  text = replace_all(text, "log /dev/log local0", "log stdout format raw local0");
   write_file(at.dir.file("haproxy.cfg"), text);
   Process proxy({"/usr/sbin/haproxy", "-db", "-f", at.dir.file("haproxy.cfg")});
   at.check_through();
+  // Its log has the address of the client, which the server's has not: to it, that is the proxy's.
+  CHECK(proxy.wait_for_out("127.0.0.1:"));
+  CHECK(proxy.wait_for_out("\"GET https://kyrodb.example.com:" + at.port + "/v1/kv/2 HTTP/2.0\""));
   proxy.signal(SIGTERM);
   INFO(proxy.err());
   proxy.wait();
