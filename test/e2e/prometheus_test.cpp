@@ -106,6 +106,26 @@ TEST_CASE("promtool accepts the alert rules, and the dashboard is JSON", "[e2e]"
   CHECK(outcome.out.find("SUCCESS: " + std::to_string(rules) + " rules") != outcome.out.npos);
 }
 
+TEST_CASE("Every alert fires when it should and not before, by promtool's unit tests", "[e2e]") {
+  const std::string alerts = read_file("scripts/deploy/alerts.yml");
+  const std::string tests = read_file("test/data/alerts_test.yml");
+  constexpr std::string_view kName = "- alert: ";
+  for (size_t at = 0; (at = alerts.find(kName, at)) != alerts.npos; ++at) {
+    const size_t begin = at + kName.size();
+    const std::string name = alerts.substr(begin, alerts.find('\n', begin) - begin);
+    INFO(name);
+    CHECK(contains(tests, "\n        alertname: " + name + "\n        exp_alerts:\n"));
+  }
+  if (access(kPromtool, X_OK) != 0) {
+    WARN("skipped: promtool (Debian: prometheus) is not installed");
+    return;
+  }
+  const Outcome outcome = run_program({kPromtool, "test", "rules", "test/data/alerts_test.yml"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(contains(outcome.out, "SUCCESS"));
+}
+
 TEST_CASE("A real Prometheus scrapes the server, and its queries and rules see it", "[e2e]") {
   if (access(kPrometheus, X_OK) != 0) {
     WARN("skipped: Prometheus (Debian: prometheus) is not installed");
