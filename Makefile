@@ -63,7 +63,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 # --- Product -------------------------------------------------------------------------------------
 
 .PHONY: all man completions run install uninstall check-install deb tarball image test smoke smoke-build \
-        unit e2e run-tests test-program crash-matrix damage asan asan-build tsan fuzz fuzz-build \
+        unit e2e run-tests test-program crash-matrix disk-matrix damage asan asan-build tsan fuzz fuzz-build \
         bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
         clean help FORCE
 .DELETE_ON_ERROR:
@@ -235,6 +235,10 @@ tsan:
 crash-matrix: $(BUILD)/test/kyro_tests
 	KYRO_CRASH_SECS=$(SECS) $< '[crash-matrix]' $(ARGS)
 
+# A full disk is relieved in every way: real volumes of four sizes, so root's rights are needed.
+disk-matrix: $(BUILD)/test/kyro_tests
+	$< '[.disk-matrix]' -d yes $(ARGS)
+
 # Every truncation and every flipped bit of a small store, of which `make test` takes a part.
 damage: $(BUILD)/test/kyro_tests
 	KYRO_DAMAGE=full $< '[damage]' $(ARGS)
@@ -339,6 +343,7 @@ help:
 	@echo 'make unit | e2e    only those within the process | only those that drive the binary'
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
 	@echo 'make crash-matrix SECS=60  power cuts at every call, workload after workload'
+	@echo 'make disk-matrix   full disks of four sizes, emptied in every way (as root)'
 	@echo 'make damage        every truncation and every flipped bit of a small store'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench-index   the index beside other containers'

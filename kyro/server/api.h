@@ -388,7 +388,7 @@ class Api final : public Handler {
     }
     const auto reason = why_not_ready(engine(), progress_.records.load(std::memory_order_relaxed));
     if (reason) return x.respond(503, kJsonType, *reason);
-    x.respond(200, kJsonType, "{\"status\":\"ready\"}");
+    x.respond(200, kJsonType, ready_body(*engine()));
   }
 
   void metrics(Exchange& x) {

@@ -30,4 +30,14 @@ namespace kyro {
   return body;
 }
 
+// The answer of /ready, with what an operator should know of the disk.
+[[nodiscard]] inline std::string ready_body(const Engine& engine) {
+  std::string body = "{\"status\":\"ready\"";
+  const auto warnings = engine.disk_warnings();
+  for (size_t i = 0; i < warnings.size(); ++i) {
+    body.append(i == 0 ? ",\"warnings\":[\"" : ",\"").append(warnings[i]).append("\"");
+  }
+  return body.append(warnings.empty() ? "}" : "]}");
+}
+
 }  // namespace kyro

@@ -35,6 +35,7 @@
 #include "kyro/storage/recovery.h"
 #include "kyro/storage/stall_watch.h"
 #include "kyro/storage/write/committer.h"
+#include "kyro/storage/write/makes_room.h"
 
 namespace kyro {
 
@@ -95,7 +96,10 @@ class Engine {
 
   // The asynchronous form; see WriteRequest for who owns what until done(). Expiries are
   // now_secs() and a lifetime.
-  void submit(WriteRequest* request) { committer_->submit(request); }
+  void submit(WriteRequest* request) {
+    judge_room(request);
+    committer_->submit(request);
+  }
 
   // Whether mutations respect the configured limits; kInvalid for an empty batch.
   Status check(std::span<const Mutation> mutations) const;
@@ -263,6 +267,19 @@ class Engine {
   [[nodiscard]] uint64_t wal_position() const {
     return state_.wal_position.load(std::memory_order_relaxed);
   }
+  // Why an operator should look at the disk: nothing, or words for /ready.
+  [[nodiscard]] std::vector<std::string_view> disk_warnings() const {
+    std::vector<std::string_view> warnings;
+    if (state_.refuses_puts()) warnings.push_back("disk_full");
+    if (state_.space.is_unknown()) warnings.push_back("disk_space_unknown");
+    if (state_.reserve.is_missing()) warnings.push_back("disk_reserve_missing");
+    return warnings;
+  }
+  [[nodiscard]] bool has_disk_warning(std::string_view name) const {
+    const auto warnings = disk_warnings();
+    return std::find(warnings.begin(), warnings.end(), name) != warnings.end();
+  }
+  [[nodiscard]] uint64_t disk_kept_bytes() const { return state_.space.kept_bytes(); }
   [[nodiscard]] uint64_t disk_free_bytes() {
     auto free_bytes = state_.dir.free_bytes();
     return free_bytes.ok() ? *free_bytes : 0;
@@ -273,6 +290,15 @@ class Engine {
       : state_(std::move(options), fs, std::move(dir)), maintenance_(state_) {}
 
   static Status check_options(const Options& options);
+
+  // When room is short: whether the puts of a request make some.
+  void judge_room(WriteRequest* request) const {
+    if (!state_.space.is_short() && !request->is_stale) return;
+    const EpochPin pin;
+    const Moment now = moment();
+    request->room_is_judged = true;
+    request->makes_room = makes_room(*now.view, now.bound, request->mutations);
+  }
 
   // The same mutations with their Unix times put on the store's clock; nothing where they are that.
   [[nodiscard]] std::vector<Mutation> by_store_time(std::span<const Mutation> mutations) const;
@@ -367,8 +393,10 @@ inline Result<uint64_t> Engine::write(std::span<const Mutation> mutations,
   BlockingWrite request;
   request.mutations = mutations;
   request.conditions = judged;
+  request.may_come_back = true;
   do {
     for (Condition& condition : judged) KYRO_TRY(resolve_base(&condition));
+    judge_room(&request);
     committer_->commit(&request);
   } while (request.is_stale);
   if (!request.status.ok()) return request.status;

@@ -22,6 +22,8 @@
 #include "kyro/base/epoch.h"
 #include "kyro/base/log.h"
 #include "kyro/base/mutex.h"
+#include "kyro/storage/disk_reserve.h"
+#include "kyro/storage/disk_space.h"
 #include "kyro/storage/engine_stats.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/lifetime_clock.h"
@@ -63,64 +65,6 @@ class ReadOnlyLatch {
   std::string reason_ KYRO_GUARDED_BY(mutex_);
 };
 
-// A file that only takes room, so that a full disk can still be emptied: it is given up for
-// deletes, flushes and small merges, and while it is gone nothing else may be written. Whoever
-// flushes takes it back, but not while a merge has the loan of the room.
-class DiskReserve {
- public:
-  static constexpr char kName[] = "RESERVE";
-
-  // Claims `bytes` in `dir`; without room for them the reserve counts as released.
-  void claim(Directory& dir, uint64_t bytes) {
-    if (bytes == 0) return;
-    const MutexLock lock(mutex_);
-    bytes_ = bytes;
-    if (is_lent_) return;
-    // Asks instead of trying, which would take the last bytes from others for a moment.
-    const auto room = dir.free_bytes();
-    if (!room.ok() || *room < bytes) {
-      released_.store(true, std::memory_order_release);
-      return;
-    }
-    auto file = dir.open(kName, OpenMode::kCreate);
-    const bool held = file.ok() && (*file)->allocate(bytes).ok();
-    if (!held) static_cast<void>(dir.remove(kName));
-    released_.store(!held, std::memory_order_release);
-  }
-  // Gives the room back; false if it was gone already (or there never was any).
-  [[nodiscard]] bool release(Directory& dir) {
-    const MutexLock lock(mutex_);
-    return release_locked(dir);
-  }
-  // For a merge that lacks `lacking_bytes` of room: true if it has them until end_loan().
-  [[nodiscard]] bool lend(Directory& dir, uint64_t lacking_bytes) {
-    const MutexLock lock(mutex_);
-    if (lacking_bytes > 0 && (is_released() || lacking_bytes > bytes_ || !release_locked(dir))) {
-      return false;
-    }
-    is_lent_ = is_released();
-    return true;
-  }
-  void end_loan() {
-    const MutexLock lock(mutex_);
-    is_lent_ = false;
-  }
-  [[nodiscard]] bool is_released() const { return released_.load(std::memory_order_acquire); }
-
- private:
-  bool release_locked(Directory& dir) KYRO_REQUIRES(mutex_) {
-    if (bytes_ == 0 || is_released()) return false;
-    released_.store(true, std::memory_order_release);
-    log_event(LogLevel::kWarn, "disk_reserve_released");
-    return dir.remove(kName).ok();
-  }
-
-  Mutex mutex_;
-  uint64_t bytes_ KYRO_GUARDED_BY(mutex_) = 0;
-  bool is_lent_ KYRO_GUARDED_BY(mutex_) = false;
-  std::atomic<bool> released_{false};
-};
-
 struct EngineState {
   // `directory` is locked as this engine's own.
   EngineState(Options chosen, FileSystem& file_system, std::unique_ptr<Directory> directory)
@@ -144,9 +88,13 @@ struct EngineState {
   std::atomic<bool> has_lifetimes{false};  // something in the store may expire
   EngineStats stats;
   ReadOnlyLatch latch;
+  DiskSpace space{options};
   DiskReserve reserve;
   SegmentMaps segment_maps;
   std::atomic<bool> disk_is_full{false};  // a write has failed for space, and none worked since
+  [[nodiscard]] bool refuses_puts() const {
+    return space.is_full() || reserve.is_released() || disk_is_full.load(std::memory_order_relaxed);
+  }
 
   // Every record below `visible` has been acknowledged and is in the view; below `durable`, synced.
   std::atomic<uint64_t> visible{0};

@@ -28,6 +28,11 @@ struct EngineStats {
   Counter wal_crc_errors;
   Counter recovery_truncated_bytes;
 
+  Counter refused_no_space;   // write requests turned away: the disk is full
+  Counter refused_read_only;  // and those after a failure that stopped writes
+  Counter flush_failures;     // attempts that failed for space
+  Counter merge_failures;
+
   Counter snapshots;
   Histogram snapshot_ns{kLatencyBoundsNanos};
   Counter compactions;

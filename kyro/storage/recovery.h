@@ -61,8 +61,9 @@ class Recovery {
       view.active = active_;
       view.contained_offset = state_.manifest.flushed_offset;
     });
+    state_.space.refresh(state_.dir);
     wal_ = std::make_unique<WalWriter>(state_.dir, state_.options.fsync,
-                                       state_.options.wal_segment_bytes);
+                                       state_.space.segment_bytes_max());
     KYRO_TRY(read_segment_headers());
     progress_.segments_all.store(headers_.size(), std::memory_order_relaxed);
     for (size_t i = 0; i < headers_.size(); ++i) {
@@ -75,7 +76,7 @@ class Recovery {
     // Everything is proved to be there; a full disk gets some room before anything is written.
     KYRO_TRY(remove_leftovers());
     KYRO_TRY(resume_log());
-    state_.reserve.claim(state_.dir, state_.options.reserve_bytes);
+    state_.reserve.claim(state_.dir, state_.space.reserve_bytes());
     return Status();
   }
 
@@ -218,9 +219,9 @@ class Recovery {
     unchecked_bytes_ += kGroupHeaderBytes + group.body_bytes;
     if (unchecked_bytes_ >= kCheckedBytes) KYRO_TRY(check_cancelled());
     if (group.end_offset() <= state_.manifest.flushed_offset) return Status();
-    if (active_->bytes() > state_.options.delta_max_bytes) {
+    if (active_->bytes() > state_.space.delta_bytes_max()) {
       active_->finish_replay();  // now it knows its size
-      if (active_->bytes() > state_.options.delta_max_bytes) KYRO_TRY(flush_active());
+      if (active_->bytes() > state_.space.delta_bytes_max()) KYRO_TRY(flush_active());
     }
     for_each_verified_record(reader.body(), [&](const RecordView& record, std::string_view bytes) {
       if (record.header.offset >= state_.manifest.flushed_offset) {
@@ -243,7 +244,9 @@ class Recovery {
       view.active = fresh;
     });
     active_ = std::move(fresh);
-    return flush_oldest(state_, {});
+    // Without room it is served from memory and the log, until the flusher finds some.
+    const Status flushed = flush_oldest(state_, {});
+    return flushed.code() == Code::kNoSpace ? Status() : flushed;
   }
 
   // Makes the writer ready: in the last segment behind its good groups, or in a new one. Numbering

@@ -5,7 +5,8 @@
 //   runs           newest first; their offset ranges are disjoint and descend
 //
 // A reader pins an epoch, loads the visible offset, then the view; it sees all records below
-// max(visible, contained_offset), because what a run holds was visible before it was flushed.
+// max(visible, contained_offset, seen_offset): what a run holds was visible before it was flushed,
+// and so was whatever a flush has left out for a newer version's sake.
 //
 // Invariant: every record below the visible offset is in exactly one of the members, or superseded.
 // Thread rule: immutable. Ownership: a view holds its members; a retired view is destroyed when no
@@ -29,12 +30,13 @@ struct View {
   std::shared_ptr<Delta> active;
   std::vector<std::shared_ptr<Delta>> frozen;
   std::vector<std::shared_ptr<Run>> runs;
-  uint64_t contained_offset = 0;     // everything below it is in the runs
+  uint64_t contained_offset = 0;     // everything below it is in the runs, or replaced since
+  uint64_t seen_offset = 0;          // everything below it was visible when this view was made
   std::vector<SegmentRef> segments;  // of the log, oldest first: what replay can read
 
   // What a reader that has loaded `visible` before this view may see: offsets below the result.
   [[nodiscard]] uint64_t bound(uint64_t visible) const {
-    return std::max(visible, contained_offset);
+    return std::max({visible, contained_offset, seen_offset});
   }
 
   // The first run from `at` on that may hold `key`.

@@ -121,6 +121,12 @@ class FaultFs final : public FileSystem {
     const std::lock_guard lock(mutex_);
     capacity_ = bytes;
   }
+  // The same, and whoever asks is told how large the volume is.
+  void set_volume(uint64_t bytes) {
+    set_capacity(bytes);
+    const std::lock_guard lock(mutex_);
+    tells_size_ = true;
+  }
   // The most files that were open at once.
   [[nodiscard]] uint64_t open_files_max() const {
     const std::lock_guard lock(mutex_);
@@ -153,6 +159,7 @@ class FaultFs final : public FileSystem {
       copy->dirs_[path] = std::move(made);
     }
     copy->capacity_ = capacity_;
+    copy->tells_size_ = tells_size_;
     return copy;
   }
 
@@ -333,6 +340,7 @@ class FaultFs final : public FileSystem {
   std::map<const void*, int> locks_;  // of directories and files: readers, or -1 for an owner
   std::vector<Fault> faults_;
   uint64_t capacity_ = ~uint64_t{0};
+  bool tells_size_ = false;
   uint64_t calls_ = 0;
   uint64_t outsider_at_ = 0;
   std::function<void()> outsider_;

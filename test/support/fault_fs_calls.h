@@ -242,6 +242,10 @@ class FaultFs::SimulatedDirectory final : public Directory {
   Result<uint64_t> free_bytes() override {
     return perform(FsCall::kFreeBytes, "", [&]() -> Result<uint64_t> { return fs_.room(); });
   }
+  Result<uint64_t> total_bytes() override {
+    if (!fs_.tells_size_) return Directory::total_bytes();
+    return perform(FsCall::kFreeBytes, "", [&]() -> Result<uint64_t> { return fs_.capacity_; });
+  }
   [[nodiscard]] bool is_open_to_others() override { return false; }
 
  private:

@@ -59,6 +59,7 @@ class GateFs final : public FileSystem {
     Status lock(LockKind kind) override { return dir_->lock(kind); }
     Status check_place() override { return dir_->check_place(); }
     Result<uint64_t> free_bytes() override { return dir_->free_bytes(); }
+    Result<uint64_t> total_bytes() override { return dir_->total_bytes(); }
     [[nodiscard]] bool is_open_to_others() override { return dir_->is_open_to_others(); }
 
    private:

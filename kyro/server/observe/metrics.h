@@ -48,6 +48,15 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
                stats.wal_crc_errors.value());
   text.counter("kyrodb_recovery_truncated_bytes_total", "Bytes of torn log tails cut at start-up.",
                stats.recovery_truncated_bytes.value());
+  text.family("kyrodb_writes_refused_total", "counter",
+              "Writes turned away by the store, by reason.");
+  text.sample("kyrodb_writes_refused_total", "reason=\"no_space\"", stats.refused_no_space.value());
+  text.sample("kyrodb_writes_refused_total", "reason=\"read_only\"",
+              stats.refused_read_only.value());
+  text.counter("kyrodb_flush_failures_total", "Flushes that failed, each attempt.",
+               stats.flush_failures.value());
+  text.counter("kyrodb_merge_failures_total", "Background merges that failed, each attempt.",
+               stats.merge_failures.value());
   text.counter("kyrodb_snapshots_total", "Snapshots taken on request or by trigger.",
                stats.snapshots.value());
   text.histogram("kyrodb_snapshot_latency_seconds", "A snapshot, from request to commit.",
@@ -122,6 +131,15 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   }
   text.gauge("kyrodb_disk_free_bytes", "Free bytes on the disk of the data directory.",
              engine != nullptr ? engine->disk_free_bytes() : 0);
+  text.gauge("kyrodb_disk_kept_bytes", "Of these, kept so that a full disk can be emptied.",
+             engine != nullptr ? engine->disk_kept_bytes() : 0);
+  text.family("kyrodb_disk_warning", "gauge", "1 for what /ready warns of, by reason.");
+  for (const std::string_view warning :
+       {"disk_full", "disk_space_unknown", "disk_reserve_missing"}) {
+    const bool is_on = engine != nullptr && engine->has_disk_warning(warning);
+    text.sample("kyrodb_disk_warning", std::string("reason=\"").append(warning) + "\"",
+                is_on ? 1 : 0);
+  }
 }
 
 inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t connections) {

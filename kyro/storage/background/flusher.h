@@ -42,6 +42,8 @@ class MergeScheduler {
   virtual void compact(Job::Kind kind) = 0;
   // Nothing waits for it.
   [[nodiscard]] virtual bool is_idle() const = 0;
+  // It has not yet done all that can be done since on_change() was called last.
+  [[nodiscard]] virtual bool is_looking() const = 0;
 };
 
 class Flusher final : public FlushScheduler {
@@ -71,6 +73,7 @@ class Flusher final : public FlushScheduler {
   [[nodiscard]] Backlog backlog() const override;
   void wait_for_turn(uint64_t turn, uint64_t timeout_ns) override;
   void on_disk_full() override;
+  void on_disk_short() override;
   // The reserve has been given up: somebody has to take it back.
   void on_reserve_released();
   void on_commit(uint64_t records, uint64_t log_bytes) override;
@@ -102,6 +105,11 @@ class Flusher final : public FlushScheduler {
   void finish_snapshot() KYRO_REQUIRES(mutex_);
   void fire_triggers() KYRO_REQUIRES(mutex_);
   void sleep() KYRO_REQUIRES(mutex_);
+  // On a disk that is full, or nearly: looks at it again, and has what the delta knows to be dead
+  // flushed, so that it can be left out of runs.
+  void find_room() KYRO_REQUIRES(mutex_);
+  // A line for the first failure and then one a minute.
+  void note_failure(const Status& status) KYRO_REQUIRES(mutex_);
   // Wakes writers that wait for something to be done.
   void next_turn() KYRO_REQUIRES(mutex_);
   void note_runs();
@@ -129,8 +137,19 @@ class Flusher final : public FlushScheduler {
   bool triggers_due_ KYRO_GUARDED_BY(mutex_) = false;
   bool is_gone_ KYRO_GUARDED_BY(mutex_) = false;  // the thread will do nothing more
 
+  // While room lacks, the flusher's thread's alone: when to look again; what it has had flushed for
+  // that reason, and when; when a failure was logged.
+  static constexpr uint64_t kRetryNsMin = 100'000'000;
+  static constexpr uint64_t kRetryNsMax = 2'000'000'000;
+  uint64_t retry_ns_ = kRetryNsMin;
+  static constexpr uint64_t kPressPauseNs = 1'000'000'000;
+  uint64_t pressed_offset_ = 0;
+  uint64_t pressed_ns_ = 0;
+  uint64_t failure_said_ns_ = 0;
+
   // Changed under the mutex, read without it; see Backlog.
   std::atomic<size_t> frozen_{0};  // deltas that wait
+  std::atomic<bool> is_stuck_{false};
   std::atomic<uint64_t> turn_{0};  // flushes, attempts at them, and changes of the runs
   std::atomic<uint64_t> last_flush_ns_{0};
   std::atomic<uint64_t> flush_began_ns_{0};
@@ -142,6 +161,8 @@ class Flusher final : public FlushScheduler {
 inline Status Flusher::start(Committer& committer, MergeScheduler& merger) {
   committer_ = &committer;
   merger_ = &merger;
+  frozen_ = state_.copy_view().frozen.size();  // what a recovery had no room to flush
+  for (size_t i = 0; i < frozen_; ++i) heartbeat_.add_work();
   note_runs();
   return thread_.start([this] { run(); });
 }
@@ -209,6 +230,8 @@ inline Backlog Flusher::backlog() const {
   backlog.runs = runs_to_merge_.load(std::memory_order_relaxed);
   backlog.fan_in = state_.options.merge_fan_in;
   backlog.turn = turn_.load(std::memory_order_relaxed);
+  backlog.may_give_room =
+      (backlog.frozen > 0 && !is_stuck_.load(std::memory_order_relaxed)) || merger_->is_looking();
   backlog.flush_ns = last_flush_ns_.load(std::memory_order_relaxed);
   const uint64_t began_ns = flush_began_ns_.load(std::memory_order_relaxed);
   if (began_ns > 0) backlog.flush_ns = std::max(backlog.flush_ns, monotonic_ns() - began_ns);
@@ -235,6 +258,11 @@ inline Status Flusher::wait_for_room(size_t frozen_max) {
 inline void Flusher::on_disk_full() {
   on_reserve_released();
   merger_->on_change();
+}
+
+inline void Flusher::on_disk_short() {
+  if (drop_retained_log(state_).ok()) state_.space.refresh(state_.dir);
+  on_disk_full();
 }
 
 inline void Flusher::on_reserve_released() {
@@ -309,14 +337,16 @@ inline void Flusher::flush_one() {
     }
   }
   stuck_ = status;
+  is_stuck_.store(!status.ok(), std::memory_order_relaxed);
   if (status.ok()) {
     frozen_.fetch_sub(1, std::memory_order_relaxed);
     heartbeat_.end_work();
     ++flushes_;
+    failure_said_ns_ = 0;
     triggers_.on_flushed();
     merger_->on_change();
   } else if (!stopping_.load(std::memory_order_relaxed)) {
-    log_event(LogLevel::kWarn, "flush_failed", {{"reason", status.to_string()}});
+    note_failure(status);
     // With the reserve's room it may work at once.
     if (status.code() == Code::kNoSpace && state_.reserve.release(state_.dir)) stuck_ = Status();
     if (!EngineState::is_temporary(status)) state_.latch.set(status);
@@ -332,6 +362,7 @@ inline void Flusher::finish_snapshot() {
   if (status.ok() && request->due_at > flushes_) status = stuck_;
   const MutexUnlock unlock(mutex_);
   if (status.ok()) {
+    static_cast<void>(drop_retained_log(state_));  // its limit may have been lowered
     state_.stats.snapshots.add();
     state_.stats.snapshot_ns.observe(monotonic_ns() - request->began_ns);
   }
@@ -349,16 +380,12 @@ inline void Flusher::fire_triggers() {
 }
 
 inline void Flusher::sleep() {
-  constexpr uint64_t kRetryNs = 250'000'000;
   constexpr uint64_t kTimersNs = 1'000'000'000;
-  const bool is_retrying = !stuck_.ok() || state_.reserve.is_released();
-  if (is_retrying && !state_.latch.is_set()) {
-    changed_.wait_for(mutex_, kRetryNs);
-    // While deltas wait to be flushed, the room is theirs.
-    if (state_.reserve.is_released() && frozen_ == 0) {
-      const MutexUnlock unlock(mutex_);
-      state_.reserve.claim(state_.dir, state_.options.reserve_bytes);
-    }
+  const bool lacks_room = state_.reserve.is_released() || state_.space.is_short();
+  if ((!stuck_.ok() || lacks_room) && !state_.latch.is_set()) {
+    changed_.wait_for(mutex_, retry_ns_);
+    retry_ns_ = std::min(2 * retry_ns_, kRetryNsMax);
+    find_room();
     if (EngineState::is_temporary(stuck_)) stuck_ = Status();
   } else if (triggers_.has_timers() || epoch_waiting() > 0) {
     changed_.wait_for(mutex_, kTimersNs);
@@ -367,6 +394,36 @@ inline void Flusher::sleep() {
   } else {
     changed_.wait(mutex_);
   }
+}
+
+inline void Flusher::find_room() {
+  const MutexUnlock unlock(mutex_);
+  epoch_collect();  // replaced runs that readers held take their room until then
+  state_.space.refresh(state_.dir);
+  // While deltas wait to be flushed, the room is theirs.
+  if (state_.reserve.is_released() && frozen_ == 0) {
+    state_.reserve.claim(state_.dir, state_.space.reserve_bytes());
+  }
+  const bool is_full = state_.refuses_puts();
+  const uint64_t visible = state_.visible.load(std::memory_order_acquire);
+  if (!is_full) retry_ns_ = kRetryNsMin;
+  const uint64_t now_ns = monotonic_ns();
+  const bool may_press = now_ns - pressed_ns_ >= kPressPauseNs;  // not a run for each write
+  if (is_full && frozen_ == 0 && visible != pressed_offset_ && may_press) {
+    pressed_offset_ = visible;
+    pressed_ns_ = now_ns;
+    snapshot([](const JobOutcome&) {});
+  }
+  merger_->on_change();
+}
+
+inline void Flusher::note_failure(const Status& status) {
+  constexpr uint64_t kSayAgainNs = 60'000'000'000;
+  state_.stats.flush_failures.add();
+  const uint64_t now_ns = monotonic_ns();
+  if (failure_said_ns_ != 0 && now_ns - failure_said_ns_ < kSayAgainNs) return;
+  failure_said_ns_ = now_ns;
+  log_event(LogLevel::kWarn, "flush_failed", {{"reason", status.to_string()}});
 }
 
 inline void Flusher::next_turn() {
@@ -379,7 +436,8 @@ inline void Flusher::note_runs() {
   uint64_t keys = 0;
   for (const auto& run : view.runs) keys += run->meta().records;
   triggers_.set_keys(keys);
-  const MergeChoice choice = choose_tier(view.runs, state_.options.merge_fan_in);
+  const MergeChoice choice =
+      choose_tier(view.runs, state_.options.merge_fan_in, state_.space.merge_bytes_max());
   runs_to_merge_.store(choice.end - choice.begin, std::memory_order_relaxed);
 }
 

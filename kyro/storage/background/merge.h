@@ -18,6 +18,7 @@
 
 #include "kyro/base/cancel.h"
 #include "kyro/storage/read/cursor.h"
+#include "kyro/storage/read/lookup.h"
 #include "kyro/storage/run/dead_bytes.h"
 #include "kyro/storage/run/run.h"
 #include "kyro/storage/run/run_writer.h"
@@ -28,7 +29,14 @@ struct MergeInput {
   std::vector<std::shared_ptr<Run>> runs;   // newest first, neighbours in age
   std::shared_ptr<Delta> delta;             // newer than the runs; may be null
   std::vector<std::shared_ptr<Run>> older;  // runs older than all inputs, for the tombstone rule
-  uint64_t first_offset = 0;                // the part of the log that the result stands for
+  // What has replaced records of the inputs: versions of it below `covering_bound` are visible and
+  // durable, so what they cover is left out.
+  std::vector<std::shared_ptr<Run>> covering_runs;
+  std::vector<std::shared_ptr<Delta>> covering_deltas;
+  uint64_t covering_bound = 0;
+  // Looks the keys of tombstones up in `older`, in place of the key ranges alone.
+  bool is_exact = false;
+  uint64_t first_offset = 0;  // the part of the log that the result stands for
   uint64_t end_offset = 0;
   uint64_t now_secs = 0;
 };
@@ -44,6 +52,24 @@ struct MergeOutput {
   encode_record(Mutation::remove(key), offset, to);
 }
 
+// Whether a newer version of `key` makes those of the inputs invisible.
+[[nodiscard]] inline bool is_covered(const MergeInput& input, uint64_t key) {
+  for (const auto& delta : input.covering_deltas) {
+    if (delta->find(key, input.covering_bound) != nullptr) return true;
+  }
+  return std::any_of(input.covering_runs.begin(), input.covering_runs.end(), [&](const auto& run) {
+    return run->may_hold(key) && find_in_run(run, key).has_record();
+  });
+}
+
+// Whether an older run may hold a version of `key` that has to stay hidden. A damaged place may.
+[[nodiscard]] inline bool is_shadowing(const MergeInput& input, uint64_t key) {
+  return std::any_of(input.older.begin(), input.older.end(), [&](const auto& run) {
+    return run->may_hold(key) &&
+           (!input.is_exact || find_in_run(run, key).source() != Source::kNone);
+  });
+}
+
 // Walks the records of the merged run in key order: keep(header, encoded record) for each.
 template <class Keep>
 Status for_each_kept(MergedCursor& cursor, const MergeInput& input, const Cancel& cancel,
@@ -52,14 +78,12 @@ Status for_each_kept(MergedCursor& cursor, const MergeInput& input, const Cancel
     KYRO_TRY(cancel.check());
     const RecordView& record = cursor.record();
     const RecordHeader& header = record.header;
+    if (is_covered(input, header.key)) continue;
     if (record.is_live(input.now_secs)) {
       KYRO_TRY(keep(header, encoded_record(record)));
       continue;
     }
-    const bool shadows = std::any_of(input.older.begin(), input.older.end(), [&](const auto& run) {
-      return run->meta().may_hold(header.key);
-    });
-    if (!shadows) continue;
+    if (!is_shadowing(input, header.key)) continue;
     char tombstone[kRecordHeaderBytes];
     encode_tombstone(header.key, header.offset, tombstone);
     KYRO_TRY(keep(load<RecordHeader>(tombstone), std::string_view(tombstone, sizeof tombstone)));
@@ -76,18 +100,29 @@ inline MergedCursor open_merge_sources(const MergeInput& input) {
   return MergedCursor(std::move(sources));
 }
 
-// Room that merge_to_run needs, counted by a walk over the sources that writes nothing.
-inline Result<uint64_t> merged_bytes(const MergeInput& input, const Cancel& cancel) {
-  // Of each record: an entry of the key spool and, at the usual fill, one and a half of the index.
-  constexpr uint64_t kIndexBytesPerRecord = 48;
-  constexpr uint64_t kFixedBytes = 64 * 1024;
-  uint64_t bytes = kFixedBytes;
+// What would come out of a merge.
+struct MergeSize {
+  uint64_t records = 0;
+  uint64_t record_bytes = 0;
+  // Room that merge_to_run() needs meanwhile: of each record also an entry of the key spool and, at
+  // the usual fill, one and a half of the index.
+  [[nodiscard]] uint64_t needed_bytes() const {
+    constexpr uint64_t kIndexBytesPerRecord = 48;
+    constexpr uint64_t kFixedBytes = 64 * 1024;
+    return records == 0 ? 0 : record_bytes + records * kIndexBytesPerRecord + kFixedBytes;
+  }
+};
+
+// Counted by a walk over the sources that writes nothing.
+inline Result<MergeSize> measure_merge(const MergeInput& input, const Cancel& cancel) {
+  MergeSize size;
   MergedCursor cursor = open_merge_sources(input);
   KYRO_TRY(for_each_kept(cursor, input, cancel, [&](const RecordHeader&, std::string_view record) {
-    bytes += record.size() + kIndexBytesPerRecord;
+    ++size.records;
+    size.record_bytes += record.size();
     return Status();
   }));
-  return bytes;
+  return size;
 }
 
 // Writes the merged run `id`. On any failure nothing of it is left that matters.
@@ -122,6 +157,17 @@ struct MergeChoice {
   friend bool operator==(const MergeChoice&, const MergeChoice&) = default;
 };
 
+// Room that a merge of these may need at most.
+[[nodiscard]] inline uint64_t needed_bytes_of(std::span<const std::shared_ptr<Run>> runs,
+                                              const MergeChoice& choice) {
+  MergeSize size;
+  for (size_t i = choice.begin; i < choice.end; ++i) {
+    size.records += runs[i]->meta().records;
+    size.record_bytes += runs[i]->meta().record_bytes;
+  }
+  return size.needed_bytes();
+}
+
 // All runs, once two thirds of them may be dead. So runs take at most about three times the room of
 // what is live in them, also after many deletes, or overwrites that the tiers have not met yet.
 [[nodiscard]] inline MergeChoice choose_for_space(
@@ -139,27 +185,48 @@ struct MergeChoice {
 // Size-tiered: the newest stretch of at least `fan_in` neighbours in which each run is at most as
 // large as all newer ones of the stretch together. So a record is rewritten about once each time
 // the data around it has doubled, and the number of runs grows with the logarithm of the data size.
+//
+// No merge may need more than `bytes_max`. A stretch that ends for that reason is merged whatever
+// its number, once it needs half of that: then it has its final size, and there are at most twice
+// as many runs of that size as there must be.
 [[nodiscard]] inline MergeChoice choose_tier(std::span<const std::shared_ptr<Run>> newest_first,
-                                             size_t fan_in) {
+                                             size_t fan_in, uint64_t bytes_max) {
   for (size_t begin = 0; begin < newest_first.size(); ++begin) {
     uint64_t bytes = newest_first[begin]->data_bytes();
     size_t end = begin + 1;
     if (newest_first[begin]->is_quarantined()) continue;
+    bool is_capped = false;
     while (end < newest_first.size() && !newest_first[end]->is_quarantined() &&
            newest_first[end]->data_bytes() <= bytes) {
+      is_capped = needed_bytes_of(newest_first, {begin, end + 1}) > bytes_max;
+      if (is_capped) break;
       bytes += newest_first[end]->data_bytes();
       ++end;
     }
     if (end - begin >= fan_in) return {begin, end};
+    const bool is_final = is_capped && end - begin > 1 &&
+                          needed_bytes_of(newest_first, {begin, end}) >= bytes_max / 2;
+    if (is_final) return {begin, end};
   }
   return {};
 }
 
 // What to merge next, if anything.
 [[nodiscard]] inline MergeChoice choose_merge(std::span<const std::shared_ptr<Run>> newest_first,
-                                              size_t fan_in) {
-  const MergeChoice choice = choose_tier(newest_first, fan_in);
-  return choice.empty() ? choose_for_space(newest_first) : choice;
+                                              size_t fan_in, uint64_t bytes_max = ~uint64_t{0}) {
+  MergeChoice choice = choose_tier(newest_first, fan_in, bytes_max);
+  if (!choice.empty()) return choice;
+  choice = choose_for_space(newest_first);
+  return needed_bytes_of(newest_first, choice) <= bytes_max ? choice : MergeChoice{};
+}
+
+// The stretch that a compaction merges next, of the runs before `end`: as many of the oldest as
+// may be merged, one at least.
+[[nodiscard]] inline MergeChoice choose_to_compact(
+    std::span<const std::shared_ptr<Run>> newest_first, size_t end, uint64_t bytes_max) {
+  size_t begin = end - 1;
+  while (begin > 0 && needed_bytes_of(newest_first, {begin - 1, end}) <= bytes_max) --begin;
+  return {begin, end};
 }
 
 }  // namespace kyro

@@ -28,6 +28,7 @@
 #include "kyro/storage/background/flusher.h"
 #include "kyro/storage/background/merge.h"
 #include "kyro/storage/background/online_backup.h"
+#include "kyro/storage/background/reclaim.h"
 #include "kyro/storage/background/run_change.h"
 #include "kyro/storage/background/scrub.h"
 #include "kyro/storage/engine_state.h"
@@ -38,7 +39,7 @@ namespace kyro {
 class Merger final : public MergeScheduler {
  public:
   Merger(EngineState& state, Flusher& flusher)
-      : state_(state), flusher_(flusher), scrubber_(state) {}
+      : state_(state), flusher_(flusher), scrubber_(state), reclaimer_(state) {}
   ~Merger() override {
     request_stop();
     join();
@@ -63,6 +64,9 @@ class Merger final : public MergeScheduler {
     add({kind}, [](const JobOutcome&) {});
   }
   [[nodiscard]] bool is_idle() const override;
+  [[nodiscard]] bool is_looking() const override {
+    return is_looking_.load(std::memory_order_relaxed);
+  }
 
   [[nodiscard]] const Heartbeat& heartbeat() const { return heartbeat_; }
 
@@ -84,9 +88,15 @@ class Merger final : public MergeScheduler {
   [[nodiscard]] JobOutcome execute(const Job& job);
   void rebuild_index_of(uint64_t run_id);
   Status compact_all(const Job& job, CompactStats* stats);
-  Status merge_range(const View& view, MergeChoice choice, const Cancel& cancel, bool is_rebuild);
+  Status compact_runs(const Job& job);
+  Status merge_range(const View& view, MergeChoice choice, MergeManner manner, const Cancel& cancel,
+                     RunChange* change);
   // One background merge, if one is worth while; whether there may be another.
   bool merge_some();
+  // Gives back the room of what is dead in one run, if there is one with enough of it.
+  bool reclaim_some(const View& view);
+  // A line for the first failure and then one a minute.
+  void note_failure(const Status& status);
   void measure(uint64_t* bytes, uint64_t* segments);
 
   // The engine's end or the job's own; every question is a sign of life.
@@ -100,6 +110,8 @@ class Merger final : public MergeScheduler {
   EngineState& state_;
   Flusher& flusher_;
   Scrubber scrubber_;
+  Reclaimer reclaimer_;
+  uint64_t failure_said_ns_ = 0;
   Heartbeat heartbeat_;
   const Job background_;  // what nobody asked for
   Thread thread_;
@@ -110,6 +122,7 @@ class Merger final : public MergeScheduler {
   std::deque<QueuedJob> jobs_ KYRO_GUARDED_BY(mutex_);
   std::vector<uint64_t> rebuilds_ KYRO_GUARDED_BY(mutex_);  // ids of runs
   bool must_look_ KYRO_GUARDED_BY(mutex_) = false;          // for runs to merge, once more
+  std::atomic<bool> is_looking_{false};                     // changed under the mutex
 };
 
 // ---- from other threads ----
@@ -144,6 +157,7 @@ inline void Merger::request_index_rebuild(uint64_t run_id) {
 inline void Merger::on_change() {
   const MutexLock lock(mutex_);
   must_look_ = true;
+  is_looking_.store(true, std::memory_order_relaxed);
   changed_.notify_all();
 }
 
@@ -172,7 +186,9 @@ inline void Merger::run() {
           merged = merge_some();
           state_.renew_anchor_if_due();
         }
-        if (!merged && !must_look_ && jobs_.empty() && rebuilds_.empty() && !stopping_) idle();
+        if (merged || must_look_) continue;
+        is_looking_.store(false, std::memory_order_relaxed);
+        if (jobs_.empty() && rebuilds_.empty() && !stopping_) idle();
       }
     }
     waiting.swap(jobs_);
@@ -254,26 +270,66 @@ inline JobOutcome Merger::execute(const Job& job) {
 inline bool Merger::merge_some() {
   if (state_.latch.is_set()) return false;
   const View view = state_.copy_view();
-  const MergeChoice choice = choose_merge(view.runs, state_.options.merge_fan_in);
+  const auto choose = [&] {
+    return choose_merge(view.runs, state_.options.merge_fan_in, state_.space.merge_bytes_max());
+  };
+  const MergeChoice choice = choose();
+  const bool is_short = state_.space.is_short();
+  // Many small runs, as deletes on a full disk leave them, cost less together. Where all runs
+  // together would be too large, what is dead in each is given back.
+  const bool is_small = !choice.empty() && needed_bytes_of(view.runs, choice) <= kMiB;
+  const bool must_reclaim =
+      is_short ? !is_small : choice.empty() && !choose_for_space(view.runs).empty();
+  if (must_reclaim && reclaim_some(view)) return true;
   if (choice.empty()) return false;
   Status status;
   heartbeat_.add_work();
-  run_yielding(kThreadOfWork,
-               [&] { status = merge_range(view, choice, cancel_of(background_), false); });
-  heartbeat_.end_work();
-  if (!status.ok() && status.code() != Code::kBusy) {
-    log_event(LogLevel::kWarn, "merge_failed", {{"reason", status.to_string()}});
+  const auto merge = [&] {
+    RunChange change;
+    status = merge_range(view, choice, {.is_thorough = is_short}, cancel_of(background_), &change);
+  };
+  if (is_short) {
+    merge();  // writers wait for it
+  } else {
+    run_yielding(kThreadOfWork, merge);
   }
+  heartbeat_.end_work();
+  if (!status.ok()) note_failure(status);
   if (status.ok()) return true;
   // Go on at once only where the damaged run is now left out; else at the next change.
-  return choose_merge(view.runs, state_.options.merge_fan_in) != choice;
+  return choose() != choice;
 }
 
-inline Status Merger::merge_range(const View& view, MergeChoice choice, const Cancel& cancel,
-                                  bool is_rebuild) {
+inline bool Merger::reclaim_some(const View& view) {
   RunChange change;
-  Status status = prepare_merge(state_, view, choice, is_rebuild, cancel, &change);
-  if (status.ok()) status = flusher_.install(change);
+  heartbeat_.add_work();
+  const auto prepared = reclaimer_.prepare(view, cancel_of(background_), &change);
+  Status status = prepared.status();
+  const bool is_prepared = prepared.ok() && *prepared;
+  if (is_prepared) status = flusher_.install(change);
+  state_.reserve.end_loan();
+  heartbeat_.end_work();
+  if (!status.ok()) note_failure(status);
+  if (!is_prepared || !status.ok()) return false;
+  state_.space.refresh(state_.dir);
+  flusher_.on_reserve_released();
+  return true;
+}
+
+inline void Merger::note_failure(const Status& status) {
+  constexpr uint64_t kSayAgainNs = 60'000'000'000;
+  if (status.code() == Code::kBusy) return;
+  state_.stats.merge_failures.add();
+  const uint64_t now_ns = monotonic_ns();
+  if (failure_said_ns_ != 0 && now_ns - failure_said_ns_ < kSayAgainNs) return;
+  failure_said_ns_ = now_ns;
+  log_event(LogLevel::kWarn, "merge_failed", {{"reason", status.to_string()}});
+}
+
+inline Status Merger::merge_range(const View& view, MergeChoice choice, MergeManner manner,
+                                  const Cancel& cancel, RunChange* change) {
+  Status status = prepare_merge(state_, view, choice, manner, cancel, change);
+  if (status.ok()) status = flusher_.install(*change);
   state_.reserve.end_loan();
   if (state_.reserve.is_released()) flusher_.on_reserve_released();
   return status;
@@ -292,24 +348,45 @@ inline void Merger::rebuild_index_of(uint64_t run_id) {
 }
 
 inline Status Merger::compact_all(const Job& job, CompactStats* stats) {
-  const bool is_rebuild = job.kind == Job::Kind::kRebuildIndex;
   uint64_t segments_before = 0;
   measure(&stats->before_bytes, &segments_before);
   KYRO_TRY(wait_for_job([this](JobDone done) { flusher_.snapshot(std::move(done)); }).status);
-  const View view = state_.copy_view();
-  const bool is_one_clean_run = view.runs.size() == 1 && view.runs[0]->meta().tombstones == 0 &&
-                                view.runs[0]->meta().expiring == 0;
-  if (!view.runs.empty() && !is_one_clean_run) {
-    KYRO_TRY(merge_range(view, {0, view.runs.size()}, cancel_of(job), is_rebuild));
-  } else if (is_rebuild && is_one_clean_run) {
-    RunChange change;
-    KYRO_TRY(prepare_index_rebuild(state_, view, 0, &change));
-    KYRO_TRY(flusher_.install(change));
-  }
+  KYRO_TRY(compact_runs(job));
   measure(&stats->after_bytes, &stats->segments_active);
   stats->segments_removed = segments_before - std::min(segments_before, stats->segments_active);
   for (const auto& run : state_.copy_view().runs) stats->keys_retained += run->meta().records;
   return Status();
+}
+
+// All runs that there are become one, or on a small volume as many as there must be; the oldest
+// first, so that tombstones find nothing any more that they would have to hide.
+inline Status Merger::compact_runs(const Job& job) {
+  const bool is_rebuild = job.kind == Job::Kind::kRebuildIndex;
+  View view = state_.copy_view();
+  const uint64_t end_offset = view.runs.empty() ? 0 : view.runs.front()->meta().end_offset;
+  for (size_t done = 0;; view = state_.copy_view()) {
+    const auto newest = std::find_if(view.runs.begin(), view.runs.end(), [&](const auto& run) {
+      return run->meta().end_offset <= end_offset;
+    });
+    const std::span<const std::shared_ptr<Run>> runs(newest, view.runs.end());
+    if (done >= runs.size()) return Status();
+    MergeChoice choice =
+        choose_to_compact(runs, runs.size() - done, state_.space.merge_bytes_max());
+    const auto newer = static_cast<size_t>(newest - view.runs.begin());
+    choice = {choice.begin + newer, choice.end + newer};
+    RunChange change;
+    const RunMeta& meta = view.runs[choice.begin]->meta();
+    const bool is_clean = choice.end - choice.begin == 1 && meta.tombstones == 0 &&
+                          meta.expiring == 0 && newer_records_over(view.runs, choice.begin) == 0;
+    if (!is_clean) {
+      const MergeManner manner{.is_thorough = true, .is_rebuild = is_rebuild};
+      KYRO_TRY(merge_range(view, choice, manner, cancel_of(job), &change));
+    } else if (is_rebuild) {
+      KYRO_TRY(prepare_index_rebuild(state_, view, choice.begin, &change));
+      KYRO_TRY(flusher_.install(change));
+    }
+    if (is_clean || change.result != nullptr) ++done;
+  }
 }
 
 inline void Merger::measure(uint64_t* bytes, uint64_t* segments) {

@@ -34,20 +34,29 @@ inline void quarantine_run(EngineState& state, const Run* run) {
 namespace run_change_detail {
 
 // Takes the segments off the front of the list that are wholly in runs and beyond the retention.
-inline std::vector<SegmentRef> trim_log(const Options& options, Manifest* manifest) {
+inline std::vector<SegmentRef> trim_log(const EngineState& state, Manifest* manifest) {
+  const Options& options = state.options;
   std::vector<SegmentRef>& segments = manifest->segments;
   uint64_t bytes = 0;
   for (const SegmentRef& segment : segments) bytes += segment.bytes;
-  size_t cut = 0;
-  while (cut + 1 < segments.size() && segments[cut + 1].previous_end <= manifest->flushed_offset) {
-    const bool is_many = segments.size() - cut > options.wal_segments_max;
-    const bool is_large = options.wal_bytes_max > 0 && bytes > options.wal_bytes_max;
-    if (!is_many && !is_large) break;
-    bytes -= segments[cut++].bytes;
+  size_t flushed = 0;
+  uint64_t flushed_bytes = 0;
+  while (flushed + 1 < segments.size() &&
+         segments[flushed + 1].previous_end <= manifest->flushed_offset) {
+    flushed_bytes += segments[flushed++].bytes;
   }
-  std::vector<SegmentRef> removed(segments.begin(),
-                                  segments.begin() + static_cast<std::ptrdiff_t>(cut));
-  segments.erase(segments.begin(), segments.begin() + static_cast<std::ptrdiff_t>(cut));
+  size_t cut = 0;
+  for (; cut < flushed; ++cut) {
+    const bool is_many = segments.size() - cut > options.wal_segments_max;
+    const bool is_large = (options.wal_bytes_max > 0 && bytes > options.wal_bytes_max) ||
+                          flushed_bytes > state.space.retained_log_bytes_max();
+    if (!is_many && !is_large) break;
+    bytes -= segments[cut].bytes;
+    flushed_bytes -= segments[cut].bytes;
+  }
+  const auto end = segments.begin() + static_cast<std::ptrdiff_t>(cut);
+  std::vector<SegmentRef> removed(segments.begin(), end);
+  segments.erase(segments.begin(), end);
   return removed;
 }
 
@@ -85,25 +94,47 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
   return run;
 }
 
-// Asks for the free space instead of trying: a merge must not take the last bytes from the log.
-// `at_most` is what the inputs
-// take; where that does not fit, what is left of them may, as after deletes on a full disk. Where
-// writes already fail for space, the reserve may be used as well: it is taken back from the room
-// that the inputs give back. REQUIRES: end_loan() of the reserve when the merge is over.
+[[nodiscard]] inline Status lacks_room(const char* what, uint64_t needed_bytes,
+                                       uint64_t free_bytes) {
+  return Status(Code::kNoSpace, std::string(what) + " needs " + std::to_string(needed_bytes) +
+                                    " bytes of free space, " + std::to_string(free_bytes) +
+                                    " are there");
+}
+
+// Asks instead of trying: a merge must not take the last bytes from the log. Where writes fail for
+// space, a merge that gives room back may use the reserve as well. REQUIRES: end_loan() of the
+// reserve when the merge is over.
+inline Status borrow_room(EngineState& state, uint64_t needed_bytes, bool gives_room_back) {
+  auto free_bytes = state.dir.free_bytes();
+  KYRO_TRY(free_bytes);
+  const uint64_t lacking_bytes = needed_bytes - std::min(needed_bytes, *free_bytes);
+  const bool is_full = state.disk_is_full.load(std::memory_order_relaxed) || state.space.is_full();
+  const bool may_lend = lacking_bytes == 0 || (is_full && gives_room_back);
+  if (may_lend && state.reserve.lend(state.dir, lacking_bytes)) return Status();
+  return lacks_room("merging", needed_bytes, *free_bytes);
+}
+
+// Of a merge whose inputs take `at_most`. Where that does not fit, what is left of them may, as
+// after deletes on a full disk. Where the volume does not tell its room the attempt will.
 inline Status check_room(EngineState& state, const MergeInput& input, uint64_t at_most,
                          const Cancel& cancel) {
   auto free_bytes = state.dir.free_bytes();
+  if (!free_bytes.ok() && free_bytes.status().code() != Code::kBusy) return Status();
   KYRO_TRY(free_bytes);
   if (*free_bytes >= at_most) return Status();
-  auto needed_bytes = merged_bytes(input, cancel);
-  KYRO_TRY(needed_bytes);
-  const uint64_t lacking_bytes = *needed_bytes - std::min(*needed_bytes, *free_bytes);
-  const bool may_lend = lacking_bytes == 0 || (state.disk_is_full.load(std::memory_order_relaxed) &&
-                                               *needed_bytes < at_most);
-  if (may_lend && state.reserve.lend(state.dir, lacking_bytes)) return Status();
-  return Status(Code::kNoSpace, "merging needs " + std::to_string(*needed_bytes) +
-                                    " bytes of free space, " + std::to_string(*free_bytes) +
-                                    " are there");
+  auto size = measure_merge(input, cancel);
+  KYRO_TRY(size);
+  return borrow_room(state, size->needed_bytes(), size->needed_bytes() < at_most);
+}
+
+// The same for a flush, which has the reserve if it comes to that.
+inline Status check_flush_room(EngineState& state, const MergeInput& input, const Cancel& cancel) {
+  auto free_bytes = state.dir.free_bytes();
+  if (!free_bytes.ok() || *free_bytes >= 2 * input.delta->bytes()) return Status();
+  auto size = measure_merge(input, cancel);
+  KYRO_TRY(size);
+  if (*free_bytes >= size->needed_bytes()) return Status();
+  return lacks_room("flushing", size->needed_bytes(), *free_bytes);
 }
 
 }  // namespace run_change_detail
@@ -112,14 +143,22 @@ inline Status check_room(EngineState& state, const MergeInput& input, uint64_t a
 // synced in the log.
 inline Status flush_oldest(EngineState& state, const Cancel& cancel) {
   using namespace run_change_detail;
+  // Newer versions stand for older ones from here on, whatever a crash takes.
+  const uint64_t covering_bound = std::min(state.visible.load(std::memory_order_acquire),
+                                           state.durable.load(std::memory_order_acquire));
   const View view = state.copy_view();
   const std::shared_ptr<Delta>& delta = view.frozen.back();
   MergeInput input;
   input.delta = delta;
   input.older = view.runs;
+  input.is_exact = state.space.is_short();
+  input.covering_deltas.assign(view.frozen.begin(), view.frozen.end() - 1);
+  input.covering_deltas.push_back(view.active);
+  input.covering_bound = covering_bound;
   input.first_offset = delta->first_offset();
   input.end_offset = delta->end_offset();
   input.now_secs = state.clock.now_secs();
+  KYRO_TRY(check_flush_room(state, input, cancel));
   auto run = make_run(state, input, cancel);
   KYRO_TRY(run);
 
@@ -129,7 +168,7 @@ inline Status flush_oldest(EngineState& state, const Cancel& cancel) {
     Manifest next = state.manifest;
     if (*run != nullptr) next.runs.insert(next.runs.begin(), (*run)->meta());
     next.flushed_offset = input.end_offset;
-    removed = trim_log(state.options, &next);
+    removed = trim_log(state, &next);
     if (Status committed = state.commit_manifest(std::move(next)); !committed.ok()) {
       if (*run != nullptr && !state.latch.is_set()) remove_run_files(state, (*run)->meta().id);
       return committed;
@@ -138,6 +177,7 @@ inline Status flush_oldest(EngineState& state, const Cancel& cancel) {
       fresh.frozen.pop_back();
       if (*run != nullptr) fresh.runs.insert(fresh.runs.begin(), *run);
       fresh.contained_offset = state.manifest.flushed_offset;
+      fresh.seen_offset = std::max(fresh.seen_offset, covering_bound);
       fresh.segments = state.manifest.segments;
     });
   }
@@ -149,10 +189,15 @@ inline Status flush_oldest(EngineState& state, const Cancel& cancel) {
   return Status();
 }
 
-// Merges the runs [choice.begin, choice.end) of `view` into one file; one that `is_rebuild`,
-// made for the sake of its index, counts as such.
+// How a merge is made.
+struct MergeManner {
+  bool is_thorough = false;  // looks for what newer runs have replaced, and at each tombstone
+  bool is_rebuild = false;   // is made for the sake of its index, and counts as such
+};
+
+// Merges the runs [choice.begin, choice.end) of `view` into one file.
 inline Status prepare_merge(EngineState& state, const View& view, MergeChoice choice,
-                            bool is_rebuild, const Cancel& cancel, RunChange* change) {
+                            MergeManner manner, const Cancel& cancel, RunChange* change) {
   const uint64_t began_ns = monotonic_ns();
   MergeInput input;
   uint64_t needed_bytes = 0;
@@ -166,6 +211,9 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
     needed_bytes += run->data_bytes() + run->index_bytes() +
                     run->meta().records * sizeof(IndexEntry);  // the key spool
   }
+  const auto first = view.runs.begin() + static_cast<std::ptrdiff_t>(choice.begin);
+  if (manner.is_thorough) input.covering_runs.assign(view.runs.begin(), first);
+  input.is_exact = manner.is_thorough;
   input.older.assign(view.runs.begin() + static_cast<std::ptrdiff_t>(choice.end), view.runs.end());
   input.first_offset = input.runs.back()->meta().first_offset;
   input.end_offset = input.runs.front()->meta().end_offset;
@@ -177,8 +225,24 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
   if (change->result != nullptr) {
     state.stats.compaction_written_bytes.add(change->result->data_bytes() +
                                              change->result->index_bytes());
-    if (is_rebuild) state.stats.count_rebuild(monotonic_ns() - began_ns);
+    if (manner.is_rebuild) state.stats.count_rebuild(monotonic_ns() - began_ns);
   }
+  return Status();
+}
+
+// Gives up log that only replay reads, as far as the retention allows it now.
+inline Status drop_retained_log(EngineState& state) {
+  using namespace run_change_detail;
+  std::vector<SegmentRef> removed;
+  {
+    const MutexLock lock(state.manifest_mutex);
+    Manifest next = state.manifest;
+    removed = trim_log(state, &next);
+    if (removed.empty()) return Status();
+    KYRO_TRY(state.commit_manifest(std::move(next)));
+    state.publish([&](View& fresh) { fresh.segments = state.manifest.segments; });
+  }
+  for (const SegmentRef& segment : removed) remove_file(state, segment_name(segment.first_offset));
   return Status();
 }
 
@@ -218,7 +282,7 @@ inline Status install_run_change(EngineState& state, const RunChange& change) {
     const auto at = first - next.runs.begin();
     next.runs.erase(first, first + count);
     if (change.result != nullptr) next.runs.insert(next.runs.begin() + at, change.result->meta());
-    removed = trim_log(state.options, &next);
+    removed = trim_log(state, &next);
     const bool must_commit = !keeps_files || !removed.empty();
     Status committed = must_commit ? state.commit_manifest(std::move(next)) : Status();
     if (!committed.ok()) {

@@ -66,6 +66,10 @@ class Directory {
   virtual Status check_place() = 0;
 
   [[nodiscard]] virtual Result<uint64_t> free_bytes() = 0;
+  // Of the whole volume; kUnsupported where nobody can tell.
+  [[nodiscard]] virtual Result<uint64_t> total_bytes() {
+    return Status(Code::kUnsupported, path() + ": a volume of unknown size");
+  }
   // Whether others than its owner may look into it.
   [[nodiscard]] virtual bool is_open_to_others() = 0;
 };

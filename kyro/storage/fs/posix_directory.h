@@ -151,6 +151,11 @@ class PosixDirectory final : public Directory {
     if (fstatvfs(fd_.get(), &info) != 0) return error("statvfs", shown_path_, errno);
     return static_cast<uint64_t>(info.f_bavail) * static_cast<uint64_t>(info.f_frsize);
   }
+  Result<uint64_t> total_bytes() override {
+    struct statvfs info {};
+    if (fstatvfs(fd_.get(), &info) != 0) return error("statvfs", shown_path_, errno);
+    return static_cast<uint64_t>(info.f_blocks) * static_cast<uint64_t>(info.f_frsize);
+  }
 
   [[nodiscard]] bool is_open_to_others() override {
     struct stat info {};

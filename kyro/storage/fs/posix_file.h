@@ -181,7 +181,10 @@ class PosixFile final : public File {
     if (retry([&] { return fallocate(fd_.get(), 0, 0, static_cast<off_t>(size)); }) == 0) {
       return Status();
     }
-    if (errno == EOPNOTSUPP || errno == ENOSYS) return Status();
+    // Of file systems that cannot, and of filters of system calls that will not.
+    const bool is_unsupported =
+        errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL || errno == EPERM;
+    if (is_unsupported) return Status();
     return error("allocate", path_, errno);
   }
 

@@ -33,6 +33,12 @@ class WalWriter {
   WalWriter(Directory& dir, FsyncPolicy policy, uint64_t segment_bytes)
       : dir_(dir), policy_(policy), segment_bytes_(segment_bytes) {}
 
+  // How large segments become from here on, and whether their blocks are set aside beforehand.
+  void set_segment_bytes(uint64_t bytes, bool is_preallocated) {
+    segment_bytes_ = bytes;
+    is_preallocated_ = is_preallocated;
+  }
+
   // Takes over the segment that `reader` has read to its end. Whatever lies behind is cut off.
   // open_for_append() or a jump (start_segment) must follow.
   Status resume(const SegmentReader& reader) {
@@ -159,7 +165,7 @@ class WalWriter {
   // Reserves the blocks of a whole segment whose groups end at byte `end`, in a file of `bytes`.
   // That is for speed: a disk too full for it may still take the next group.
   Status reserve_blocks(File& file, uint64_t end, uint64_t bytes) const {
-    if (end >= segment_bytes_) return Status();
+    if (!is_preallocated_ || end >= segment_bytes_) return Status();
     const Status reserved = file.allocate(segment_bytes_);
     return reserved.code() == Code::kNoSpace ? file.truncate(bytes) : reserved;
   }
@@ -198,7 +204,8 @@ class WalWriter {
 
   Directory& dir_;
   const FsyncPolicy policy_;
-  const uint64_t segment_bytes_;
+  uint64_t segment_bytes_;
+  bool is_preallocated_ = true;
   std::unique_ptr<File> file_;
   uint64_t nonce_ = 0;
   uint64_t first_offset_ = 0;

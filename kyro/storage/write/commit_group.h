@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kyro/storage/engine_stats.h"
 #include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/record.h"
 #include "kyro/storage/view.h"
@@ -58,8 +59,8 @@ class CommitGroup {
 
   // Ends the group with this outcome: it is empty again, and done() of every member is called, in
   // order. Deletes that shared a group with puts are tried without them where the disk is full:
-  // those are not done, but returned.
-  [[nodiscard]] std::vector<WriteRequest*> finish(const Status& outcome);
+  // those are not done, but returned. Counts what is refused.
+  [[nodiscard]] std::vector<WriteRequest*> finish(const Status& outcome, EngineStats& stats);
 
   // Whether a request asks for nothing that takes room on a full disk.
   [[nodiscard]] static bool only_deletes(const WriteRequest& request) {
@@ -76,6 +77,7 @@ class CommitGroup {
  private:
   [[nodiscard]] std::optional<RecordHeader> find_in_memory(const View& view, uint64_t key) const;
   static bool was_decided(const WriteRequest& request);
+  static void count_if_refused(const WriteRequest& request, EngineStats& stats);
 
   std::string bytes_;
   std::vector<WriteRequest*> members_;
@@ -162,7 +164,13 @@ inline bool CommitGroup::was_decided(const WriteRequest& request) {
   return code == Code::kOk || code == Code::kNotFound || code == Code::kPreconditionFailed;
 }
 
-inline std::vector<WriteRequest*> CommitGroup::finish(const Status& outcome) {
+inline void CommitGroup::count_if_refused(const WriteRequest& request, EngineStats& stats) {
+  if (request.is_stale || request.control != WriteRequest::Control::kNone) return;
+  if (request.status.code() == Code::kNoSpace) stats.refused_no_space.add();
+  if (request.status.code() == Code::kReadOnly) stats.refused_read_only.add();
+}
+
+inline std::vector<WriteRequest*> CommitGroup::finish(const Status& outcome, EngineStats& stats) {
   const bool may_retry = outcome.code() == Code::kNoSpace && !has_only_deletes();
   std::vector<WriteRequest*> again;
   for (WriteRequest* request : members_) {
@@ -173,6 +181,7 @@ inline std::vector<WriteRequest*> CommitGroup::finish(const Status& outcome) {
       }
       request->status = outcome;
     }
+    count_if_refused(*request, stats);
     request->done();
   }
   members_.clear();

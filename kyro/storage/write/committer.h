@@ -85,6 +85,16 @@ class Committer {
  private:
   // So often commit() asks for the role again before it leaves the request to its holder.
   static constexpr int kRoleRetries = 4;
+  // A delta of deletes may grow to so many times its size while flushing finds no room.
+  static constexpr uint64_t kOverfullDeltas = 4;
+  static constexpr uint64_t kTellShortNs = 20'000'000;
+  // A put waits so long at most for room, and not at all for a while after that was in vain; what
+  // makes room waits longer, so that it does not outrun the rewriting of runs.
+  static constexpr uint64_t kPutWaitNs = 1'000'000'000;
+  static constexpr uint64_t kFruitlessPauseNs = 5'000'000'000;
+  static constexpr uint64_t kReliefWaitNs = 10'000'000'000;
+  // A small delta is flushed for the sake of room so often at most.
+  static constexpr uint64_t kPressPauseNs = 250'000'000;
 
   void run();
   // Commits what is queued.
@@ -93,7 +103,16 @@ class Committer {
   void add(WriteRequest* request) KYRO_REQUIRES(role_);
   void fail(WriteRequest* request, const Status& status) KYRO_REQUIRES(role_);
   // Makes sure that the delta and the segment can take a request's records beside the group's.
-  Status make_room(const CommitGroup::Cost& cost) KYRO_REQUIRES(role_);
+  Status make_room(const CommitGroup::Cost& cost, bool is_delete) KYRO_REQUIRES(role_);
+  // Whether there is room for a request beside what is kept; waits for it.
+  Status admit(const WriteRequest& request, uint64_t bytes) KYRO_REQUIRES(role_);
+  void look_at_space(uint64_t bytes) KYRO_REQUIRES(role_);
+  // Waits a little while something may give room back; false when all that can be done is done.
+  bool wait_for_reclaim() KYRO_REQUIRES(role_);
+  // Has what is new flushed and looked at; false if nothing is.
+  bool press(const Backlog& backlog) KYRO_REQUIRES(role_);
+  // A new segment; for deletes also from the reserve, or once they have made room.
+  Status rotate(bool is_delete) KYRO_REQUIRES(role_);
   // Whether the request's conditions hold; if not, the outcome is set.
   [[nodiscard]] bool decide(WriteRequest* request) KYRO_REQUIRES(role_);
   void commit_group() KYRO_REQUIRES(role_);
@@ -131,6 +150,14 @@ class Committer {
   uint64_t now_secs_ KYRO_GUARDED_BY(role_) = 0;
   // The committer's thread sleeps no longer than until a sync is due.
   bool wakes_to_sync_ KYRO_GUARDED_BY(role_) = false;
+  // Bytes written since the volume was asked for its room; when the scheduler was told that it is
+  // short; when a write waited for room in vain; when that froze a delta; the last turn in which
+  // all was looked at.
+  uint64_t written_since_sample_ KYRO_GUARDED_BY(role_) = 0;
+  uint64_t told_short_ns_ KYRO_GUARDED_BY(role_) = 0;
+  std::array<uint64_t, 2> fruitless_ns_ KYRO_GUARDED_BY(role_) = {};  // the second: of relief
+  uint64_t pressed_ns_ KYRO_GUARDED_BY(role_) = 0;
+  uint64_t looked_turn_ KYRO_GUARDED_BY(role_) = ~uint64_t{0};
 };
 
 // ---- the role ----
@@ -197,14 +224,18 @@ inline void Committer::add(WriteRequest* request) {
   request->is_stale = false;
   if (state_.latch.is_set()) return fail(request, state_.latch.status());
   if (request->control == WriteRequest::Control::kFreeze) return freeze_for(request);
-  if (state_.reserve.is_released() && !CommitGroup::only_deletes(*request)) {
-    return fail(request, Status(Code::kNoSpace, "the disk is full: only deletes are possible"));
-  }
   const CommitGroup::Cost cost = CommitGroup::cost_of(*request);
+  if (Status admitted = admit(*request, cost.log_bytes); !admitted.ok()) {
+    request->is_stale =
+        !request->room_is_judged && (request->may_come_back || !request->conditions.empty());
+    return fail(request, admitted);
+  }
   if (!group_.empty() && group_.log_bytes() + cost.log_bytes > CommitGroup::kBytesMax) {
     commit_group();
   }
-  if (Status made = make_room(cost); !made.ok()) return fail(request, made);
+  if (Status made = make_room(cost, CommitGroup::only_deletes(*request)); !made.ok()) {
+    return fail(request, made);
+  }
   if (!decide(request)) return group_.add(request);
   group_.add_records(request, log_.next_offset());
   if (group_.has_lifetimes()) state_.has_lifetimes.store(true, std::memory_order_relaxed);
@@ -215,21 +246,119 @@ inline void Committer::fail(WriteRequest* request, const Status& status) {
   group_.add(request);
 }
 
-inline Status Committer::make_room(const CommitGroup::Cost& cost) {
+inline Status Committer::make_room(const CommitGroup::Cost& cost, bool is_delete) {
   const bool delta_is_full =
-      active_->bytes() + group_.delta_bytes() + cost.delta_bytes > state_.options.delta_max_bytes &&
+      active_->bytes() + group_.delta_bytes() + cost.delta_bytes > state_.space.delta_bytes_max() &&
       !(active_->empty() && group_.records() == 0);  // one larger request gets its own delta
   if (delta_is_full) {
     commit_group();
     if (state_.latch.is_set()) return state_.latch.status();
-    if (!active_->empty()) KYRO_TRY(freeze());
+    if (!active_->empty()) {
+      // Deletes go on in the delta that there is while flushes find no room.
+      const Status frozen = freeze();
+      const bool may_go_on = frozen.code() == Code::kNoSpace && is_delete &&
+                             active_->bytes() < kOverfullDeltas * state_.space.delta_bytes_max();
+      if (!may_go_on) KYRO_TRY(frozen);
+    }
   }
+  log_.set_segment_bytes(state_.space.segment_bytes_max(), !state_.space.is_short());
   if (log_.wants_rotation(group_.log_bytes() + cost.log_bytes)) {
     commit_group();
     if (state_.latch.is_set()) return state_.latch.status();
-    if (log_.wants_rotation(cost.log_bytes)) return log_.rotate();
+    if (log_.wants_rotation(cost.log_bytes)) return rotate(is_delete);
   }
   return Status();
+}
+
+// ---- a disk that is full, or nearly ----
+
+// Log that only replay reads goes first, and while rewritten runs give room back a write waits for
+// that. What makes room may use half of what is kept, the other half is for the rewriting; where
+// all that can be done is done it goes on, since it may be what is needed for more. Deletes are
+// never refused here.
+inline Status Committer::admit(const WriteRequest& request, uint64_t bytes) {
+  look_at_space(bytes);
+  const bool is_delete = CommitGroup::only_deletes(request);
+  const bool is_relief = is_delete || request.makes_room;
+  const uint64_t kept = state_.space.kept_bytes();
+  const auto has_room = [&] {
+    if (is_relief) return state_.space.admits(bytes, kept / 2);
+    return state_.space.admits(bytes, kept) && !state_.reserve.is_released();
+  };
+  if (has_room()) return Status();
+  const uint64_t began_ns = monotonic_ns();
+  const uint64_t limit_ns = is_relief ? kReliefWaitNs : kPutWaitNs;
+  uint64_t& fruitless_ns = fruitless_ns_[is_relief ? 1 : 0];
+  bool may_wait = fruitless_ns == 0 || began_ns - fruitless_ns >= kFruitlessPauseNs;
+  while (may_wait && !has_room()) {
+    const bool is_late = monotonic_ns() - began_ns >= limit_ns;
+    may_wait = !is_late && wait_for_reclaim();
+    if (state_.latch.is_set()) return state_.latch.status();
+    if (is_late || (!may_wait && !is_relief)) fruitless_ns = monotonic_ns();
+  }
+  if (has_room() || is_delete || (is_relief && state_.space.admits(bytes, kept / 4))) {
+    return Status();
+  }
+  return Status(Code::kNoSpace,
+                "the disk is full: " + std::to_string(state_.space.free_bytes()) +
+                    " bytes are free, " + std::to_string(kept) +
+                    " are kept so that it can be emptied; only deletes are possible");
+}
+
+inline void Committer::look_at_space(uint64_t bytes) {
+  written_since_sample_ += bytes;
+  if (written_since_sample_ >= state_.space.sample_bytes() || state_.space.is_short()) {
+    state_.space.refresh(state_.dir);
+    written_since_sample_ = 0;
+  }
+  if (state_.space.is_short() && monotonic_ns() - told_short_ns_ >= kTellShortNs) {
+    scheduler_.on_disk_short();
+    told_short_ns_ = monotonic_ns();
+  }
+}
+
+inline bool Committer::wait_for_reclaim() {
+  constexpr uint64_t kLookAgainNs = 50'000'000;
+  commit_group();
+  Backlog backlog = scheduler_.backlog();
+  if (state_.latch.is_set() || (!backlog.may_give_room && !press(backlog))) return false;
+  waits_.store(true, std::memory_order_relaxed);
+  scheduler_.wait_for_turn(backlog.turn, kLookAgainNs);
+  waits_.store(false, std::memory_order_relaxed);
+  count_step();
+  state_.space.refresh(state_.dir);
+  return true;
+}
+
+inline bool Committer::press(const Backlog& backlog) {
+  const uint64_t now_ns = monotonic_ns();
+  // Not a run for each write.
+  const bool is_worth = active_->bytes() >= state_.space.delta_bytes_max() / 16 ||
+                        now_ns - pressed_ns_ >= kPressPauseNs;
+  if (!active_->empty() && backlog.frozen == 0 && is_worth) {
+    pressed_ns_ = now_ns;
+    if (!freeze().ok()) return false;
+  } else if (looked_turn_ == backlog.turn) {
+    return false;
+  }
+  looked_turn_ = backlog.turn;
+  scheduler_.on_disk_short();
+  return true;
+}
+
+inline Status Committer::rotate(bool is_delete) {
+  Status status = log_.rotate();
+  if (status.code() != Code::kNoSpace || !is_delete) return status;
+  if (state_.reserve.release(state_.dir)) {
+    scheduler_.on_disk_full();
+    status = log_.rotate();
+  }
+  const uint64_t began_ns = monotonic_ns();
+  while (status.code() == Code::kNoSpace && monotonic_ns() - began_ns < kReliefWaitNs &&
+         wait_for_reclaim()) {
+    status = log_.rotate();
+  }
+  return status;
 }
 
 inline bool Committer::decide(WriteRequest* request) {
@@ -251,7 +380,7 @@ inline void Committer::commit_group() {
     publish_group();
     state_.stats.append_latency_ns.observe(monotonic_ns() - began_ns);
   }
-  const std::vector<WriteRequest*> again = group_.finish(status);
+  const std::vector<WriteRequest*> again = group_.finish(status, state_.stats);
   count_step();
   for (WaitingWriters& waiting : waiting_writers_) waiting.wake();
   for (WriteRequest* request : again) add(request);
@@ -266,7 +395,7 @@ inline void Committer::commit_group() {
 inline Status Committer::slow_down() {
   const Backlog backlog = scheduler_.backlog();
   const uint64_t cost_ns =
-      slowdown_ns(backlog, active_->bytes(), group_.delta_bytes(), state_.options.delta_max_bytes);
+      slowdown_ns(backlog, active_->bytes(), group_.delta_bytes(), state_.space.delta_bytes_max());
   if (cost_ns == 0) return pacer_.forgive(), Status();
   const uint64_t began_ns = monotonic_ns();
   const uint64_t wait_ns = pacer_.add(cost_ns, began_ns);

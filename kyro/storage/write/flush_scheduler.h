@@ -27,6 +27,9 @@ class FlushScheduler {
   // A write has failed for space, or the reserve was given up: a merge may make room, and somebody
   // has to take the reserve back.
   virtual void on_disk_full() = 0;
+  // Room is short: gives up log that only replay reads, at once, and has the rest of what can be
+  // given back looked for.
+  virtual void on_disk_short() = 0;
   // Records have been committed; called for each group.
   virtual void on_commit(uint64_t records, uint64_t log_bytes) = 0;
 };

@@ -36,6 +36,10 @@ class GroupLog {
   // last one is full. REQUIRES: no group under way.
   [[nodiscard]] bool wants_rotation(uint64_t bytes) const { return wal_->wants_rotation(bytes); }
   Status rotate();
+  // How large segments become from here on, and whether their blocks are set aside beforehand.
+  void set_segment_bytes(uint64_t bytes, bool is_preallocated) {
+    wal_->set_segment_bytes(bytes, is_preallocated);
+  }
   // Ends the log in good order.
   void seal();
 

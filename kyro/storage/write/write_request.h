@@ -92,11 +92,18 @@ class WriteRequest {
   std::span<Condition> conditions;
   Control control = Control::kNone;
 
+  // Of a put, when room is short: whether it was looked at for it, and its records take less than
+  // half of what they replace.
+  bool room_is_judged = false;
+  bool may_come_back = false;  // in any case: nothing that was submitted after it depends on it
+  bool makes_room = false;
+
   // The outcome.
   Status status;
   uint64_t offset = 0;          // of the last mutation; of kFreeze: everything below it is frozen
   size_t failed_condition = 0;  // the one that did not hold
-  bool is_stale = false;        // a flush has passed a base version: resolve again and resubmit
+  // A flush has passed a base version, or room has become short: resolve again and resubmit.
+  bool is_stale = false;
 
   WriteRequest* next_queued = nullptr;  // the committer's
 };

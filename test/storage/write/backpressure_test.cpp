@@ -51,6 +51,7 @@ class ScriptedScheduler final : public FlushScheduler {
     waiting_ns_ = 0;
   }
   void on_disk_full() override {}
+  void on_disk_short() override {}
   void on_commit(uint64_t, uint64_t) override {}
 
  private:
