@@ -401,7 +401,7 @@ TEST_CASE("an opening that is given up at any point leaves the store as it was")
   CHECK(given_up > 5);
 }
 
-TEST_CASE("while the log is replayed, /ready says how far that has come") {
+TEST_CASE("while the log is replayed, /ready and /v1/status say how far that has come") {
   const QuietLog quiet;
   FaultFs fs;
   Options options = small_options(fs);
@@ -427,10 +427,20 @@ TEST_CASE("while the log is replayed, /ready says how far that has come") {
         static_cast<ssize_t>(request.size()));
   reactor.round();
   const std::string answer = take_arrived(wire.client);
+  const std::string second = "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  CHECK(send(wire.client, second.data(), second.size(), 0) == static_cast<ssize_t>(second.size()));
+  reactor.round();
+  const std::string status = take_arrived(wire.client);
   gate.open_gate();
   opening.join();
   REQUIRE(engine.ok());
-  INFO(answer);
+  INFO(answer << status);
+  CHECK(status.starts_with("HTTP/1.1 200 "));
+  CHECK(status.find("{\"state\":\"recovering\"") != status.npos);
+  CHECK(status.find("\"recovery\":{\"records\":" + std::to_string(replayed) + ",\"segments\":") !=
+        status.npos);
+  CHECK(api.recovery_progress().segments == api.recovery_progress().segments_all);
+  CHECK(api.recovery_progress().segments > 1);
   CHECK(answer.starts_with("HTTP/1.1 503 "));
   CHECK(answer.ends_with("{\"status\":\"recovering\",\"replayed\":" + std::to_string(replayed) +
                          "}"));
