@@ -38,7 +38,11 @@ int run_serve(const CliCall& call) {
   if (!config.ok()) {
     return kyro::cli_usage_error("kyrodb", call.command, config.status().message());
   }
-  if (!config->print_config) return kyro::serve(*config, kPage);
+  if (!config->print_config) {
+    kyro::log_config() = config->log;
+    kyro::warn_of_unknown_variables(*call.command, environ);
+    return kyro::serve(*config, kPage, [&call] { return kyro::read_serve_config(call, look_up); });
+  }
   return kyro::print_text(kyro::print_config_text(call, look_up, *config));
 }
 

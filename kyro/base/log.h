@@ -57,7 +57,7 @@ inline void write_log(std::string_view lines) {
 
 inline void log_event(LogLevel level, std::string_view event,
                       std::initializer_list<LogField> fields = {}) {
-  if (level < log_config().level) return;
+  if (!is_logged(level)) return;
   std::string line;
   append_log_line(line, level, event, fields);
   write_log(line);

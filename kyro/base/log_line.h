@@ -4,13 +4,15 @@
 //   2026-01-31T12:00:00.123Z info flushed run=7 records=1000
 //   {"ts":"2026-01-31T12:00:00.123Z","level":"info","event":"flushed","run":7,"records":1000}
 //
-// Values of keys are never logged. Thread rule: log_config() is set before threads start; the rest
+// Values of keys are never logged. Thread rule: log_config() is written before threads start, later
+// by set_log_config() only; the rest
 // is pure.
 #pragma once
 
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstdint>
 #include <cstdio>
@@ -33,6 +35,14 @@ struct LogConfig {
 inline LogConfig& log_config() {
   static LogConfig config;
   return config;
+}
+// The same while other threads log.
+inline void set_log_config(const LogConfig& config) {
+  std::atomic_ref(log_config().level).store(config.level, std::memory_order_relaxed);
+  std::atomic_ref(log_config().json).store(config.json, std::memory_order_relaxed);
+}
+[[nodiscard]] inline bool is_logged(LogLevel level) {
+  return level >= std::atomic_ref(log_config().level).load(std::memory_order_relaxed);
 }
 
 // A field of an event: a number or a text (quoted and escaped as needed).
@@ -99,7 +109,7 @@ inline const char* log_level_name(LogLevel level) {
 // Appends the line of an event.
 inline void append_log_line(std::string& line, LogLevel level, std::string_view event,
                             std::initializer_list<LogField> fields) {
-  const bool json = log_config().json;
+  const bool json = std::atomic_ref(log_config().json).load(std::memory_order_relaxed);
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   tm utc{};

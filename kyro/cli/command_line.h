@@ -187,6 +187,11 @@ class Parser {
     }
     const std::string refusal = refuse_value(*flag, value);
     if (!refusal.empty()) return refuse({"--", flag->name, " ", refusal});
+    for (auto& [before, text] : call_.flags) {
+      if (before != flag || !flag->is_repeated) continue;
+      text.append(",").append(value);
+      return {};
+    }
     call_.flags.emplace_back(flag, value);
     return {};
   }

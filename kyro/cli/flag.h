@@ -56,6 +56,8 @@ struct CliFlag {
   CliField field = {};
   char letter = 0;
   std::string_view heading = {};  // that the help puts above this flag and those after it
+  bool is_repeated = false;       // given again it is one value more: they come as "a,b"
+  bool is_of_call = false;        // of one call of the program: no line of a configuration file
 };
 
 namespace cli_detail {

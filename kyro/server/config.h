@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "kyro/base/limits.h"
 #include "kyro/base/log.h"
@@ -23,6 +24,9 @@ struct ServeConfig {
 
   HttpServerConfig http;
   Options engine;
+
+  std::vector<ListenAddress> listen;  // in place of the host and port of `http`, if it is not empty
+  std::string config_file;
 
   std::string auth_token;  // at most one of these two is not empty
   std::string auth_token_file;

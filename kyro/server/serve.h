@@ -24,47 +24,17 @@
 #include "kyro/base/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/exit_codes.h"
-#include "kyro/cli/token_file.h"
 #include "kyro/net/io/address.h"
 #include "kyro/net/server/http_server.h"
 #include "kyro/server/access.h"
 #include "kyro/server/api.h"
 #include "kyro/server/life_signs.h"
 #include "kyro/server/notify.h"
+#include "kyro/server/reload.h"
 #include "kyro/server/serve_flags.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
-
-[[nodiscard]] inline Status check_tokens(const Tokens& tokens) {
-  KYRO_TRY(check_token(tokens.full));
-  KYRO_TRY(check_token(tokens.read));
-  if (!tokens.read.empty() && tokens.read == tokens.full) {
-    return Status(Code::kInvalid, "--read-token-file: the two tokens must differ");
-  }
-  return Status();
-}
-
-// Fills in the tokens of the files that the configuration names. If anything is wrong with one of
-// them, *tokens stays what it is.
-[[nodiscard]] inline Status load_tokens(const ServeConfig& config, Tokens* tokens) {
-  Tokens fresh = *tokens;
-  const auto load = [](const char* flag, const std::string& path, std::string* token) {
-    if (path.empty()) return Status();
-    auto text = read_token_file(path);
-    if (!text.ok()) {
-      return Status(Code::kInvalid,
-                    std::string(flag) + ": " + std::string(text.status().message()));
-    }
-    *token = std::move(*text);
-    return Status();
-  };
-  KYRO_TRY(load("--auth-token-file", config.auth_token_file, &fresh.full));
-  KYRO_TRY(load("--read-token-file", config.read_token_file, &fresh.read));
-  KYRO_TRY(check_tokens(fresh));
-  *tokens = std::move(fresh);
-  return Status();
-}
 
 namespace serve_detail {
 
@@ -86,8 +56,27 @@ inline uint32_t reserve_descriptors(uint32_t wanted) {
   return admitted;
 }
 
-inline void print_banner(const ServeConfig& config, uint16_t port, bool has_token, uint64_t keys) {
-  const bool is_public = !is_loopback_host(config.http.host);
+// The first address that is not only this machine's; empty if there is none.
+inline std::string public_host(const HttpServerConfig& http) {
+  if (!is_loopback_host(http.host)) return http.host;
+  for (const ListenAddress& address : http.also) {
+    if (!is_loopback_host(address.host)) return address.host;
+  }
+  return {};
+}
+
+// Where it listens, with commas between.
+inline std::string bound_addresses(const HttpServerConfig& http, const HttpServer& server) {
+  std::string text = format_host_port(http.host, server.bound_port());
+  for (size_t i = 0; i < http.also.size(); ++i) {
+    text += "," + format_host_port(http.also[i].host, server.also_bound_ports()[i]);
+  }
+  return text;
+}
+
+inline void print_banner(const ServeConfig& config, const std::string& addresses, bool has_token,
+                         uint64_t keys) {
+  const bool is_public = !public_host(config.http).empty();
   std::string access = "programs on this machine (no token)";
   if (has_token) {
     access = config.read_token_file.empty() ? "bearer token" : "bearer token, and one to read";
@@ -95,7 +84,7 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
     access = "everyone who can connect (--no-auth)";
   }
   log_event(LogLevel::kInfo, "serving",
-            {{"address", format_host_port(config.http.host, port)},
+            {{"address", addresses},
              {"unix_socket", config.http.unix_path},
              {"data", config.engine.data_dir},
              {"keys", keys},
@@ -111,15 +100,6 @@ inline void print_banner(const ServeConfig& config, uint16_t port, bool has_toke
 inline int fail(const Status& status, int exit_code = kExitError) {
   write_log("kyrodb: " + printable(status.message()) + "\n");
   return exit_code;
-}
-
-// SIGHUP: reads the token files again. A bad new one keeps the old token.
-inline void reload(const ServeConfig& config, Tokens& tokens, AccessControl& access) {
-  if (config.auth_token_file.empty() && config.read_token_file.empty()) return;
-  const Status loaded = load_tokens(config, &tokens);
-  access.set_tokens(tokens);
-  log_event(loaded.ok() ? LogLevel::kInfo : LogLevel::kError, "token_reloaded",
-            {{"outcome", loaded.to_string()}});
 }
 
 // The next of `signals`; meanwhile somebody looks for signs of life and notes what has happened.
@@ -158,9 +138,8 @@ inline bool is_stop_pending() {
 }
 
 // Waits for the signal that ends the process; SIGHUP reloads meanwhile.
-inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tokens tokens,
-                         AccessControl& access, HttpServer& server, LifeSigns& life, Api& api,
-                         ServiceManager& manager) {
+inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer& server,
+                         LifeSigns& life, Api& api, ServiceManager& manager) {
   for (;;) {
     const int number = next_signal(signals, life, api);
     if (number == SIGINT || number == SIGTERM) {
@@ -173,7 +152,7 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
       continue;
     }
     manager.tell_reloading();
-    reload(config, tokens, access);
+    reloader.reload();
     server.wake_streams();  // whose token may be gone
     api.look_after_waiting_reads();
     manager.tell("READY=1");
@@ -182,14 +161,16 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
 
 }  // namespace serve_detail
 
-// Runs the server; the process's exit code. `page` is what GET / shows, unless --no-page.
-[[nodiscard]] inline int serve(const ServeConfig& config, const Page& page) {
+// Runs the server; the process's exit code. `page` is what GET / shows, unless --no-page; `reread`
+// gives the configuration as it is on SIGHUP.
+[[nodiscard]] inline int serve(const ServeConfig& config, const Page& page,
+                               Reloader::Reread reread) {
   using namespace serve_detail;
   log_config() = config.log;
-  Tokens tokens{config.auth_token, {}};
+  Tokens tokens;
   if (const Status bad = load_tokens(config, &tokens); !bad.ok()) return fail(bad);
-  if (tokens.full.empty() && !config.no_auth && !is_loopback_host(config.http.host)) {
-    return fail(Status(Code::kInvalid, "refusing to listen on " + config.http.host +
+  if (tokens.full.empty() && !config.no_auth && !public_host(config.http).empty()) {
+    return fail(Status(Code::kInvalid, "refusing to listen on " + public_host(config.http) +
                                            " without a token: give --auth-token-file, or --no-auth "
                                            "if everyone who can connect may read and write"),
                 kExitUsage);
@@ -243,13 +224,13 @@ inline void wait_for_end(const sigset_t& signals, const ServeConfig& config, Tok
   if (config.warm_on_start)
     static_cast<void>((*engine)->run({Job::Kind::kWarm, {}, is_stop_pending}));
   api.set_engine(engine->get());
-  print_banner(config, (*server)->bound_port(), access.has_token(),
-               estimate_keys((*engine)->view()));
-  manager.tell("READY=1\nSTATUS=serving " +
-               format_host_port(config.http.host, (*server)->bound_port()));
+  const std::string addresses = bound_addresses(config.http, **server);
+  print_banner(config, addresses, access.has_token(), estimate_keys((*engine)->view()));
+  manager.tell("READY=1\nSTATUS=serving " + addresses);
 
   LifeSigns life(**server, **engine, manager);
-  wait_for_end(signals, config, std::move(tokens), access, **server, life, api, manager);
+  Reloader reloader(config, std::move(reread), std::move(tokens), access);
+  wait_for_end(signals, reloader, **server, life, api, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
   sigset_t stops;

@@ -7,15 +7,18 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "kyro/base/decimal.h"
 #include "kyro/base/json_text.h"
+#include "kyro/base/log.h"
 #include "kyro/base/printable.h"
 #include "kyro/base/status.h"
 #include "kyro/cli/command_line.h"
+#include "kyro/cli/config_file.h"
 #include "kyro/cli/help.h"
 #include "kyro/server/serve_flags.h"
 
@@ -55,6 +58,18 @@ inline Status set_address(const CliCall& call, HttpServerConfig* http) {
   return {};
 }
 
+// The first of --listen is what the server calls its own address.
+inline Status set_listen(const CliCall& call, ServeConfig* config) {
+  if (config->listen.empty()) return {};
+  if (!call.words.empty()) {
+    return Status(Code::kInvalid, "HOST PORT and --listen must not be given together");
+  }
+  config->http.host = config->listen[0].host;
+  config->http.port = config->listen[0].port;
+  config->http.also.assign(config->listen.begin() + 1, config->listen.end());
+  return {};
+}
+
 inline Status check_together(const CliCall& call, ServeConfig* config) {
   const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
   if (!config->auth_token.empty() && !config->auth_token_file.empty()) {
@@ -77,6 +92,15 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
   return {};
 }
 
+// The file that --config or its variable names; an empty one without.
+inline Result<ConfigFile> find_config_file(const CliCall& call, CliEnvironment environment) {
+  auto path = call.flag("config");
+  const char* const variable = environment("KYRODB_CONFIG");
+  if (!path && variable != nullptr) path = variable;
+  if (!path) return ConfigFile{};
+  return read_config_file(*call.command, *path);
+}
+
 }  // namespace serve_detail
 
 // The configuration that a call of serve and the environment ask for; kInvalid with a sentence for
@@ -84,14 +108,45 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
 [[nodiscard]] inline Result<ServeConfig> read_serve_config(const CliCall& call,
                                                            CliEnvironment environment) {
   ServeConfig config;
+  const auto file = serve_detail::find_config_file(call, environment);
+  KYRO_TRY(file);
   KYRO_TRY(serve_detail::set_address(call, &config.http));
+  KYRO_TRY(read_options(*file, &config));
   KYRO_TRY(read_options(call, environment, &config));
+  KYRO_TRY(serve_detail::set_listen(call, &config));
   KYRO_TRY(serve_detail::check_together(call, &config));
   return config;
 }
 
+// Variables that look like ours and are none, with spaces between: misspelt, they do nothing. What
+// Kubernetes sets for a service called kyrodb is passed over.
+[[nodiscard]] inline std::string unknown_variables(const CliCommand& serve,
+                                                   const char* const* environment) {
+  constexpr std::string_view kForeign[] = {"KYRODB_URL", "KYRODB_TOKEN_FILE"};  // the client's
+  std::string found;
+  for (; *environment != nullptr; ++environment) {
+    const std::string_view variable(*environment);
+    const std::string_view name = variable.substr(0, variable.find('='));
+    if (!name.starts_with(serve.environment)) continue;
+    const bool is_of_kubernetes =
+        name.starts_with("KYRODB_SERVICE_") || name.starts_with("KYRODB_PORT");
+    const bool is_known =
+        std::any_of(serve.flags.begin(), serve.flags.end(),
+                    [&](const CliFlag& flag) { return variable_name(serve, flag) == name; }) ||
+        std::find(std::begin(kForeign), std::end(kForeign), name) != std::end(kForeign);
+    if (!is_of_kubernetes && !is_known) found.append(found.empty() ? "" : " ").append(name);
+  }
+  return found;
+}
+
+inline void warn_of_unknown_variables(const CliCommand& serve, const char* const* environment) {
+  const std::string unknown = unknown_variables(serve, environment);
+  if (unknown.empty()) return;
+  log_event(LogLevel::kWarn, "unknown_variables", {{"names", unknown}});
+}
+
 // What --print-config prints: every option with its value and where that came from (a flag, a
-// variable, "default"), in columns or as JSON. Secrets are hidden.
+// variable, a line of the file, "default"), in columns or as JSON. Secrets are hidden.
 [[nodiscard]] inline std::string print_config_text(const CliCall& call, CliEnvironment environment,
                                                    const ServeConfig& config) {
   std::string out = config.log.json ? "{\"options\":[" : "";
@@ -100,7 +155,9 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
       out.append(out.ends_with('[') ? "{\"name\":\"" : ",{\"name\":\"").append(name);
       out.append("\",\"value\":");
       append_json_string(out, value);
-      out.append(",\"origin\":\"").append(origin).append("\"}");
+      out += ",\"origin\":";
+      append_json_string(out, origin);
+      out += '}';
       return;
     }
     value = value.empty() ? "-" : printable(value);
@@ -110,7 +167,10 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
     out.append(value).append(std::max(value.size() + 1, kValueColumns) - value.size(), ' ');
     out.append(origin).append("\n");
   };
-  const std::string_view address_origin = call.words.empty() ? "default" : "argument";
+  const auto file = serve_detail::find_config_file(call, environment);
+  const std::string_view address_origin = !config.listen.empty() ? "listen"
+                                          : call.words.empty()   ? "default"
+                                                                 : "argument";
   add("host", config.http.host, address_origin);
   add("port", std::to_string(config.http.port), address_origin);
   for (const CliFlag& flag : call.command->flags) {
@@ -122,6 +182,8 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
       origin = "--" + std::string(flag.name);
     } else if (!value.empty() && environment(variable.c_str()) != nullptr) {
       origin = variable;  // an empty value was set aside for a flag that excludes it
+    } else if (const auto* line = file.ok() ? file->find(flag) : nullptr) {
+      origin = file->place(line->number);
     }
     if (flag.value == "TOKEN" && !value.empty()) value = "(hidden)";
     add(flag.name, std::move(value), origin);

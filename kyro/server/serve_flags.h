@@ -12,8 +12,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "kyro/base/ascii.h"
 #include "kyro/cli/flag.h"
+#include "kyro/net/io/address.h"
 #include "kyro/server/config.h"
 
 namespace kyro {
@@ -48,6 +51,40 @@ inline std::string get_cli_value(const CliFlag&, const RateLimit& value) {
   if (engine.fsync == FsyncPolicy::kAlways) return "always";
   if (engine.fsync == FsyncPolicy::kNever) return "never";
   return "interval:" + std::to_string(engine.fsync_interval_ms);
+}
+
+// HOST:PORT, several with commas between. An IPv6 address stands in brackets.
+inline std::string set_cli_value(const CliFlag&, std::string_view text,
+                                 std::vector<ListenAddress>& value) {
+  value.clear();
+  std::string refusal;
+  for_each_element(
+      text,
+      [&](std::string_view one) {
+        const size_t colon = one.rfind(':');
+        const std::string_view host = one.substr(0, std::min(colon, one.size()));
+        const std::string_view digits = colon == one.npos ? "" : one.substr(colon + 1);
+        const uint64_t port = parse_u64(digits).value_or(UINT64_MAX);
+        const bool is_bracketed = host.starts_with('[') && host.ends_with(']');
+        const bool needs_brackets = host.find(':') != host.npos;
+        if (host.empty() || is_bracketed != needs_brackets || port > UINT16_MAX ||
+            !parse_ip_address(host, 0).ok()) {
+          refusal = "must be HOST:PORT, like 127.0.0.1:3030 or [::1]:3030, not " + cli_quoted(one);
+          return;
+        }
+        value.push_back({std::string(is_bracketed ? host.substr(1, host.size() - 2) : host),
+                         static_cast<uint16_t>(port)});
+      },
+      ',');
+  return refusal;
+}
+
+inline std::string get_cli_value(const CliFlag&, const std::vector<ListenAddress>& value) {
+  std::string text;
+  for (const ListenAddress& address : value) {
+    text.append(text.empty() ? "" : ",").append(format_host_port(address.host, address.port));
+  }
+  return text;
 }
 
 namespace serve_detail {
@@ -98,9 +135,11 @@ inline constexpr CliBounds kAfterBytes{0, kCliNoBound, "off"};
 
 // clang-format off
 inline constexpr CliFlag kServeFlags[] = {
+    {"listen", "HOST:PORT", "listen here in place of HOST PORT; may be given several times",
+     {}, kOwn<&C::listen>, 0, "Listening", true},
     {"unix-socket", "PATH",
      "listen on this Unix socket too; a path that is not a socket is never replaced",
-     {}, kHttp<&H::unix_path>, 0, "Listening"},
+     {}, kHttp<&H::unix_path>},
     {"unix-socket-mode", "MODE",
      "permissions of the Unix socket in octal, set before anyone can connect",
      {0, 0777}, kHttp<&H::unix_mode>},
@@ -200,8 +239,12 @@ inline constexpr CliFlag kServeFlags[] = {
      "requests a second that one address may make to snapshot, compact, rmi/build, warmup and "
      "backup; more are answered 429", {}, kOwn<&C::rate_admin>},
 
+    {"config", "FILE",
+     "read flags from FILE, a line \"flag = value\" each, and tokens and what is logged again on "
+     "SIGHUP; variables beat the file, flags both",
+     {}, kOwn<&C::config_file>, 0, "Other", false, true},
     {"log-level", "debug|info|warn|error|off", "least severe level that is logged, on stderr",
-     {}, kCliField<&C::log, &LogConfig::level>, 0, "Other"},
+     {}, kCliField<&C::log, &LogConfig::level>},
     {"log-format", "text|json", "form of the log lines",
      {}, kCliField<&C::log, &LogConfig::json>},
     {"request-log", "",
@@ -209,7 +252,7 @@ inline constexpr CliFlag kServeFlags[] = {
      "Lines are dropped, and counted, where stderr is too slow", {}, kOwn<&C::request_log>},
     {"print-config", "",
      "print every option with its value and where that came from, as JSON with --log-format json, "
-     "and exit; nothing is opened", {}, kOwn<&C::print_config>},
+     "and exit; nothing is opened", {}, kOwn<&C::print_config>, 0, {}, false, true},
 
     {"rmi-target-leaf", "N", "keys per bucket that the root of an index aims for",
      {RmiOptions::kTargetLeafMin, RmiOptions::kTargetLeafMax},

@@ -280,12 +280,13 @@ class Engine {
     return std::find(warnings.begin(), warnings.end(), name) != warnings.end();
   }
   [[nodiscard]] uint64_t disk_kept_bytes() const { return state_.space.kept_bytes(); }
-  [[nodiscard]] uint64_t disk_free_bytes() {
-    auto free_bytes = state_.dir.free_bytes();
-    return free_bytes.ok() ? *free_bytes : 0;
-  }
+  [[nodiscard]] uint64_t disk_free_bytes() { return known(state_.dir.free_bytes()); }
+  // What its volume has in all; 0 where nobody can tell.
+  [[nodiscard]] uint64_t disk_size_bytes() { return known(state_.dir.total_bytes()); }
 
  private:
+  static uint64_t known(const Result<uint64_t>& bytes) { return bytes.ok() ? *bytes : 0; }
+
   Engine(Options options, FileSystem& fs, std::unique_ptr<Directory> dir)
       : state_(std::move(options), fs, std::move(dir)), maintenance_(state_) {}
 

@@ -106,7 +106,7 @@ TEST_CASE("every command of other stores that people know leads to one of ours")
   CHECK(nearest("set") == "unknown command set; the nearest is put");
   CHECK(nearest("del") == "unknown command del; the nearest is delete");
   CHECK(nearest("rm") == "unknown command rm; the nearest is delete");
-  CHECK(nearest("watch") == "unknown command watch; the nearest is subscribe");
+  CHECK(nearest("follow") == "unknown command follow; the nearest is subscribe");
   CHECK(nearest("ls") == "unknown command ls; the nearest is scan");
   CHECK(nearest("gte") == "unknown command gte; the nearest is get");
   CHECK(nearest("frobnicate") == "unknown command frobnicate");

@@ -42,6 +42,8 @@ constexpr std::string_view kSingles[] = {"appends_total",
                                          "read_only",
                                          "ready",
                                          "disk_free_bytes",
+                                         "disk_size_bytes",
+                                         "waiting_reads",
                                          "corruptions_total",
                                          "scrubbed_bytes_total",
                                          "dead_bytes",
@@ -54,11 +56,29 @@ constexpr std::string_view kHistograms[] = {
     "append_latency_seconds",      "wal_fsync_duration_seconds",   "snapshot_latency_seconds",
     "compaction_duration_seconds", "rmi_rebuild_duration_seconds", "rmi_probe_len"};
 
-constexpr std::string_view kRejections[] = {
-    "bad_request", "header_timeout",     "body_timeout",     "body_too_large", "uri_too_long",
-    "expectation", "headers_too_large",  "not_implemented",  "version",        "inflight_bytes",
-    "connections", "connections_per_ip", "file_descriptors", "write_timeout",  "unauthorized",
-    "forbidden",   "rate_data",          "rate_admin",       "stale_reader"};
+constexpr std::string_view kRejections[] = {"bad_request",
+                                            "header_timeout",
+                                            "body_timeout",
+                                            "body_too_large",
+                                            "uri_too_long",
+                                            "expectation",
+                                            "headers_too_large",
+                                            "not_implemented",
+                                            "version",
+                                            "inflight_bytes",
+                                            "connections",
+                                            "connections_per_ip",
+                                            "file_descriptors",
+                                            "write_timeout",
+                                            "unauthorized",
+                                            "forbidden",
+                                            "rate_data",
+                                            "rate_admin",
+                                            "stale_reader",
+                                            "waiting_reads",
+                                            "protocol_error",
+                                            "streams",
+                                            "flood"};
 
 constexpr std::string_view kProcess[] = {
     "process_cpu_seconds_total",    "process_start_time_seconds", "process_resident_memory_bytes",
@@ -109,6 +129,8 @@ TEST_CASE("Every series exists from the start", "[e2e]") {
   CHECK(page.body.find("\nkyrodb_build_info{version=\"") != std::string::npos);
   CHECK(client.metric("kyrodb_ready") == "1");
   CHECK(client.metric("kyrodb_disk_free_bytes") != "0");
+  CHECK(std::stoull(client.metric("kyrodb_disk_size_bytes")) >
+        std::stoull(client.metric("kyrodb_disk_free_bytes")));
 }
 
 TEST_CASE("The counters move with the work, and no key is in a label", "[e2e]") {

@@ -25,12 +25,19 @@
 
 namespace kyro {
 
+// An IP literal or "localhost"; port 0 lets the kernel choose.
+struct ListenAddress {
+  std::string host;
+  uint16_t port = 0;
+};
+
 // Where to listen and every bound. Times are absolute deadlines.
 struct HttpServerConfig {
   bool listen_tcp = true;
-  std::string host = "127.0.0.1";  // an IP literal or "localhost"
-  uint16_t port = 0;               // 0: the kernel chooses, see HttpServer::bound_port()
-  std::string unix_path;           // empty: none
+  std::string host = "127.0.0.1";   // an IP literal or "localhost"
+  uint16_t port = 0;                // 0: the kernel chooses, see HttpServer::bound_port()
+  std::vector<ListenAddress> also;  // listened on too
+  std::string unix_path;            // empty: none
   uint32_t unix_mode = 0600;
   unsigned threads = 1;
 

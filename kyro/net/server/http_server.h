@@ -46,6 +46,8 @@ class HttpServer {
 
   // The TCP port; 0 if only a Unix socket is listened on.
   [[nodiscard]] uint16_t bound_port() const { return bound_port_; }
+  // Those of HttpServerConfig::also.
+  [[nodiscard]] const std::vector<uint16_t>& also_bound_ports() const { return also_ports_; }
   [[nodiscard]] uint32_t connections() const {
     return shared_.connections.load(std::memory_order_relaxed);
   }
@@ -113,6 +115,12 @@ class HttpServer {
       bound_port_ = tcp.value()->port();
       listeners_.push_back(std::move(tcp).value());
     }
+    for (const ListenAddress& address : config.also) {
+      Result<std::unique_ptr<Listener>> tcp = Listener::open_tcp(address.host, address.port);
+      KYRO_TRY(tcp);
+      also_ports_.push_back(tcp.value()->port());
+      listeners_.push_back(std::move(tcp).value());
+    }
     if (!config.unix_path.empty()) {
       Result<std::unique_ptr<Listener>> local =
           Listener::open_unix(config.unix_path, config.unix_mode);
@@ -162,6 +170,7 @@ class HttpServer {
 
   ServerShared shared_;
   uint16_t bound_port_ = 0;
+  std::vector<uint16_t> also_ports_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::unique_ptr<Reactor>> reactors_;
   std::vector<Thread> threads_;

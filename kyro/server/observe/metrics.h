@@ -107,7 +107,10 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   text.gauge("kyrodb_wal_bytes", "Bytes of log segments on disk.", wal_bytes);
   text.gauge("kyrodb_wal_segments", "Log segments on disk.", view.segments.size());
   text.gauge("kyrodb_runs", "Runs on disk.", view.runs.size());
-  text.gauge("kyrodb_keys", "Keys; an estimate until compacted.", estimate_keys(view));
+  text.gauge("kyrodb_keys",
+             "Keys: an estimate, too high by at most the records outside the largest run and what "
+             "was deleted or has expired since the last merge; exact right after a compaction.",
+             estimate_keys(view));
   text.gauge("kyrodb_dead_bytes",
              "Bytes of runs that newer records may have replaced, and of tombstones: an estimate "
              "on the high side, 0 after a compaction.",
@@ -131,6 +134,8 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   }
   text.gauge("kyrodb_disk_free_bytes", "Free bytes on the disk of the data directory.",
              engine != nullptr ? engine->disk_free_bytes() : 0);
+  text.gauge("kyrodb_disk_size_bytes", "Bytes of that disk, free or not; 0 where nobody can tell.",
+             engine != nullptr ? engine->disk_size_bytes() : 0);
   text.gauge("kyrodb_disk_kept_bytes", "Of these, kept so that a full disk can be emptied.",
              engine != nullptr ? engine->disk_kept_bytes() : 0);
   text.family("kyrodb_disk_warning", "gauge", "1 for what /ready warns of, by reason.");
