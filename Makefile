@@ -290,8 +290,10 @@ $(BUILD)/bench/text_bench: bench/text_bench.cpp $(BUILD)/flags $(BUILD)/identity
 	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ \
 	  $$(pkg-config --exists libcrypto && echo -DKYRO_BENCH_OPENSSL $$(pkg-config --libs libcrypto))
 
-# The server beside a bare epoll responder, nginx, Redis and memcached, where they are installed.
-bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder
+# The server beside a bare epoll responder, nginx, Redis, memcached, nghttpd and a gRPC server, where
+# they are installed.
+bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder \
+            $(if $(HAS_GRPC),$(BUILD)/bench/grpc_server)
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
 
 # What protoc writes is not held to our warnings.

@@ -1,10 +1,10 @@
 #!/bin/bash
 # The server over HTTP beside a bare epoll responder (the limit that kernel and client set), nginx
 # `return 200`, Redis and memcached, all asked by the same client, bench/http_bench (in the part
-# "wrk" by wrk). Every server has one thread; rounds are interleaved; a row is the median of its
+# "wrk" by wrk, in "http2" by h2load). Every server has one thread; rounds are interleaved; a row is the median of its
 # rounds.
 #
-#   bench/http_compare.sh [PART…]      parts: get wrk put compaction idle sizes (default: all)
+#   bench/http_compare.sh [PART…]      parts: get wrk http2 put compaction idle sizes (default: all)
 #
 # Environment:
 #   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000)
@@ -18,7 +18,7 @@
 #
 # What is not installed is left out with a sentence; scripts/install-bench-deps.sh installs Debian's
 # packages. Rows, on stdout and in http.csv:
-#   RESULT bench=<name> server=<kyro|epoll|nginx|redis|memcached> conns=<n> pipeline=<n> rps=<x>
+#   RESULT bench=<name> server=<kyro|epoll|nginx|redis|memcached|nghttpd|grpc> conns=<n> pipeline=<n> rps=<x>
 #     cpu_us_per_req=<x> p50_us=<x> p99_us=<x> p999_us=<x>                          (in one line)
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -30,7 +30,7 @@ rate=${KYRO_BENCH_RATE:-10000}
 out=${KYRO_BENCH_OUT:-bench/out}
 build=${BUILD:-build}
 client=$build/bench/http_bench
-parts=${*:-get wrk put compaction idle sizes}
+parts=${*:-get wrk http2 put compaction idle sizes}
 
 mkdir -p "$out" || exit 1
 work=$(mktemp -d "$PWD/$build/bench/work.XXXXXX") || exit 1 # not /tmp, which may be memory
@@ -283,6 +283,107 @@ part_wrk() {
   rm -rf "$work/wrk"
 }
 
+# ---- HTTP/2 and gRPC ----
+
+# In plain HTTP/2, each answering 64 bytes: a static file, a constant, a call of KV/Get over a hash
+# map by gRPC's own C++ library.
+start_http2() {
+  command -v nghttpd >/dev/null && {
+    printf '%064d' 1 >"$work/file"
+    start_on_port nghttpd nghttpd --no-tls -n1 -a 127.0.0.1 -d "$work" PORT
+  } || echo "nghttpd is not installed (Debian: nghttp2-server): left out"
+  command -v nginx >/dev/null && {
+    # shellcheck disable=SC2016
+    start_on_port nginx2 bash -c 'cat >"$1/nginx2.conf" <<CONF
+daemon off; master_process off; pid $1/nginx2.pid; error_log $1/nginx2.err;
+events { worker_connections 2048; }
+http { access_log off; keepalive_requests 1000000000; http2_max_concurrent_streams 128;
+  server { listen 127.0.0.1:PORT http2; location / { return 200 "$(printf "%064d" 1)"; } } }
+CONF
+exec nginx -c "$1/nginx2.conf" -p "$1"' bash "$work"
+  } || echo "nginx is not installed (Debian: nginx-light): left out"
+  if [ -x "$build/bench/grpc_server" ]; then
+    start_on_port grpc "$build/bench/grpc_server" PORT "$keys" 64
+  else
+    echo "gRPC's C++ library is not installed (Debian: libgrpc++-dev, protobuf-compiler-grpc):" \
+      "left out"
+  fi
+}
+
+# measure_h2load BENCH SERVER CONNECTIONS STREAMS PATH [FLAG…]: one round of one row.
+measure_h2load() {
+  local bench=$1 name=$2 conns=$3 streams=$4 path=$5 before line
+  shift 5
+  [ -n "${pids[$name]:-}" ] || return 0
+  before=$(awk '{ print $14 + $15 }' "/proc/${pids[$name]}/stat")
+  h2load -t1 -c "$conns" -m "$streams" -D "$wrk_secs" "$@" "${urls[$name]}$path" >"$work/run" 2>&1
+  line=$(awk '
+    /^finished in/ { rps = $4 }
+    /^requests:/ { done = $6; bad = $10 + $12 }
+    END { if (done > 0 && bad == 0) print done, rps }' "$work/run")
+  [ -n "$line" ] || {
+    echo "h2load $name: wrong answers or none: $(grep -E '^(requests|status)' "$work/run")"
+    return
+  }
+  awk -v b="$before" -v hz="$(getconf CLK_TCK)" -v line="$line" -v bench="$bench" -v name="$name" \
+    -v conns="$conns" -v streams="$streams" '{
+      split(line, part, " ")
+      printf "RESULT bench=%s server=%s conns=%s pipeline=%s rps=%.0f cpu_us_per_req=%.3f", bench,
+        name, conns, streams, part[2], ($14 + $15 - b) / hz * 1e6 / part[1]
+      print " p50_us=- p99_us=- p999_us=-" }' "/proc/${pids[$name]}/stat" >>"$work/rows"
+}
+
+part_http2() {
+  command -v h2load >/dev/null || {
+    echo "h2load is not installed (Debian: nghttp2-client): left out"
+    return
+  }
+  start_kyro "$work/http2"
+  load kyro "$keys"
+  start_http2
+  local key shape conns streams round wrk_secs
+  wrk_secs=$(awk -v s="$secs" 'BEGIN { print int(s + 0.999) }')
+  key=$(curl -s "${urls[kyro]}/v1/scan?keys_only=1&limit=1" | sed -nE 's/.*"key":([0-9]+).*/\1/p')
+  # GetRequest{key}, as a message of a gRPC body.
+  python3 - "$key" >"$work/get" <<'PY'
+import sys
+key, field = int(sys.argv[1]), b"\x08"
+while key > 127:
+    field, key = field + bytes([key & 127 | 128]), key >> 7
+field += bytes([key])
+sys.stdout.buffer.write(b"\0" + len(field).to_bytes(4, "big") + field)
+PY
+  local call=(-d "$work/get" -H 'content-type: application/grpc' -H 'te: trailers')
+  for shape in 1:1 1:64 8:16; do
+    conns=${shape%:*} streams=${shape#*:}
+    for ((round = 0; round < rounds; ++round)); do
+      measure_h2load h2_get_fast kyro "$conns" "$streams" "/v1/get_fast/$key"
+      measure_h2load h2_file nghttpd "$conns" "$streams" /file
+      measure_h2load h2_constant nginx2 "$conns" "$streams" /
+      measure_h2load grpc_get kyro "$conns" "$streams" /kyrodb.v1.KV/Get "${call[@]}"
+      measure_h2load grpc_get grpc "$conns" "$streams" /kyrodb.v1.KV/Get "${call[@]}"
+    done
+    report
+  done
+  if [ -n "${pids[grpc]:-}" ]; then # calls with keys in no order, and many keys in one call
+    protocols[grpc]=grpc
+    for shape in 1:64 8:16; do
+      local flags=(--concurrency "${shape%:*}" --pipeline "${shape#*:}" --protocol grpc)
+      for ((round = 0; round < rounds; ++round)); do
+        measure grpc_get_uniform kyro "${flags[@]}"
+        measure grpc_get_uniform grpc "${flags[@]}"
+      done
+      report
+    done
+  fi
+  for ((round = 0; round < rounds; ++round)); do
+    measure grpc_mget_1000 kyro --protocol grpc --endpoint mget --mget-keys 1000 --concurrency 1
+  done
+  report
+  stop kyro nghttpd nginx2 grpc
+  rm -rf "$work/http2"
+}
+
 part_put() {
   local pair policy conns round some=$((keys < 200000 ? keys : 200000))
   for pair in always:always interval:everysec never:no; do
@@ -378,7 +479,7 @@ echo "bench,server,conns,pipeline,keys,rps,cpu_us_per_req,p50_us,p99_us,p999_us"
 rm -f "$out/http_rounds.csv"
 for part in $parts; do
   case $part in
-    get | wrk | put | compaction | idle | sizes) "part_$part" ;;
+    get | wrk | http2 | put | compaction | idle | sizes) "part_$part" ;;
     *) echo "there is no part $part" && exit 2 ;;
   esac
 done

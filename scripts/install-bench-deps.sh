@@ -3,7 +3,8 @@
 # Needs root (or sudo without a password). The services that come with the packages are not started.
 set -u
 
-packages=(nginx-light redis-server memcached wrk gnuplot-nox libabsl-dev curl)
+packages=(nginx-light redis-server memcached wrk nghttp2-client nghttp2-server libgrpc++-dev
+  protobuf-compiler-grpc protobuf-compiler gnuplot-nox libabsl-dev curl)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||

@@ -8,6 +8,7 @@
 // files again. Each step is told to the service manager, if one started us.
 #pragma once
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -37,6 +38,13 @@
 namespace kyro {
 
 namespace serve_detail {
+
+// Large buffers are given back to the system when they are freed, and from the first on: else
+// bodies of a burst stay in the heaps of the threads that took them.
+inline void give_back_large_buffers() {
+  constexpr int kLargeBytes = 512 * 1024;
+  static_cast<void>(mallopt(M_MMAP_THRESHOLD, kLargeBytes));
+}
 
 // Every connection is a descriptor. Asks the system for as many as it gives without being root, and
 // returns how many connections there may be, so that storage always has some left.
@@ -190,6 +198,7 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
   std::optional<RequestLog> request_log;
   if (config.request_log && config.log.level <= LogLevel::kInfo) request_log.emplace(log_writer);
   HttpServerConfig http = config.http;
+  give_back_large_buffers();
   http.connections_max = reserve_descriptors(http.connections_max);
   if (http.threads == 0) http.threads = std::max(1u, std::thread::hardware_concurrency());
   ServiceManager manager = ServiceManager::from_environment();

@@ -27,7 +27,7 @@
 #include "kyro/storage/engine_stats.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/lifetime_clock.h"
-#include "kyro/storage/log/segment_map.h"
+#include "kyro/storage/log/shared_segments.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/options.h"
 #include "kyro/storage/view.h"
@@ -90,7 +90,7 @@ struct EngineState {
   ReadOnlyLatch latch;
   DiskSpace space{options};
   DiskReserve reserve;
-  SegmentMaps segment_maps;
+  SharedSegments shared_segments;
   std::atomic<bool> disk_is_full{false};  // a write has failed for space, and none worked since
   [[nodiscard]] bool refuses_puts() const {
     return space.is_full() || reserve.is_released() || disk_is_full.load(std::memory_order_relaxed);

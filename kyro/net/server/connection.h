@@ -95,6 +95,8 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
 
   inline void close_now();
   [[nodiscard]] bool closed() const { return fd_ < 0; }
+  // Nothing is under way.
+  [[nodiscard]] bool is_idle() const { return !closed() && deadline_ == Deadline::kIdle; }
 
   // The reactor takes it off the list in question.
   void clear_asking() { in_asking_ = false; }

@@ -62,6 +62,11 @@ class HttpServer {
     for (const auto& reactor : reactors_) reactor->wake_streams();
   }
 
+  // The connections that have idled for longest give up their descriptors, a few of each reactor.
+  void shed_idle() {
+    for (const auto& reactor : reactors_) reactor->shed_idle();
+  }
+
   // For a watchdog: whether every reactor has turned since the last call, which asks them to.
   [[nodiscard]] bool has_turned() {
     const bool all = std::all_of(reactors_.begin(), reactors_.end(),

@@ -13,8 +13,10 @@
 // Ownership: owns its connections; borrows the listeners and the other reactors.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kyro/net/io/listener.h"
@@ -27,6 +29,7 @@ class Reactor final {
   static constexpr int kAcceptsPerEvent = 64;
   static constexpr uint64_t kAcceptPauseMs = 100;  // after running out of descriptors
   static constexpr uint64_t kStarvedPollMs = 5;
+  static constexpr size_t kShedAtOnce = 16;  // idle connections, for their descriptors
 
   enum class Command : uint8_t { kServe, kStopAccepting, kDrain, kStop };
 
@@ -66,6 +69,11 @@ class Reactor final {
   void wake_streams() {
     if (context_.streams.fetch_add(0, std::memory_order_acq_rel) == 0) return;
     if (!streams_woken_.exchange(true, std::memory_order_acq_rel)) context_.loop.wake();
+  }
+  // Any thread: closes some idle connections in the next round.
+  void shed_idle() {
+    must_shed_.store(true, std::memory_order_release);
+    context_.loop.wake();
   }
   // Any thread: a reactor that turns answers in its next round.
   void ask_alive() {
@@ -111,6 +119,7 @@ class Reactor final {
   inline void adopt(int fd, const PeerAddress& peer, bool is_unix);
   inline void obey();
   inline void work_lists();
+  inline void close_idle();
   inline void bury();
 
   [[nodiscard]] bool open_doors() {
@@ -159,6 +168,7 @@ class Reactor final {
   alignas(64) std::atomic<Command> command_{Command::kServe};
   std::atomic<bool> streams_woken_{false};
   std::atomic<bool> asked_{false};  // by ask_alive()
+  std::atomic<bool> must_shed_{false};
   std::atomic<bool> doors_closed_{false};
   std::atomic<uint32_t> load_{0};
 };
@@ -275,6 +285,7 @@ inline void Reactor::obey() {
 
 inline void Reactor::work_lists() {
   if (asked_.load(std::memory_order_relaxed)) asked_.store(false, std::memory_order_release);
+  if (must_shed_.load(std::memory_order_relaxed)) close_idle();
   if (streams_woken_.load(std::memory_order_relaxed)) {
     streams_woken_.exchange(false, std::memory_order_acq_rel);
     working_ = parts_.streaming;
@@ -297,6 +308,20 @@ inline void Reactor::work_lists() {
     }
   }
   Connection::feed_starved(parts_);
+}
+
+// Of the connections that idle, those that are here for longest.
+inline void Reactor::close_idle() {
+  must_shed_.store(false, std::memory_order_release);
+  std::vector<Connection*> idle;  // newest first
+  for_each_connection([&idle](Connection& connection) {
+    if (connection.is_idle()) idle.push_back(&connection);
+  });
+  const size_t count = std::min(idle.size(), kShedAtOnce);
+  for (Connection* connection : std::span(idle).last(count)) {
+    context_.handler.on_rejected(RejectReason::kFileDescriptors);
+    connection->close_now();
+  }
 }
 
 // Deletes what closed in this round.

@@ -22,6 +22,13 @@
 #include "kyro/storage/fs/mapping_guard.h"
 
 namespace kyro {
+
+// How often a file could not be opened because descriptors had run out: for who can give some back.
+[[nodiscard]] inline std::atomic<uint64_t>& descriptor_shortages() {
+  static std::atomic<uint64_t> count{0};
+  return count;
+}
+
 namespace posix_detail {
 
 inline Status error(std::string_view call, const std::string& path, int number) {
@@ -30,6 +37,9 @@ inline Status error(std::string_view call, const std::string& path, int number) 
   if (number == EEXIST) code = Code::kExists;
   if (number == ENOSPC || number == EDQUOT || number == EFBIG) code = Code::kNoSpace;
   if (number == EMFILE || number == ENFILE || number == ENOMEM) code = Code::kBusy;
+  if (number == EMFILE || number == ENFILE) {
+    descriptor_shortages().fetch_add(1, std::memory_order_relaxed);
+  }
   const char* text = strerrordesc_np(number);
   std::string message(call);
   message.append(" ").append(path).append(": ").append(text != nullptr ? text : "unknown error");

@@ -34,7 +34,12 @@ class SegmentReader {
   // Opens a segment and checks its header against what the manifest says of it.
   [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open(Directory& dir,
                                                                    const SegmentRef& ref) {
-    auto reader = open_file(dir, ref);
+    return open(own_file(dir, ref), ref);
+  }
+  // The same with its file, which others may read too.
+  [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open(
+      Result<std::shared_ptr<File>> file, const SegmentRef& ref) {
+    auto reader = open_file(std::move(file), ref);
     KYRO_TRY(reader);
     KYRO_TRY((*reader)->check_header(ref));
     (*reader)->restart();
@@ -47,7 +52,7 @@ class SegmentReader {
   [[nodiscard]] static Result<std::unique_ptr<SegmentReader>> open_damaged(Directory& dir,
                                                                            const SegmentRef& ref,
                                                                            Status* header) {
-    auto reader = open_file(dir, ref);
+    auto reader = open_file(own_file(dir, ref), ref);
     KYRO_TRY(reader);
     *header = (*reader)->check_header(ref);
     if (header->code() == Code::kUnsupported) return *header;
@@ -176,10 +181,15 @@ class SegmentReader {
     chain_crc_ = header.previous_crc;
   }
 
-  static Result<std::unique_ptr<SegmentReader>> open_file(Directory& dir, const SegmentRef& ref) {
+  static Result<std::shared_ptr<File>> own_file(Directory& dir, const SegmentRef& ref) {
+    auto file = dir.open(segment_name(ref.first_offset), OpenMode::kRead);
+    KYRO_TRY(file);
+    return std::shared_ptr<File>(std::move(*file));
+  }
+  static Result<std::unique_ptr<SegmentReader>> open_file(Result<std::shared_ptr<File>> file,
+                                                          const SegmentRef& ref) {
     auto reader = std::make_unique<SegmentReader>();
     reader->name_ = segment_name(ref.first_offset);
-    auto file = dir.open(reader->name_, OpenMode::kRead);
     if (!file.ok() && file.status().code() == Code::kNotFound) {
       return Status(Code::kCorruption,
                     reader->name_ + ": the manifest names this log segment, but it is missing");
@@ -274,7 +284,7 @@ class SegmentReader {
   }
 
   std::string name_;
-  std::unique_ptr<File> file_;
+  std::shared_ptr<File> file_;
   SegmentHeader header_{};
   bool has_header_ = true;
   GroupHeader group_{};

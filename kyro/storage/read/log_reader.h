@@ -4,7 +4,7 @@
 // sees exactly the acknowledged records, in order, each once. In the first segment it finds its
 // place by searching (segment_search.h), not by reading up to it.
 //
-// It holds a small group in memory; a large one it reads where it lies (segment_map.h), and checks
+// It holds a small group in memory; a large one it reads where it lies (shared_segments.h), and checks
 // in slices before the first of its records is handed out.
 //
 // Thread rule: one thread per reader; it takes no lock. Ownership: a segment that is trimmed while
@@ -21,8 +21,8 @@
 
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/log/segment_end.h"
-#include "kyro/storage/log/segment_map.h"
 #include "kyro/storage/log/segment_search.h"
+#include "kyro/storage/log/shared_segments.h"
 #include "kyro/storage/log/wal_reader.h"
 
 namespace kyro {
@@ -188,8 +188,8 @@ class LogReader {
   // other.
   bool map_large(const GroupHeader& header, bool fresh) {
     const uint64_t position = segment_->position();
-    auto map = state_.segment_maps.get(segment_->file(), segment_->header().first_offset,
-                                       position + kGroupHeaderBytes + header.body_bytes, fresh);
+    auto map = state_.shared_segments.map(segment_->file(), segment_->header().first_offset,
+                                          position + kGroupHeaderBytes + header.body_bytes, fresh);
     if (!map.ok()) return false;
     const uint32_t crc = crc32c(reinterpret_cast<const char*>(&header) + sizeof header.crc,
                                 kGroupHeaderBytes - sizeof header.crc);
@@ -282,7 +282,7 @@ class LogReader {
     if (segment_ != nullptr && segment_->header().first_offset == wanted.first_offset) {
       return Status();
     }
-    auto opened = SegmentReader::open(state_.dir, wanted);
+    auto opened = SegmentReader::open(state_.shared_segments.file(state_.dir, wanted), wanted);
     if (!opened.ok() && !is_listed(wanted)) {
       return Status(Code::kGone, "that part of the log has just been trimmed");
     }

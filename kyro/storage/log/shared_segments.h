@@ -1,13 +1,14 @@
-// Log segments as memory, for those who read large groups: a group of 16 MiB is read by a hundred
-// subscribers from the page cache where it lies, and checked once, instead of being read into a
-// buffer by each.
+// What all who read a log segment at the same time share: its descriptor, so that a subscriber costs
+// no more of them than its connection, and its bytes as memory: a group of 16 MiB is read by a
+// hundred subscribers from the page cache where it lies, and checked once, instead of being read
+// into a buffer by each.
 //
 // A map shows the segment as it was when the map was made, at least; what has been appended since
 // may show or not. So whoever finds a bad group in a map that was not made for it asks for a fresh
 // one.
 //
-// Thread rule: everything from any thread. Ownership: readers share a map; it goes with the last of
-// them. The table outlives them.
+// Thread rule: everything from any thread. Ownership: readers share a file and a map; each goes with
+// the last of them. The tables outlive them.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +21,9 @@
 #include <utility>
 
 #include "kyro/base/mutex.h"
-#include "kyro/storage/fs/fs.h"
+#include "kyro/storage/fs/directory.h"
+#include "kyro/storage/log/segment_ref.h"
+#include "kyro/storage/log/wal_format.h"
 
 namespace kyro {
 
@@ -52,11 +55,24 @@ class SegmentMap {
   size_t next_ KYRO_GUARDED_BY(mutex_) = 0;
 };
 
-class SegmentMaps {
+class SharedSegments {
  public:
+  // The file of a segment. Errors: those of the file system.
+  [[nodiscard]] Result<std::shared_ptr<File>> file(Directory& dir, const SegmentRef& ref) {
+    const MutexLock lock(mutex_);
+    std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
+    std::weak_ptr<File>& known = files_[ref.first_offset];
+    if (auto file = known.lock()) return file;
+    auto opened = dir.open(segment_name(ref.first_offset), OpenMode::kRead);
+    KYRO_TRY(opened);
+    std::shared_ptr<File> file = std::move(*opened);
+    known = file;
+    return file;
+  }
+
   // A map of the segment `file`, which begins with `first_offset`, up to byte `end` at least; with
   // `fresh` one that was made in this call. Errors: those of the file system.
-  [[nodiscard]] Result<std::shared_ptr<SegmentMap>> get(File& file, uint64_t first_offset,
+  [[nodiscard]] Result<std::shared_ptr<SegmentMap>> map(File& file, uint64_t first_offset,
                                                         uint64_t end, bool fresh) {
     const MutexLock lock(mutex_);
     std::erase_if(maps_, [](const auto& entry) { return entry.second.expired(); });
@@ -78,7 +94,8 @@ class SegmentMaps {
  private:
   Mutex mutex_;
   std::map<uint64_t, std::weak_ptr<SegmentMap>> maps_
-      KYRO_GUARDED_BY(mutex_);  // by first offset; few are alive
+      KYRO_GUARDED_BY(mutex_);  // by first offset, as the files; few are alive
+  std::map<uint64_t, std::weak_ptr<File>> files_ KYRO_GUARDED_BY(mutex_);
 };
 
 }  // namespace kyro
