@@ -14,7 +14,7 @@ using namespace kyro::test;
 
 namespace {
 
-constexpr std::string_view kLastKey = "18446744073709551615";
+constexpr std::string_view kHighestKey = "18446744073709551615";
 
 // Keys [0, count), each with the value "v", in one batch each thousand.
 void put_keys(Client& client, uint64_t count) {
@@ -48,7 +48,7 @@ TEST_CASE("A deleted range is gone, in memory and in runs, and what lies beside 
   put_keys(s.client, 10'000);
   const bool in_runs = GENERATE(false, true);
   if (in_runs) REQUIRE(s.client.call("POST", "/v1/snapshot").status == 200);
-  REQUIRE(s.client.call("PUT", "/v1/kv/" + std::string(kLastKey), "last").status == 201);
+  REQUIRE(s.client.call("PUT", "/v1/kv/" + std::string(kHighestKey), "last").status == 201);
   REQUIRE(s.client.call("DELETE", "/v1/kv/200").status == 204);
   CHECK(delete_range(s.client, "start=100&end=9000") == R"({"deleted":8899,"complete":true})");
   CHECK(delete_range(s.client, "start=100&end=9000") == R"({"deleted":0,"complete":true})");

@@ -26,7 +26,8 @@ TEST_CASE("A path leads to its route and gives its key text") {
     CHECK(match_route(path, &key).route == Route::kNone);
   }
   for (const RouteInfo& info : kRoutes) {
-    if (info.route == Route::kNone) continue;
+    // A read that waits has a row of its own, but not a path.
+    if (info.route == Route::kNone || info.route == Route::kKvWait) continue;
     INFO(info.path);
     const std::string path = std::string(info.path) + (info.takes_key ? "5" : "");
     CHECK(match_route(path, &key).route == info.route);
@@ -42,7 +43,7 @@ TEST_CASE("Every route allows what its Allow field says and nothing else") {
       {Method::kGet, "GET"}, {Method::kHead, "HEAD"},     {Method::kPost, "POST"},
       {Method::kPut, "PUT"}, {Method::kDelete, "DELETE"}, {Method::kPatch, "PATCH"}};
   for (const RouteInfo& info : kRoutes) {
-    if (info.route == Route::kNone) continue;
+    if (info.route == Route::kNone || info.route == Route::kKvWait) continue;
     for (const auto& [method, name] : methods) {
       INFO(info.path << " " << name);
       CHECK(allows(info, method) == (info.allow.find(name) != info.allow.npos));

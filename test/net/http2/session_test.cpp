@@ -55,8 +55,8 @@ class Answering final : public Http2Events {
   std::string seen;
 };
 
-struct Connection {
-  Connection() { events.session = &session, events.out = &out; }
+struct Talk {
+  Talk() { events.session = &session, events.out = &out; }
   // Gives what is there, as a socket would: what was not taken comes again with the next.
   void receive(std::string_view bytes) {
     left.append(bytes);
@@ -75,7 +75,7 @@ struct Connection {
 TEST_CASE("what RFC 9113 wants is what the session says") {
   for (const h2::Case& test_case : h2::all_cases()) {
     INFO(test_case.name);
-    Connection connection;
+    Talk connection;
     connection.greet();
     connection.receive(test_case.bytes + h2::ping(h2::kLastPing));
     h2::check_answers(h2::frames_of(connection.out), test_case.expected);
@@ -89,16 +89,16 @@ TEST_CASE("however a connection's bytes are split, the session sees and says the
   for (const h2::Case& test_case : h2::all_cases()) {
     INFO(test_case.name);
     const std::string bytes = std::string(h2::kPreface) + h2::settings() + test_case.bytes;
-    Connection whole;
+    Talk whole;
     whole.receive(bytes);
     const size_t step = bytes.size() > 4000 ? 997 : 1;
-    Connection split;
+    Talk split;
     for (size_t at = 0; at < bytes.size(); at += step) {
       split.receive(std::string_view(bytes).substr(at, step));
     }
     REQUIRE(split.out == whole.out);
     REQUIRE(split.events.seen == whole.events.seen);
-    Connection random_split;
+    Talk random_split;
     for (size_t at = 0; at < bytes.size();) {
       const size_t n = 1 + random() % std::min<size_t>(bytes.size(), 5000);
       random_split.receive(std::string_view(bytes).substr(at, n));
@@ -114,13 +114,13 @@ TEST_CASE("a connection that does not begin with the preface and SETTINGS ends")
         std::string(h2::kPreface) + h2::ping(), std::string(h2::kPreface) + h2::request(1),
         std::string(h2::kPreface) + h2::settings({}, h2::kAck),
         std::string(h2::kPreface) + h2::frame(0xAA, 0, 0, "")}) {
-    Connection connection;
+    Talk connection;
     connection.receive(bytes);
     CHECK(connection.session.failed());
     CHECK(connection.session.error() == Http2Error::kProtocolError);
     CHECK_FALSE(connection.session.is_open());
   }
-  Connection whole;
+  Talk whole;
   whole.receive(h2::kPreface);
   CHECK_FALSE(whole.session.failed());
   CHECK_FALSE(whole.session.is_open());
@@ -134,7 +134,7 @@ TEST_CASE("a connection that does not begin with the preface and SETTINGS ends")
 }
 
 TEST_CASE("a request's fields arrive as they were sent") {
-  Connection connection;
+  Talk connection;
   connection.greet();
   connection.receive(h2::headers(1, h2::with(h2::request_fields("GET", "/v1/kv/1?a=b"),
                                              {{"x-one", "1"}, {"x-two", "two words"}})));
@@ -146,7 +146,7 @@ TEST_CASE("a list of fields over its bound is answered with 431, one far over it
   h2::Fields fields = h2::request_fields();
   for (int i = 0; i < 400; ++i) fields.emplace_back(name + std::to_string(i), "v");
   std::string block = h2::block(fields);
-  Connection connection;
+  Talk connection;
   connection.greet();
   std::string bytes;
   uint8_t type = h2::kHeaders;
@@ -166,7 +166,7 @@ TEST_CASE("a list of fields over its bound is answered with 431, one far over it
   }));
 
   // One entry of 4,000 bytes in the table, asked for again and again by one byte.
-  Connection bomb;
+  Talk bomb;
   bomb.greet();
   std::string entry = h2::block(h2::request_fields());
   entry += std::string("\x40\x01x\x7f\xA1\x1e", 6) + std::string(127 + 0x21 + 30 * 128, 'v');
@@ -194,7 +194,7 @@ TEST_CASE("frames that are no work are allowed now and then, not in floods") {
   };
   for (const auto& [name, bytes] : floods) {
     INFO(name);
-    Connection connection;
+    Talk connection;
     connection.greet();
     connection.receive(h2::open_request(1) + h2::request(3));
     int taken = 0;
@@ -207,7 +207,7 @@ TEST_CASE("frames that are no work are allowed now and then, not in floods") {
     CHECK(taken > 400);
     CHECK(taken < 3000);
     // The same with a pause now and then goes on for ever.
-    Connection slow;
+    Talk slow;
     slow.greet();
     slow.receive(h2::open_request(1) + h2::request(3));
     for (int i = 0; i < 20'000; ++i) {
@@ -219,7 +219,7 @@ TEST_CASE("frames that are no work are allowed now and then, not in floods") {
 }
 
 TEST_CASE("streams that are opened and reset are too much soon, streams that end never are") {
-  Connection rapid;
+  Talk rapid;
   rapid.greet();
   uint32_t stream = 1;
   for (; stream < 4000 && !rapid.session.failed(); stream += 2) {
@@ -229,13 +229,13 @@ TEST_CASE("streams that are opened and reset are too much soon, streams that end
   CHECK(rapid.session.error() == Http2Error::kEnhanceYourCalm);
   CHECK(stream / 2 > 80);
   CHECK(stream / 2 < 200);
-  Connection malformed;  // we reset them: the same work for us
+  Talk malformed;  // we reset them: the same work for us
   malformed.greet();
   for (stream = 1; stream < 4000 && !malformed.session.failed(); stream += 2) {
     malformed.receive(h2::headers(stream, {{":method", "GET"}}));
   }
   CHECK(malformed.session.error() == Http2Error::kEnhanceYourCalm);
-  Connection useful;
+  Talk useful;
   useful.greet();
   for (stream = 1; stream < 200'000; stream += 2) {
     useful.out.clear();
@@ -245,7 +245,7 @@ TEST_CASE("streams that are opened and reset are too much soon, streams that end
 }
 
 TEST_CASE("windows are given back as bodies are dealt with, and hold back who is not") {
-  Connection eager;
+  Talk eager;
   eager.greet();
   eager.receive(h2::open_request(1));
   for (int i = 0; i < 200; ++i) eager.receive(h2::data(1, std::string(16384, 'x')));
@@ -259,7 +259,7 @@ TEST_CASE("windows are given back as bodies are dealt with, and hold back who is
   CHECK(stream_bytes > 200 * 16384 - Http2Session::kStreamWindow);
   CHECK(connection_bytes > 200 * 16384 - Http2Session::kConnectionWindow);
 
-  Connection reluctant;
+  Talk reluctant;
   reluctant.events.returns_windows = false;
   reluctant.greet();
   reluctant.receive(h2::open_request(1) + h2::open_request(3));
@@ -271,7 +271,7 @@ TEST_CASE("windows are given back as bodies are dealt with, and hold back who is
 }
 
 TEST_CASE("nothing is sent beyond the peer's windows") {
-  Connection connection;
+  Talk connection;
   connection.receive(std::string(h2::kPreface) + h2::settings(h2::setting(4, 10)));
   connection.receive(h2::headers(1, h2::request_fields("GET", "/v1/subscribe")));
   Http2Stream* const stream = connection.session.streams().find(1);
@@ -296,7 +296,7 @@ TEST_CASE("nothing is sent beyond the peer's windows") {
 }
 
 TEST_CASE("a shutdown takes what was under way and nothing after it") {
-  Connection connection;
+  Talk connection;
   connection.greet();
   connection.receive(h2::open_request(1));
   connection.out.clear();
@@ -318,7 +318,7 @@ TEST_CASE("a shutdown takes what was under way and nothing after it") {
 }
 
 TEST_CASE("an answer before its request has ended tells the client to stop, without blame") {
-  Connection connection;
+  Talk connection;
   connection.greet();
   connection.receive(h2::open_request(1));
   connection.events.answer(*connection.session.streams().find(1), 413);

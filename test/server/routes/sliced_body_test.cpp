@@ -41,8 +41,8 @@ class RoutesHandler final : public Handler {
   const StreamRules rules_;
 };
 
-struct Rig {
-  explicit Rig(size_t values, size_t value_bytes) {
+struct SlicedRig {
+  explicit SlicedRig(size_t values, size_t value_bytes) {
     access.set_tokens({"old", ""});
     Options options = small_options(fs);
     options.delta_max_bytes = 64 * kMiB;
@@ -99,7 +99,7 @@ TEST_CASE(
   const size_t value_bytes = GENERATE(size_t{100}, size_t{30'000});
   INFO(path << " " << value_bytes);
   const size_t values = 20 * kMiB / value_bytes / (value_bytes < 1000 ? 10 : 1);
-  Rig rig(values, value_bytes);
+  SlicedRig rig(values, value_bytes);
   const int fd = rig.ask(path);
   rig.turn(10);  // the beginning is sent, and the client does not read
   rig.access.set_tokens({"new", ""});
@@ -116,7 +116,7 @@ TEST_CASE(
 }
 
 TEST_CASE("an answer goes on when its token has got another role, and one without tokens does") {
-  Rig rig(3, 10);
+  SlicedRig rig(3, 10);
   const int fd = rig.ask("/subscribe?from=0");
   rig.turn(5);
   rig.access.set_tokens({"new", "old"});
@@ -126,7 +126,7 @@ TEST_CASE("an answer goes on when its token has got another role, and one withou
 }
 
 TEST_CASE("a multi-get whose token is withdrawn breaks off") {
-  Rig rig(20, 1 * kMiB);
+  SlicedRig rig(20, 1 * kMiB);
   const int fd = rig.ask("/mget", R"({"keys":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]})");
   rig.turn(10);
   rig.access.set_tokens({"new", ""});
@@ -137,7 +137,7 @@ TEST_CASE("a multi-get whose token is withdrawn breaks off") {
 }
 
 TEST_CASE("the head goes out with the first piece, however much is looked at before it") {
-  Rig rig(0, 0);
+  SlicedRig rig(0, 0);
   must_put(*rig.engine, 1, std::string(8 * kMiB, 'v'));  // only its end shows that it is text
   for (const std::string path : {"/scan", "/replay", "/subscribe?from=0"}) {
     const int fd = rig.ask(path);
@@ -151,7 +151,7 @@ TEST_CASE("the head goes out with the first piece, however much is looked at bef
 }
 
 TEST_CASE("a large record is encoded once for all subscribers that keep up") {
-  Rig rig(0, 0);
+  SlicedRig rig(0, 0);
   constexpr int kSubscribers = 20;
   std::vector<int> fds;
   for (int i = 0; i < kSubscribers; ++i) fds.push_back(rig.ask("/subscribe"));

@@ -37,7 +37,7 @@ TEST_CASE("a parameter that a route does not take is refused with the nearest th
         "unknown parameter \"tll\"; the nearest is \"ttl\"");
   // A lifetime where none is set, and a condition that belongs into a header.
   CHECK(refusal(Method::kGet, Route::kKv, "ttl=1") ==
-        "unknown parameter \"ttl\"; this request takes none");
+        "unknown parameter \"ttl\"; this request takes: wait_secs");
   CHECK(refusal(Method::kDelete, Route::kKv, "if_match=1") ==
         "unknown parameter \"if_match\"; this request takes none");
   CHECK(refusal(Method::kOptions, Route::kKv, "ttl=1") == "");
