@@ -5,7 +5,7 @@
 // Cheap: what is in memory anyway, and for the sample some hundred model words of one index. No
 // page of a run is read.
 //
-// Thread rule: any thread, on a view that it holds. Ownership: values.
+// Thread rule: any thread, on a view that it holds or has pinned. Ownership: values.
 #pragma once
 
 #include <algorithm>

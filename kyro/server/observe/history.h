@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "kyro/base/counters.h"
+#include "kyro/base/epoch.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/storage/engine.h"
 
@@ -150,9 +151,10 @@ class History {
   }
 
   static uint64_t delta_bytes(Engine& engine) {
-    const View view = engine.view();
-    uint64_t bytes = view.active != nullptr ? view.active->bytes() : 0;
-    for (const auto& delta : view.frozen) bytes += delta->bytes();
+    const EpochPin pin;
+    const View* const view = engine.moment().view;
+    uint64_t bytes = view->active != nullptr ? view->active->bytes() : 0;
+    for (const auto& delta : view->frozen) bytes += delta->bytes();
     return bytes;
   }
 

@@ -77,7 +77,8 @@ inline uint64_t count_fds() {
 
 }  // namespace process_detail
 
-[[nodiscard]] inline ProcessStats read_process_stats() {
+// Without the descriptors, which take a walk over all of them.
+[[nodiscard]] inline ProcessStats read_process_usage() {
   ProcessStats stats;
   rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) == 0) {
@@ -88,11 +89,16 @@ inline uint64_t count_fds() {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   stats.virtual_bytes = process_detail::field_of(memory, 0) * page;
   stats.resident_bytes = process_detail::field_of(memory, 1) * page;
+  static const double kStart = process_detail::start_time();
+  stats.start_time_seconds = kStart;
+  return stats;
+}
+
+[[nodiscard]] inline ProcessStats read_process_stats() {
+  ProcessStats stats = read_process_usage();
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) stats.max_fds = limit.rlim_cur;
   stats.open_fds = process_detail::count_fds();
-  static const double kStart = process_detail::start_time();
-  stats.start_time_seconds = kStart;
   return stats;
 }
 

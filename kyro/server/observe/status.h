@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "kyro/base/clock.h"
+#include "kyro/base/epoch.h"
 #include "kyro/base/json_fields.h"
 #include "kyro/base/printable.h"
 #include "kyro/cli/build_info.h"
@@ -77,7 +78,7 @@ inline void render_state(JsonFields& json, const StatusSource& from) {
 }
 
 inline void render_process(JsonFields& json, const StatusSource& from) {
-  const ProcessStats process = read_process_stats();
+  const ProcessStats process = read_process_usage();
   const double now = static_cast<double>(unix_ns()) / 1e9;
   const double uptime = now - process.start_time_seconds;
   json.field("version", kProductVersion);
@@ -161,7 +162,9 @@ inline void render_index(JsonFields& json, const StoreFigures& figures, const En
 }
 
 inline void render_store(JsonFields& json, Engine& engine, size_t sample_points) {
-  const StoreFigures figures = store_figures(engine.view(), {.model_points = sample_points});
+  const EpochPin pin;  // the view is looked at, not copied: a long log has many segments
+  const StoreFigures figures =
+      store_figures(*engine.moment().view, {.model_points = sample_points});
   const uint64_t newest_bytes = engine.wal_position();
   json.field("data_dir", printable(engine.options().data_dir));
   json.field("database", engine.database_id());
