@@ -14,6 +14,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -48,7 +49,7 @@ class Browser:
              '--no-first-run', '--disable-background-networking', '--disable-component-update',
              '--disable-extensions', '--hide-scrollbars', '--remote-debugging-pipe',
              '--user-data-dir=' + self.profile, 'about:blank'],
-            preexec_fn=in_child, close_fds=True, pass_fds=(3, 4),
+            preexec_fn=in_child, start_new_session=True, close_fds=True, pass_fds=(3, 4),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for fd in [to_read, from_write] + high:
             os.close(fd)
@@ -65,8 +66,11 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
+        # Its children write into the profile until they have ended too: they end with their session.
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        while os.read(self.source, 1 << 20):
+            pass  # until none of them holds the pipe
         os.close(self.to)
         os.close(self.source)
         shutil.rmtree(self.profile, ignore_errors=True)
