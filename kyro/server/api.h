@@ -37,7 +37,7 @@
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/admin.h"
 #include "kyro/server/routes/batch.h"
-#include "kyro/server/routes/content.h"
+#include "kyro/server/routes/body_check.h"
 #include "kyro/server/routes/count.h"
 #include "kyro/server/routes/delete_range.h"
 #include "kyro/server/routes/key_reads.h"
@@ -137,7 +137,9 @@ class Api final : public Handler {
       return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
     }
     const bool has_body = request.method == Method::kPost || request.method == Method::kPut;
-    if (has_body && info.body != Body::kIgnored) check_body(x, info);
+    if (has_body && info.body != Body::kIgnored) {
+      check_body(x, info, {max_value_bytes_, max_batch_bytes_, mget_limits_.keys_max});
+    }
   }
 
   void on_request(Exchange& x) override {
@@ -152,8 +154,6 @@ class Api final : public Handler {
   }
 
  private:
-  // What a request may carry that needs no body at all.
-  static constexpr uint64_t kSmallBodyBytes = 64 * 1024;
   static constexpr size_t kAheadMax = 64;  // keys fetched ahead together
   static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
@@ -230,54 +230,6 @@ class Api final : public Handler {
     x.add_header("Allow", info.allow);
     x.respond_error(405, "method_not_allowed", "this route does not answer that method");
     return false;
-  }
-
-  void check_body(Exchange& x, const RouteInfo& info) {
-    const HttpRequest& request = x.request();
-    if (!request.has_content_length && !request.has_open_length) {
-      return x.respond_error(411, "length_required",
-                             "a body is needed: send Content-Length or chunks");
-    }
-    if (has_conflicting_types(request)) {
-      return x.respond_error(400, "bad_request", "Content-Type fields contradict each other");
-    }
-    if (has_content_coding(request)) {
-      return x.respond_error(415, "unsupported_media_type", "send the body without a coding");
-    }
-    if (info.body == Body::kRaw && request.header("content-range")) {
-      return x.respond_error(400, "bad_request", "a value is replaced as a whole, not in parts");
-    }
-    const bool takes_lines = info.body == Body::kLines;
-    const bool takes_keys = info.body == Body::kKeys;
-    const bool is_binary = takes_keys && mget_form(request) == MgetForm::kBinary;
-    if (info.body != Body::kRaw && !is_binary && !is_json_type(request, takes_lines)) {
-      return x.respond_error(415, "unsupported_media_type",
-                             takes_lines  ? "send application/x-ndjson"
-                             : takes_keys ? "send application/json or application/octet-stream"
-                                          : "send application/json");
-    }
-    if (takes_keys) {
-      x.set_max_body_bytes(mget_body_bytes_max(mget_form(request), mget_limits_.keys_max),
-                           "--max-mget-keys");
-    } else if (info.body == Body::kRaw) {
-      x.set_max_body_bytes(max_value_bytes_, "--max-value-bytes");
-    } else if (takes_lines) {
-      x.set_max_body_bytes(max_batch_bytes_, "--max-batch-bytes");
-    } else {
-      // JSON may spell one byte of a value with six; what decodes to too much is refused later.
-      x.set_max_body_bytes(max_value_bytes_ * 6 + kSmallBodyBytes, "--max-value-bytes");
-    }
-  }
-
-  // application/json, a form's type (what curl -d sends), or none; NDJSON where lines are meant.
-  static bool is_json_type(const HttpRequest& request, bool takes_lines) {
-    const std::string_view name = media_type(request);
-    return name.empty() || iequals(name, kJsonType) ||
-           iequals(name, "application/x-www-form-urlencoded") ||
-           (takes_lines && iequals(name, "application/x-ndjson"));
-  }
-  static MgetForm mget_form(const HttpRequest& request) {
-    return iequals(media_type(request), kBytesType) ? MgetForm::kBinary : MgetForm::kJson;
   }
 
   // ---- the routes ----
