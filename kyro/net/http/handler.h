@@ -183,6 +183,13 @@ class Exchange {
   // The same without a copy for large bodies: `body` stays valid as long as `owner` is held.
   virtual void respond_shared(int status, std::string_view content_type, std::string_view body,
                               std::shared_ptr<const void> owner) = 0;
+  // The same with `head`, which is copied, before `body`.
+  virtual void respond_shared_behind(int status, std::string_view content_type,
+                                     std::string_view head, std::string_view body,
+                                     std::shared_ptr<const void> owner) {
+    static_cast<void>(owner);
+    respond(status, content_type, std::string(head).append(body));
+  }
   // Answers with a stream: chunked, or delimited by the close under HTTP/1.0.
   virtual void respond_stream(int status, std::string_view content_type,
                               std::unique_ptr<BodyStream> stream) = 0;

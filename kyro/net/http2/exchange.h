@@ -53,6 +53,8 @@ class Http2Exchange final : public Exchange {
   void respond(int status, std::string_view content_type, std::string_view body) override;
   void respond_shared(int status, std::string_view content_type, std::string_view body,
                       std::shared_ptr<const void> owner) override;
+  void respond_shared_behind(int status, std::string_view content_type, std::string_view head,
+                             std::string_view body, std::shared_ptr<const void> owner) override;
   void respond_stream(int status, std::string_view content_type,
                       std::unique_ptr<BodyStream> stream) override;
   void close_after() override {}  // the other streams have no part in it
@@ -80,7 +82,7 @@ class Http2Exchange final : public Exchange {
     reader_.reset();
     source_.reset();
     owner_.reset();
-    unsent_ = {};
+    unsent_ = behind_ = {};
   }
   // Makes ready for the pool.
   inline void clear();
@@ -130,6 +132,7 @@ class Http2Exchange final : public Exchange {
   std::string trailers_;
   std::string bytes_;        // of a body that is copied, or that the source has produced
   std::string_view unsent_;  // of bytes_, or of what owner_ holds
+  std::string_view behind_;  // what follows that, of what owner_ holds
   std::shared_ptr<const void> owner_;
   std::unique_ptr<BodyStream> source_;
   uint64_t counted_bytes_ = 0;  // of bytes_, in shared.output_bytes

@@ -86,7 +86,7 @@ inline bool Http2Protocol::send_piece(Http2Exchange& x) {
     wait_for_window(x);
     return false;
   }
-  const bool is_last = size == x.unsent_.size() && x.source_ == nullptr;
+  const bool is_last = size == x.unsent_.size() && x.source_ == nullptr && x.behind_.empty();
   const bool ends = is_last && x.trailers_.empty();
   if (size != 0 || ends) {
     session_.announce_data(*x.stream_, size, out(), ends);
@@ -96,6 +96,7 @@ inline bool Http2Protocol::send_piece(Http2Exchange& x) {
       out().append(x.unsent_.substr(0, size));
     }
     x.unsent_.remove_prefix(size);
+    if (x.unsent_.empty()) x.unsent_ = std::exchange(x.behind_, {});
     session_.sent_data(*x.stream_, size, ends, out());
     on_progress(x, size);
   }
@@ -259,6 +260,20 @@ inline void Http2Exchange::respond_shared(int status, std::string_view content_t
   if (!begin_answer(status, content_type, body.size(), true)) return;
   owner_ = std::move(owner);
   unsent_ = body;
+  protocol_->send_body(*this);
+}
+
+inline void Http2Exchange::respond_shared_behind(int status, std::string_view content_type,
+                                                 std::string_view head, std::string_view body,
+                                                 std::shared_ptr<const void> owner) {
+  if (body.size() < kSharedBodyBytesMin || owner == nullptr) {
+    return Exchange::respond_shared_behind(status, content_type, head, body, std::move(owner));
+  }
+  if (!begin_answer(status, content_type, head.size() + body.size(), true)) return;
+  owner_ = std::move(owner);
+  bytes_.assign(head);
+  unsent_ = bytes_;
+  behind_ = body;
   protocol_->send_body(*this);
 }
 
