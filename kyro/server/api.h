@@ -3,7 +3,8 @@
 //
 // on_headers decides everything that needs no body (token, route, method, key, type), on_request
 // does the work. A read behind a write of the same connection waits for it. The engine appears when
-// recovery is done; until then routes that need it answer 503.
+// recovery is done; until then routes that need it answer 503. Calls of gRPC are let in here as
+// requests of HTTP are, and handed on (services/calls.h).
 //
 // Thread rule: reactors call the Handler functions concurrently; what they share is atomic or
 // immutable. Reads run under the epoch pin of their reactor's round. Ownership: borrows the engine,
@@ -50,6 +51,8 @@
 #include "kyro/server/routes/strict.h"
 #include "kyro/server/routes/waiting_reads.h"
 #include "kyro/server/routes/write.h"
+#include "kyro/server/services/calls.h"
+#include "kyro/server/services/health.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
@@ -80,6 +83,7 @@ class Api final : public Handler {
   void set_mget_limits(uint64_t keys_max, uint64_t held_bytes_max) {
     mget_limits_.keys_max = keys_max;
     mget_limits_.held_bytes_max = held_bytes_max;
+    calls_.set_collected_bytes_max(held_bytes_max);
   }
   // Where backups go; none are made without. Before the server serves.
   void set_backup_dir(std::string dir) { backup_dir_ = std::move(dir); }
@@ -110,8 +114,12 @@ class Api final : public Handler {
     for (Exchange* const x : exchanges) {
       if (!find_route(*x)) {
         x->set_route(kNoRoute);  // on_headers says so, in its turn
-      } else if (reads_one_key(static_cast<Route>(x->route())) && count < keys.size()) {
+      } else if (count == keys.size()) {
+        continue;
+      } else if (reads_one_key(route_of(x->route()))) {
         keys[count++] = x->user();
+      } else if (route_of(x->route()) == Route::kCallGet) {
+        if (const auto key = Calls::key_of(*x)) keys[count++] = *key;
       }
     }
     if (count > 1 && engine() != nullptr) engine()->prefetch({keys.data(), count});
@@ -121,13 +129,22 @@ class Api final : public Handler {
     if (request_log_ != nullptr) request_log_->add(answered);
   }
   void on_rejected(RejectReason reason) override { http_stats_.count_rejected(reason); }
+  void refuse(Exchange& x, int status, std::string_view code, std::string_view message) override {
+    static_cast<void>(find_route(x));
+    respond_refusal(x, status, code, message);
+  }
+  void on_deadline(Exchange& x) override {
+    rpc::respond_failed(x, rpc::GrpcCode::kDeadlineExceeded, "the deadline has passed");
+  }
 
   void on_headers(Exchange& x) override {
     const HttpRequest& request = x.request();
     x.set_max_body_bytes(kSmallBodyBytes);
     const bool has_key = find_route(x);
-    const RouteInfo& info = route_info(static_cast<Route>(x.route()));
-    if (!check_rate(x, info) || !check_access(x, info) || !check_method(x, info)) return;
+    const RouteInfo& info = route_info(route_of(x.route()));
+    if (!check_rate(x, info) || !check_access(x, info)) return;
+    if (is_call_route(info.route)) return calls_.begin(x, engine());
+    if (!check_method(x, info)) return;
     if (const Status heard = check_heard(request, info); !heard.ok()) {
       return respond_status(x, heard);
     }
@@ -144,7 +161,8 @@ class Api final : public Handler {
 
   void on_request(Exchange& x) override {
     const HttpRequest& request = x.request();
-    const auto route = static_cast<Route>(x.route());
+    const Route route = route_of(x.route());
+    if (is_call_route(route)) return calls_.handle(x, engine());
     if (request.method == Method::kOptions) {
       x.add_header("Allow", request.path == "*" ? kAllMethods : route_info(route).allow);
       return x.respond(204, {}, {});
@@ -164,9 +182,16 @@ class Api final : public Handler {
   // Finds route and key, if that is not done yet; false if the route takes a key and there is none.
   static bool find_route(Exchange& x) {
     if (x.route() != kNoRoute) return true;
+    const HttpRequest& request = x.request();
     std::string_view key_text;
-    const RouteInfo& info = match_route(x.request().path, &key_text);
-    x.set_route(static_cast<uint16_t>(info.route));
+    const RouteInfo& info = match_route(request.path, &key_text);
+    if ((info.route == Route::kNone || is_call_route(info.route)) && rpc::has_call_form(request)) {
+      const bool is_known = is_call_route(info.route) && !request.has_query;
+      x.set_route(static_cast<uint16_t>(is_known ? info.route : Route::kCallUnknown));
+      return true;
+    }
+    // A path of gRPC without its form is no route of HTTP.
+    x.set_route(static_cast<uint16_t>(is_call_route(info.route) ? Route::kNone : info.route));
     if (!info.takes_key) return true;
     uint64_t key = 0;
     if (key_text.empty() || read_u64(key_text, &key) != key_text.size()) return false;
@@ -185,7 +210,7 @@ class Api final : public Handler {
     if (wait_secs == 0) return true;
     (is_admin ? http_stats_.over_rate_admin : http_stats_.over_rate_data).add();
     x.add_header("Retry-After", std::to_string(wait_secs));
-    x.respond_error(429, "too_many_requests",
+    respond_refusal(x, 429, "too_many_requests",
                     is_admin ? "this address asks for too much maintenance"
                              : "this address makes too many requests");
     return false;
@@ -200,18 +225,18 @@ class Api final : public Handler {
         return true;
       case AccessControl::Verdict::kForbidden:
         http_stats_.count_forbidden();
-        x.respond_error(403, "forbidden",
+        respond_refusal(x, 403, "forbidden",
                         "without a token only programs on this machine may ask, not web pages "
                         "(see --auth-token-file and --no-auth)");
         return false;
       case AccessControl::Verdict::kMayOnlyRead:
         http_stats_.count_forbidden();
-        x.respond_error(403, "forbidden", "this token may only read");
+        respond_refusal(x, 403, "forbidden", "this token may only read");
         return false;
       case AccessControl::Verdict::kNeedsToken:
         http_stats_.count_unauthorized();
         x.add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
-        x.respond_error(401, "unauthorized", "a valid bearer token is needed");
+        respond_refusal(x, 401, "unauthorized", "a valid bearer token is needed");
         return false;
     }
     return false;
@@ -223,13 +248,32 @@ class Api final : public Handler {
       return true;
     }
     if (info.route == Route::kNone) {
-      x.respond_error(404, "not_found", "no such route");
+      refuse_path(x);
       return false;
     }
     if (allows(info, request.method)) return true;
     x.add_header("Allow", info.allow);
     x.respond_error(405, "method_not_allowed", "this route does not answer that method");
     return false;
+  }
+
+  // There is no such route, or it is one of gRPC that is asked for in another way.
+  static void refuse_path(Exchange& x) {
+    const HttpRequest& request = x.request();
+    std::string_view key_text;
+    if (!is_call_route(match_route(request.path, &key_text).route)) {
+      return x.respond_error(404, "not_found", "no such route");
+    }
+    if (request.version != HttpVersion::k2) {
+      return x.respond_error(505, "version_not_supported",
+                             "gRPC needs HTTP/2, with prior knowledge; does a proxy speak HTTP/1?");
+    }
+    if (request.method != Method::kPost) {
+      x.add_header("Allow", kCallMethods);
+      return x.respond_error(405, "method_not_allowed", "calls of gRPC are POST");
+    }
+    x.respond_error(415, "unsupported_media_type",
+                    "send application/grpc or application/grpc+proto");
   }
 
   // ---- the routes ----
@@ -288,9 +332,7 @@ class Api final : public Handler {
         return status(x);
       case Route::kRoot:
         return respond_root(x, page_, kProductVersion);
-      case Route::kKvWait:
-      case Route::kNone:
-      case Route::kEnd:
+      default:
         break;
     }
     x.respond_error(404, "not_found", "no such route");
@@ -386,7 +428,12 @@ class Api final : public Handler {
   HeldMoments held_moments_{http_stats_.stale_readers};
   SharedPieces shared_pieces_;
   WaitingReads waiting_reads_{http_stats_.waits};
-  const StreamRules rules_{held_moments_, shared_pieces_, access_};
+  const StreamRules rules_{held_moments_, shared_pieces_, access_, {}, &http_stats_.calls};
+  const Health health_{engine_, draining_};
+  Calls calls_{{open_writes_, mget_limits_, http_stats_.subscribe, rules_},
+               health_,
+               max_value_bytes_,
+               max_batch_bytes_};
   std::vector<RoundPin> pins_;
 };
 

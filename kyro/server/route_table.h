@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include "kyro/net/http/request.h"
@@ -43,9 +44,33 @@ enum class Route : uint16_t {
   kBuildInfo,
   kStatus,
   kRoot,
+  // Calls of gRPC.
+  kCallUnknown,  // of a service or method that does not exist
+  kCallGet,
+  kCallPut,
+  kCallDelete,
+  kCallMultiGet,
+  kCallWrite,
+  kCallPutStream,
+  kCallScan,
+  kCallNearest,
+  kCallSubscribe,
+  kCallOffset,
+  kCallSnapshot,
+  kCallCompact,
+  kCallBuildIndex,
+  kCallHealthCheck,
+  kCallHealthWatch,
+  kCallReflection,
+  kCallReflectionAlpha,
   kEnd,  // none of them
 };
 inline constexpr size_t kRouteCount = static_cast<size_t>(Route::kEnd);
+
+// Whether the answer is one of gRPC.
+[[nodiscard]] constexpr bool is_call_route(Route route) {
+  return route >= Route::kCallUnknown && route < Route::kEnd;
+}
 
 enum class Body : uint8_t {
   kIgnored,  // none is needed; a short one is read and dropped
@@ -70,6 +95,7 @@ inline constexpr std::string_view kReadMethods = "GET, HEAD, OPTIONS";
 inline constexpr std::string_view kPostMethods = "POST, OPTIONS";
 inline constexpr std::string_view kRangeMethods = "GET, HEAD, DELETE, OPTIONS";
 inline constexpr std::string_view kKvMethods = "GET, HEAD, PUT, DELETE, OPTIONS";
+inline constexpr std::string_view kCallMethods = "POST";
 
 // Indexed by Route.
 inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
@@ -101,7 +127,35 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kBuildInfo, "/build_info", "build_info", kReadMethods, false, false, false},
     {Route::kStatus, "/v1/status", "status", kReadMethods, false, false, false},
     {Route::kRoot, "/", "root", kReadMethods, false, true, false},
+    {Route::kCallUnknown, "", "grpc_unknown", kCallMethods, false, false, false},
+    {Route::kCallGet, "/kyrodb.v1.KV/Get", "grpc_get", kCallMethods},
+    {Route::kCallPut, "/kyrodb.v1.KV/Put", "grpc_put", kCallMethods},
+    {Route::kCallDelete, "/kyrodb.v1.KV/Delete", "grpc_delete", kCallMethods},
+    {Route::kCallMultiGet, "/kyrodb.v1.KV/MultiGet", "grpc_multi_get", kCallMethods},
+    {Route::kCallWrite, "/kyrodb.v1.KV/Write", "grpc_write", kCallMethods},
+    {Route::kCallPutStream, "/kyrodb.v1.KV/PutStream", "grpc_put_stream", kCallMethods},
+    {Route::kCallScan, "/kyrodb.v1.KV/Scan", "grpc_scan", kCallMethods},
+    {Route::kCallNearest, "/kyrodb.v1.KV/Nearest", "grpc_nearest", kCallMethods},
+    {Route::kCallSubscribe, "/kyrodb.v1.KV/Subscribe", "grpc_subscribe", kCallMethods},
+    {Route::kCallOffset, "/kyrodb.v1.KV/Offset", "grpc_offset", kCallMethods},
+    {Route::kCallSnapshot, "/kyrodb.v1.Admin/Snapshot", "grpc_snapshot", kCallMethods},
+    {Route::kCallCompact, "/kyrodb.v1.Admin/Compact", "grpc_compact", kCallMethods},
+    {Route::kCallBuildIndex, "/kyrodb.v1.Admin/BuildIndex", "grpc_build_index", kCallMethods},
+    {Route::kCallHealthCheck, "/grpc.health.v1.Health/Check", "grpc_health_check", kCallMethods,
+     false, true, false},
+    {Route::kCallHealthWatch, "/grpc.health.v1.Health/Watch", "grpc_health_watch", kCallMethods,
+     false, true, false},
+    {Route::kCallReflection, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+     "grpc_reflection", kCallMethods, false, true, false},
+    {Route::kCallReflectionAlpha, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+     "grpc_reflection_v1alpha", kCallMethods, false, true, false},
 }};
+
+// Those of HTTP, and those of gRPC without the unknown one.
+inline constexpr std::span<const RouteInfo> kHttpRoutes{
+    kRoutes.begin() + 1, kRoutes.begin() + static_cast<size_t>(Route::kCallUnknown)};
+inline constexpr std::span<const RouteInfo> kCallRoutes{
+    kRoutes.begin() + static_cast<size_t>(Route::kCallUnknown) + 1, kRoutes.end()};
 
 [[nodiscard]] constexpr const RouteInfo& route_info(Route route) {
   return kRoutes[static_cast<size_t>(route)];
@@ -134,6 +188,14 @@ struct Of {};
     static_cast<void>(((is.template operator()<kOf>() && (found = kOf, true)) || ...));
     return route_info(found);
   };
+  if (path.size() > 1 && (path[1] == 'k' || path[1] == 'g')) {
+    return first_of(
+        Of<Route::kCallGet, Route::kCallPut, Route::kCallDelete, Route::kCallMultiGet,
+           Route::kCallWrite, Route::kCallPutStream, Route::kCallScan, Route::kCallNearest,
+           Route::kCallSubscribe, Route::kCallOffset, Route::kCallSnapshot, Route::kCallCompact,
+           Route::kCallBuildIndex, Route::kCallHealthCheck, Route::kCallHealthWatch,
+           Route::kCallReflection, Route::kCallReflectionAlpha>());
+  }
   constexpr std::string_view kVersion = "/v1/";
   if (!path.starts_with(kVersion)) {
     return first_of(
@@ -182,6 +244,24 @@ struct Of {};
     case Route::kRmiBuild:
     case Route::kBackup:
     case Route::kWarmup:
+    case Route::kCallSnapshot:
+    case Route::kCallCompact:
+    case Route::kCallBuildIndex:
+      return true;
+    default:
+      return false;
+  }
+}
+
+[[nodiscard]] constexpr bool is_read_call(Route route) {
+  switch (route) {
+    case Route::kCallGet:
+    case Route::kCallMultiGet:
+    case Route::kCallScan:
+    case Route::kCallNearest:
+    case Route::kCallSubscribe:
+    case Route::kCallOffset:
+    case Route::kCallUnknown:  // which says so
       return true;
     default:
       return false;
@@ -199,13 +279,20 @@ inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCoun
     case Route::kNone:
     case Route::kOffset:
     case Route::kKvWait:  // its time is the client's wish
+    case Route::kCallOffset:
+    case Route::kCallPutStream:  // as long as its client likes
       return RouteClass::kOther;
     case Route::kScan:
     case Route::kCount:
     case Route::kReplay:
     case Route::kSubscribe:
+    case Route::kCallScan:
+    case Route::kCallSubscribe:
       return RouteClass::kScan;
     case Route::kMget:
+    case Route::kCallGet:
+    case Route::kCallMultiGet:
+    case Route::kCallNearest:
       return RouteClass::kRead;
     default:
       return route_info(route).allow.starts_with('P') ? RouteClass::kWrite : RouteClass::kRead;
@@ -214,9 +301,23 @@ inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCoun
 
 // Whether the request changes nothing and costs no more than its answer: the read token will do.
 [[nodiscard]] inline bool is_read(Route route, Method method) {
+  if (is_call_route(route)) return is_read_call(route);
   if (is_admin_route(route)) return false;
   if (route == Route::kMget && method == Method::kPost) return true;
   return method == Method::kGet || method == Method::kHead || method == Method::kOptions;
+}
+
+// ---- what on_response() is told: a route and, of a call, its gRPC status ----
+
+static_assert(kRouteCount <= 256);
+[[nodiscard]] constexpr uint16_t with_call_status(uint16_t route, uint8_t status) {
+  return static_cast<uint16_t>((route & 0xFFu) | unsigned{status} << 8);
+}
+[[nodiscard]] constexpr Route route_of(uint16_t told) {
+  return static_cast<Route>(told & 0xFFu);
+}
+[[nodiscard]] constexpr uint8_t call_status_of(uint16_t told) {
+  return static_cast<uint8_t>(told >> 8);
 }
 
 // Whether the route answers this method (OPTIONS apart, which every route answers).

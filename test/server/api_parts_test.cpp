@@ -25,9 +25,9 @@ TEST_CASE("A path leads to its route and gives its key text") {
     INFO(path);
     CHECK(match_route(path, &key).route == Route::kNone);
   }
-  for (const RouteInfo& info : kRoutes) {
+  for (const RouteInfo& info : kHttpRoutes) {
     // A read that waits has a row of its own, but not a path.
-    if (info.route == Route::kNone || info.route == Route::kKvWait) continue;
+    if (info.route == Route::kKvWait) continue;
     INFO(info.path);
     const std::string path = std::string(info.path) + (info.takes_key ? "5" : "");
     CHECK(match_route(path, &key).route == info.route);
@@ -36,14 +36,21 @@ TEST_CASE("A path leads to its route and gives its key text") {
     CHECK(longer == (info.takes_key ? info.route : Route::kNone));
     CHECK(match_route(info.path.substr(0, info.path.size() - 1), &key).route != info.route);
   }
+  for (const RouteInfo& info : kCallRoutes) {
+    INFO(info.path);
+    const std::string path(info.path);
+    CHECK(match_route(path, &key).route == info.route);
+    CHECK(match_route(path + "x", &key).route == Route::kNone);
+    CHECK(match_route(path.substr(0, path.size() - 1), &key).route == Route::kNone);
+  }
 }
 
 TEST_CASE("Every route allows what its Allow field says and nothing else") {
   const std::pair<Method, std::string_view> methods[] = {
       {Method::kGet, "GET"}, {Method::kHead, "HEAD"},     {Method::kPost, "POST"},
       {Method::kPut, "PUT"}, {Method::kDelete, "DELETE"}, {Method::kPatch, "PATCH"}};
-  for (const RouteInfo& info : kRoutes) {
-    if (info.route == Route::kNone || info.route == Route::kKvWait) continue;
+  for (const RouteInfo& info : kHttpRoutes) {
+    if (info.route == Route::kKvWait) continue;
     for (const auto& [method, name] : methods) {
       INFO(info.path << " " << name);
       CHECK(allows(info, method) == (info.allow.find(name) != info.allow.npos));
@@ -160,7 +167,7 @@ TEST_CASE("A permit lasts as long as its token is one of the server's, in whiche
 }
 
 TEST_CASE("What the read token may do are the methods that change nothing, on no admin route") {
-  for (const RouteInfo& info : kRoutes) {
+  for (const RouteInfo& info : kHttpRoutes) {
     INFO(info.path);
     const bool is_admin = info.name == "snapshot" || info.name == "compact" ||
                           info.name == "rmi_build" || info.name == "warmup" ||
@@ -173,6 +180,14 @@ TEST_CASE("What the read token may do are the methods that change nothing, on no
       CHECK_FALSE(is_read(info.route, method));
     }
     CHECK(is_read(info.route, Method::kPost) == (info.name == "mget"));
+  }
+  for (const RouteInfo& info : kCallRoutes) {
+    INFO(info.path);
+    const bool is_admin = info.path.starts_with("/kyrodb.v1.Admin/");
+    const bool is_write = info.name == "grpc_put" || info.name == "grpc_delete" ||
+                          info.name == "grpc_write" || info.name == "grpc_put_stream";
+    CHECK(is_admin_route(info.route) == is_admin);
+    CHECK(is_read(info.route, Method::kPost) == (!is_admin && !is_write && !info.is_probe));
   }
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -43,6 +44,18 @@ inline void end_message(std::string& out, size_t begin) {
   return body.substr(kMessageHeadBytes);
 }
 
+// How long the message is that begins there, its head not counted; nothing if its head is not
+// whole. kUnsupported for a compressed one, kTooLarge beyond `bytes_max`.
+[[nodiscard]] inline Result<std::optional<uint32_t>> message_size(std::string_view bytes,
+                                                                  uint64_t bytes_max) {
+  if (bytes.size() < kMessageHeadBytes) return std::optional<uint32_t>();
+  if (bytes[0] != 0) return Status(Code::kUnsupported, "messages must not be compressed");
+  const uint32_t size = load_be(bytes.data() + 1, 4);
+  if (size <= bytes_max) return std::optional<uint32_t>(size);
+  return Status(Code::kTooLarge, "a message of " + std::to_string(size) + " bytes, at most " +
+                                     std::to_string(bytes_max) + " are allowed");
+}
+
 // Cuts a body that comes in pieces into its messages.
 class MessageReader {
  public:
@@ -72,19 +85,13 @@ class MessageReader {
   // Takes whole messages off the front of *bytes.
   template <class OnMessage>
   Status cut(std::string_view* bytes, OnMessage on_message) {
-    while (bytes->size() >= kMessageHeadBytes) {
-      const uint32_t length = load_be(bytes->data() + 1, 4);
-      if (bytes->front() != 0) return Status(Code::kUnsupported, "messages must not be compressed");
-      if (length > message_bytes_max_) {
-        return Status(Code::kTooLarge, "a message of " + std::to_string(length) +
-                                           " bytes, at most " + std::to_string(message_bytes_max_) +
-                                           " are allowed");
-      }
-      if (bytes->size() - kMessageHeadBytes < length) break;
-      KYRO_TRY(on_message(bytes->substr(kMessageHeadBytes, length)));
-      bytes->remove_prefix(kMessageHeadBytes + length);
+    for (;;) {
+      const auto size = message_size(*bytes, message_bytes_max_);
+      KYRO_TRY(size);
+      if (!*size || bytes->size() - kMessageHeadBytes < **size) return Status();
+      KYRO_TRY(on_message(bytes->substr(kMessageHeadBytes, **size)));
+      bytes->remove_prefix(kMessageHeadBytes + **size);
     }
-    return Status();
   }
 
   const uint64_t message_bytes_max_;

@@ -1,4 +1,4 @@
-// The messages of scripts/api/kyrodb.proto that a client sends.
+// The messages of scripts/api that a client sends.
 //
 // decode() merges what it reads into what is there, as protocol buffers want: later fields win,
 // unknown ones are skipped, a field of another wire type counts as unknown. It fails on bytes that
@@ -18,8 +18,9 @@ namespace kyro::rpc {
 
 // Calls on_field(field) for every field; false if the bytes are no message, or on_field says so.
 template <class OnField>
-[[nodiscard]] bool decode_fields(std::string_view bytes, OnField on_field) {
-  ProtoReader reader(bytes);
+[[nodiscard]] bool decode_fields(std::string_view bytes, OnField on_field,
+                                 size_t fields_max = ProtoReader::kFieldsMax) {
+  ProtoReader reader(bytes, fields_max);
   ProtoField field;
   while (reader.next(&field)) {
     if (!on_field(field)) return false;
@@ -91,13 +92,16 @@ struct MultiGetRequest {
     const auto add = [this, keys_max](uint64_t key) {
       if (keys.size() <= keys_max) keys.push_back(key);
     };
-    return decode_fields(bytes, [&](const ProtoField& field) {
-      if (field.is_varint(1)) add(field.value);
-      if (!field.is_bytes(1)) return true;
-      ProtoReader packed(field.bytes);
-      for (uint64_t key = 0; packed.next_packed(&key);) add(key);
-      return packed.ok();
-    });
+    return decode_fields(
+        bytes,
+        [&](const ProtoField& field) {
+          if (field.is_varint(1)) add(field.value);
+          if (!field.is_bytes(1)) return true;
+          ProtoReader packed(field.bytes);
+          for (uint64_t key = 0; packed.next_packed(&key);) add(key);
+          return packed.ok();
+        },
+        keys_max + ProtoReader::kFieldsMax);
   }
 };
 
@@ -123,16 +127,6 @@ struct Operation {
     });
   }
 };
-
-// Calls on_operation(operation) for each of a WriteRequest, until it returns false.
-template <class OnOperation>
-[[nodiscard]] bool decode_write_request(std::string_view bytes, OnOperation on_operation) {
-  return decode_fields(bytes, [&](const ProtoField& field) {
-    if (!field.is_bytes(1)) return true;
-    Operation operation;
-    return operation.decode(field.bytes) && on_operation(operation);
-  });
-}
 
 struct ScanRequest {
   uint64_t first = 0;
@@ -172,6 +166,17 @@ struct SubscribeRequest {
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
       if (field.is_varint(1)) from_offset = field.value;
+      return true;
+    });
+  }
+};
+
+struct HealthCheckRequest {
+  std::string_view service;
+
+  [[nodiscard]] bool decode(std::string_view bytes) {
+    return decode_fields(bytes, [this](const ProtoField& field) {
+      if (field.is_bytes(1)) service = field.bytes;
       return true;
     });
   }

@@ -45,8 +45,13 @@ struct ProtoField {
 class ProtoReader {
  public:
   static constexpr unsigned kGroupsMax = 32;  // within each other
+  // More fields than any of our messages has any use for, so that what a body of megabytes costs
+  // does not grow with it.
+  static constexpr size_t kFieldsMax = 64 * 1024;
+  static constexpr size_t kUnbounded = SIZE_MAX;
 
-  explicit ProtoReader(std::string_view bytes) : at_(bytes.data()), end_(at_ + bytes.size()) {}
+  explicit ProtoReader(std::string_view bytes, size_t fields_max = kFieldsMax)
+      : at_(bytes.data()), end_(at_ + bytes.size()), fields_left_(fields_max) {}
 
   // The next field; false at the end, or where the bytes are not valid: see ok().
   [[nodiscard]] bool next(ProtoField* field) {
@@ -80,6 +85,7 @@ class ProtoReader {
 
   bool read_field(ProtoField* field) {
     uint64_t tag = 0;
+    if (fields_left_-- == 0) return fail();
     if (!read_varint(&tag)) return false;
     field->number = static_cast<uint32_t>(tag >> 3);
     field->type = static_cast<ProtoType>(tag & 7);
@@ -127,6 +133,7 @@ class ProtoReader {
 
   const char* at_;
   const char* end_;
+  size_t fields_left_;
   unsigned depth_ = 0;
   bool ok_ = true;
 };

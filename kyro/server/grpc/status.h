@@ -33,6 +33,7 @@ enum class GrpcCode : uint8_t {
   kDataLoss = 15,
   kUnauthenticated = 16,
 };
+inline constexpr size_t kGrpcCodeCount = 17;
 
 [[nodiscard]] constexpr GrpcCode grpc_code_of(Code code) {
   switch (code) {
@@ -62,6 +63,56 @@ enum class GrpcCode : uint8_t {
       return GrpcCode::kInternal;
   }
   return GrpcCode::kUnknown;
+}
+
+// For what is refused before a route has looked at it, and by the server itself.
+[[nodiscard]] constexpr GrpcCode grpc_code_of_http(int status) {
+  switch (status) {
+    case 401:
+      return GrpcCode::kUnauthenticated;
+    case 403:
+      return GrpcCode::kPermissionDenied;
+    case 404:
+    case 501:
+      return GrpcCode::kUnimplemented;
+    case 408:
+      return GrpcCode::kDeadlineExceeded;
+    case 413:
+    case 414:
+    case 429:
+    case 431:
+    case 507:
+      return GrpcCode::kResourceExhausted;
+    case 503:
+      return GrpcCode::kUnavailable;
+    case 500:
+      return GrpcCode::kInternal;
+    default:
+      return GrpcCode::kInvalidArgument;
+  }
+}
+
+// As it stands in documents and metrics.
+[[nodiscard]] constexpr const char* grpc_code_name(GrpcCode code) {
+  constexpr const char* kNames[] = {"OK",
+                                    "CANCELLED",
+                                    "UNKNOWN",
+                                    "INVALID_ARGUMENT",
+                                    "DEADLINE_EXCEEDED",
+                                    "NOT_FOUND",
+                                    "ALREADY_EXISTS",
+                                    "PERMISSION_DENIED",
+                                    "RESOURCE_EXHAUSTED",
+                                    "FAILED_PRECONDITION",
+                                    "ABORTED",
+                                    "OUT_OF_RANGE",
+                                    "UNIMPLEMENTED",
+                                    "INTERNAL",
+                                    "UNAVAILABLE",
+                                    "DATA_LOSS",
+                                    "UNAUTHENTICATED"};
+  static_assert(sizeof kNames / sizeof kNames[0] == kGrpcCodeCount);
+  return kNames[static_cast<size_t>(code)];
 }
 
 // grpc-message: bytes outside of printable ASCII, and "%", as "%" and two digits.

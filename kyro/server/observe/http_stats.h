@@ -12,6 +12,7 @@
 
 #include "kyro/base/counters.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/grpc/call_stats.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/stream.h"
 #include "kyro/server/routes/waiting_reads.h"
@@ -37,7 +38,9 @@ class HttpStats {
   }
 
   void count(const Answered& answered) {
-    const size_t row = answered.route < kRouteCount ? answered.route : 0;
+    const Route route = route_of(answered.route);
+    const size_t row = route < Route::kEnd ? static_cast<size_t>(route) : 0;
+    calls.count(route, static_cast<rpc::GrpcCode>(call_status_of(answered.route)), answered.count);
     requests_[row][code_index(answered.status)].add(answered.count);
     if (answered.version == HttpVersion::k2) http2_requests_.add(answered.count);
     const bool is_write = answered.method == Method::kPut || answered.method == Method::kDelete;
@@ -86,6 +89,7 @@ class HttpStats {
 
   SubscribeStats subscribe;
   WaitStats waits;
+  rpc::CallStats calls;
   Counter stale_readers;
   Counter over_rate_data;
   Counter over_rate_admin;

@@ -160,6 +160,23 @@ inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t conn
                   count);
     }
   }
+  text.family("kyrodb_grpc_failures_total", "counter",
+              "Calls of gRPC that ended with another status than OK.");
+  for (size_t route = static_cast<size_t>(Route::kCallUnknown); route < kRouteCount; ++route) {
+    for (size_t code = 1; code < rpc::kGrpcCodeCount; ++code) {
+      const auto status = static_cast<rpc::GrpcCode>(code);
+      const uint64_t count = stats.calls.failures(static_cast<Route>(route), status);
+      // Those that occur, and one from the start.
+      if (count == 0 && status != rpc::GrpcCode::kInternal) continue;
+      text.sample("kyrodb_grpc_failures_total",
+                  std::string("route=\"")
+                          .append(kRoutes[route].name)
+                          .append("\",code=\"")
+                          .append(rpc::grpc_code_name(status)) +
+                      "\"",
+                  count);
+    }
+  }
   text.family("kyrodb_http_request_duration_seconds", "histogram",
               "From the whole request read to the answer written.");
   for (size_t route = 0; route < kRouteCount; ++route) {

@@ -3,7 +3,8 @@
 //   2026-01-01T00:00:00.000Z info request method=GET route=get_fast status=200 bytes=64 micros=12
 //   peer=127.0.0.1:5000
 //
-// It names the route, never the path, so no key and no value is in it. A reactor formats its lines
+// It names the route, never the path, so no key and no value is in it; of a call of gRPC also its
+// status (grpc=NOT_FOUND; of a stream the one it begins with). A reactor formats its lines
 // into a buffer of its own and hands them to the log's writer once a round. Where stderr is slower
 // than the requests, lines are dropped, never waited for; a line then says how many.
 //
@@ -16,6 +17,7 @@
 #include "kyro/base/log.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/address.h"
+#include "kyro/server/grpc/status.h"
 #include "kyro/server/route_table.h"
 
 namespace kyro {
@@ -25,7 +27,8 @@ class RequestLog {
   explicit RequestLog(LogWriter& writer) : writer_(writer) {}
 
   void add(const Answered& answered) {
-    const size_t route = answered.route < kRouteCount ? answered.route : 0;
+    const Route told = route_of(answered.route);
+    const Route route = told < Route::kEnd ? told : Route::kNone;
     Round& round = this_round();
     for (uint64_t i = 0; i < answered.count; ++i) append_line(round.lines, answered, route);
     round.count += answered.count;
@@ -45,14 +48,20 @@ class RequestLog {
     std::string lines;
     uint64_t count = 0;
   };
-  static void append_line(std::string& lines, const Answered& answered, size_t route) {
-    append_log_line(lines, LogLevel::kInfo, "request",
-                    {{"method", method_name(answered.method)},
-                     {"route", kRoutes[route].name},
-                     {"status", answered.status},
-                     {"bytes", answered.body_bytes},
-                     {"micros", answered.duration_ns / 1000},
-                     {"peer", answered.is_unix ? "unix" : format_peer(*answered.peer)}});
+  static void append_line(std::string& lines, const Answered& answered, Route route) {
+    const auto append = [&](auto... more) {
+      append_log_line(lines, LogLevel::kInfo, "request",
+                      {{"method", method_name(answered.method)},
+                       {"route", route_info(route).name},
+                       {"status", answered.status},
+                       {"bytes", answered.body_bytes},
+                       {"micros", answered.duration_ns / 1000},
+                       {"peer", answered.is_unix ? "unix" : format_peer(*answered.peer)},
+                       more...});
+    };
+    if (!is_call_route(route)) return append();
+    const auto status = static_cast<rpc::GrpcCode>(call_status_of(answered.route));
+    append(LogField{"grpc", rpc::grpc_code_name(status)});
   }
   static Round& this_round() {
     static thread_local Round round;

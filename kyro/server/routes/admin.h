@@ -1,4 +1,5 @@
-// Long work on behalf of a request: the background threads do it, the reactor only waits for word.
+// Long work on behalf of a request or call: the background threads do it, the reactor only waits
+// for word.
 //
 // Ownership: an AdminTask is made with new and disposes of itself in run().
 #pragma once
@@ -10,6 +11,7 @@
 
 #include "kyro/base/backup_name.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/storage/engine.h"
@@ -48,10 +50,25 @@ class AdminTask final : public Task {
                             Status(Code::kIoError, std::string(outcome_.status.message())));
     }
     if (!outcome_.status.ok()) return respond_status(*exchange, outcome_.status);
+    if (rpc::is_call(*exchange)) return rpc::respond_message(*exchange, message());
     exchange->respond(200, kJsonType, body());
   }
 
  private:
+  // SnapshotResponse, CompactResponse or BuildIndexResponse.
+  [[nodiscard]] std::string message() const {
+    const auto& compacted = outcome_.compacted;
+    switch (kind_) {
+      case Job::Kind::kSnapshot:
+        return rpc::numbers_message({engine_.next_offset()});
+      case Job::Kind::kCompact:
+        return rpc::numbers_message(
+            {compacted.before_bytes, compacted.after_bytes, compacted.keys_retained});
+      default:
+        return rpc::numbers_message({compacted.keys_retained});
+    }
+  }
+
   AdminTask(Engine& engine, Job::Kind kind, std::string name)
       : engine_(engine), kind_(kind), name_(std::move(name)) {}
 

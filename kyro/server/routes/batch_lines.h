@@ -26,24 +26,36 @@
 
 namespace kyro {
 
-class BatchReader {
+// Where the writes of a batch come from, one after the other.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  [[nodiscard]] virtual bool at_end() const = 0;
+  // Of the write that was read last, from 1.
+  [[nodiscard]] virtual uint64_t line() const = 0;
+  // How much of the batch has been read, or begun to be.
+  [[nodiscard]] virtual size_t position() const = 0;
+  // Reads the next write, or goes on with it, in about `budget_bytes` of work; false: there is more
+  // to do. `condition` is set if the write has one, as *is_conditional says. kInvalid, with the
+  // write's number, if it is refused. REQUIRES: !at_end().
+  virtual Result<bool> next(size_t budget_bytes, Mutation* mutation, Condition* condition,
+                            bool* is_conditional) = 0;
+  // Says in front of a message which write it is about.
+  [[nodiscard]] virtual Status with_number(const Status& status, uint64_t line) const = 0;
+};
+
+class BatchReader final : public BatchSource {
  public:
   // expiry_of(write) is when what a put with a lifetime stores expires.
   using ExpiryOf = std::function<uint64_t(const JsonWrite& write)>;
   BatchReader(std::span<char> text, ExpiryOf expiry_of)
       : text_(text), expiry_of_(std::move(expiry_of)) {}
 
-  [[nodiscard]] bool at_end() const { return at_ == text_.size() && !decoder_; }
-  // Of the line that was read last, from 1.
-  [[nodiscard]] uint64_t line() const { return line_; }
-  // How much of the text has been read, or begun to be.
-  [[nodiscard]] size_t position() const { return at_; }
-
-  // Reads the next line, or goes on with it, in about `budget_bytes` of work; false: there is more
-  // to do. `condition` is set if the line has one, as *is_conditional says. kInvalid, with the
-  // number of the line, if it is refused. REQUIRES: !at_end().
+  [[nodiscard]] bool at_end() const override { return at_ == text_.size() && !decoder_; }
+  [[nodiscard]] uint64_t line() const override { return line_; }
+  [[nodiscard]] size_t position() const override { return at_; }
   Result<bool> next(size_t budget_bytes, Mutation* mutation, Condition* condition,
-                    bool* is_conditional) {
+                    bool* is_conditional) override {
     if (!decoder_) KYRO_TRY(begin_line());
     if (!is_decoded_) {
       if (!decoder_->advance(budget_bytes)) return false;
@@ -66,10 +78,12 @@ class BatchReader {
     return true;
   }
 
-  // Says in front of a message which line it is about.
   [[nodiscard]] static Status with_line(const Status& status, uint64_t line) {
     return Status(status.code(),
                   "line " + std::to_string(line) + ": " + std::string(status.message()));
+  }
+  [[nodiscard]] Status with_number(const Status& status, uint64_t line) const override {
+    return with_line(status, line);
   }
 
  private:

@@ -1,5 +1,5 @@
 // Records of the log as an answer has them, in pieces: what replay (a line each) and subscribe (an
-// event each) have in common.
+// event each, or a message of a call) have in common.
 //
 // They pull from the log in bounded slices as the client reads, so a slow client costs no memory:
 // its place in the log is its buffer. A record that is larger than a piece is one piece after the
@@ -16,12 +16,13 @@
 #include <utility>
 
 #include "kyro/json/record_encoder.h"
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/shared_pieces.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
 
-enum class LogForm : uint8_t { kLines, kEvents };
+enum class LogForm : uint8_t { kLines, kEvents, kMessages };
 
 // The keys whose records are wanted.
 struct KeyFilter {
@@ -78,6 +79,7 @@ class LogPieces {
   // A record that surely fits, or begins with one that is large.
   void append(std::string& out, size_t room, const RecordView& record) {
     const RecordHeader& header = record.header;
+    if (form_ == LogForm::kMessages) return append_message(out, room, record);
     const uint64_t expires_secs = engine_.to_unix(header.expiry_secs());
     if (RecordEncoder::is_small(record.value) ||
         record.value.size() * 6 + RecordEncoder::kRoomBytesMin <= room) {
@@ -92,6 +94,18 @@ class LogPieces {
     record_.add_head(begin);
     record_.add_tail(end_mark());
     offset_ = header.offset;
+  }
+
+  void append_message(std::string& out, size_t room, const RecordView& record) {
+    rpc::ValueMessage message = rpc::log_record_message(record);
+    const std::string_view head = message.framed(rpc::kLogRecordValue, record.value.size());
+    if (RecordEncoder::is_small(record.value) || head.size() + record.value.size() <= room) {
+      out.append(head).append(record.value);
+      return;
+    }
+    record_.begin_raw(record.value);
+    record_.add_head(head);
+    offset_ = record.header.offset;
   }
 
   void append_begin(std::string& out, uint64_t offset) const {

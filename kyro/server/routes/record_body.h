@@ -1,4 +1,5 @@
-// The answer that is one record: as JSON (lookup, floor and ceil) or the bytes of its value (get).
+// The answer that is one record: as JSON (lookup, floor and ceil), the bytes of its value (get), or
+// a message with it (the calls Get and Nearest).
 //
 // A small one is written at once; a large one from where its value lies.
 //
@@ -12,6 +13,7 @@
 #include <utility>
 
 #include "kyro/json/record_encoder.h"
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
@@ -57,20 +59,44 @@ void respond_record(Exchange& x, uint64_t key, std::string_view value, uint64_t 
   respond_sliced(x, kJsonType, std::move(body), rules);
 }
 
-// Answers the bytes of a value, large ones from where they lie. REQUIRES: the calling thread holds
-// an EpochPin.
-inline void respond_bytes(Exchange& x, const Lookup& found, Engine& engine, HeldMoments& moments) {
+// Keeps what a value lies in. Where that may be a delta, the moment counts as held. REQUIRES: the
+// calling thread holds an EpochPin.
+[[nodiscard]] inline std::shared_ptr<const void> hold_value(std::shared_ptr<const void> holder,
+                                                            bool may_be_delta, Engine& engine,
+                                                            HeldMoments& moments) {
   struct Held {
     std::shared_ptr<const void> holder;
     HeldMoments::Hold hold;
   };
+  const auto held = std::make_shared<Held>();
+  held->holder = std::move(holder);
+  if (may_be_delta) moments.begin(*engine.moment().view, &held->hold);
+  return held;
+}
+
+// Answers the bytes of a value, large ones from where they lie. REQUIRES: the calling thread holds
+// an EpochPin.
+inline void respond_bytes(Exchange& x, const Lookup& found, Engine& engine, HeldMoments& moments) {
   if (found.value().size() < kSharedBodyBytesMin) {
     return x.respond(200, kBytesType, found.value());
   }
-  const auto held = std::make_shared<Held>();
-  held->holder = found.holder();
-  if (found.source() == Source::kDelta) moments.begin(*engine.moment().view, &held->hold);
-  x.respond_shared(200, kBytesType, found.value(), held);
+  const bool is_in_delta = found.source() == Source::kDelta;
+  x.respond_shared(200, kBytesType, found.value(),
+                   hold_value(found.holder(), is_in_delta, engine, moments));
+}
+
+// Answers a call with a message of which `head` is all but the bytes of its value. A large value is
+// sent from where it lies: get_owner() is asked for what keeps it.
+template <class GetOwner>
+void respond_value_message(Exchange& x, std::string_view head, std::string_view value,
+                           const GetOwner& get_owner) {
+  rpc::add_status(x, rpc::GrpcCode::kOk);
+  if (value.size() >= kSharedBodyBytesMin) {
+    return x.respond_shared_behind(200, rpc::kCallType, head, value, get_owner());
+  }
+  static thread_local std::string whole;  // of an answer to come, so that none allocates
+  whole.assign(head).append(value);
+  x.respond(200, rpc::kCallType, whole);
 }
 
 }  // namespace kyro

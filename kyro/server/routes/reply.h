@@ -10,6 +10,7 @@
 #include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/grpc/call.h"
 #include "kyro/storage/read/log_reader.h"
 
 namespace kyro {
@@ -47,13 +48,13 @@ inline constexpr std::string_view kBytesType = "application/octet-stream";
   return 500;
 }
 
-// Answers with a failed status. A 404 for a key says so in one fixed sentence.
+// Answers with a failed status, a call with one of gRPC. A 404 for a key says so in one fixed
+// sentence.
 inline void respond_status(Exchange& exchange, const Status& status) {
+  if (rpc::is_call(exchange)) return rpc::respond_failed(exchange, status);
   const int code = http_status_of(status.code());
   if (code == 503) exchange.add_header("Retry-After", "1");
-  const std::string_view message =
-      status.code() == Code::kNotFound ? "no such key" : status.message();
-  exchange.respond_error(code, code_name(status.code()), message);
+  exchange.respond_error(code, code_name(status.code()), rpc::message_of(status));
 }
 
 // ETag: "<offset>"
@@ -81,8 +82,36 @@ inline void respond_offset(Exchange& exchange, uint64_t offset) {
   exchange.respond(200, kJsonType, body);
 }
 
+// Answers with what HTTP says of a refusal, a call with the status that is nearest to it.
+inline void respond_refusal(Exchange& exchange, int status, std::string_view code,
+                            std::string_view message) {
+  if (rpc::is_call(exchange)) return rpc::respond_as_http(exchange, status, message);
+  exchange.respond_error(status, code, message);
+}
+
+// Answers with what is whole, a call with its status.
+inline void respond_whole(Exchange& exchange, std::string_view content_type,
+                          std::string_view body) {
+  if (rpc::is_call(exchange)) rpc::add_status(exchange, rpc::GrpcCode::kOk);
+  exchange.respond(200, content_type, body);
+}
+
+// What is wrong, and what could be asked for instead.
+[[nodiscard]] inline std::string describe_range(std::string_view why, const LogRange& range) {
+  std::string message(why);
+  message += "; what can be asked for begins with offset ";
+  append_decimal(message, range.oldest);
+  message += ", and the next one is ";
+  append_decimal(message, range.next);
+  return message;
+}
+
 // 410 with the range of the log that is there.
 inline void respond_gone(Exchange& exchange, const Status& status, const LogRange& range) {
+  if (rpc::is_call(exchange)) {
+    return rpc::respond_failed(exchange, rpc::GrpcCode::kOutOfRange,
+                               describe_range(status.message(), range));
+  }
   std::string body;
   append_error_json(body, code_name(Code::kGone), status.message());
   body.pop_back();

@@ -1,10 +1,11 @@
-// GET /v1/scan, /v1/floor/K and /v1/ceil/K: the ordered reads.
+// GET /v1/scan, /v1/floor/K and /v1/ceil/K: the ordered reads, and the calls Scan and Nearest.
 //
 // A scan is a page {"items":[…],"complete":…,"next":…} or, where the client accepts
-// application/x-ndjson, a line for each item and a trailer line without a key. A page ends at its
-// limit or at kPageBytesMax; lines without a limit are the whole range. Everything in one answer is
-// as of one moment, whose offset it has ("as_of": the log from there on is what came later);
-// "complete" looks one live key further, so a page that ends the range says so.
+// application/x-ndjson, a line for each item and a trailer line without a key, or, for a call, a
+// Record message for each. A page ends at its limit or at kPageBytesMax; lines and messages without
+// a limit are the whole range. Everything in one answer is as of one moment, whose offset it has
+// ("as_of": the log from there on is what came later); "complete" looks one live key further, so a
+// page that ends the range says so.
 //
 // Thread rule: on the exchange's reactor; every step is a bounded slice. Ownership: the answers own
 // their scans, a NearestTask disposes of itself.
@@ -17,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/content.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/record_body.h"
@@ -28,22 +30,29 @@ namespace kyro {
 // Bytes of records looked at before other connections get their turn.
 inline constexpr uint64_t kScanSliceBytes = 256 * 1024;
 
+// Keys in [first, end).
+[[nodiscard]] inline ScanRange scan_range(uint64_t first, std::optional<uint64_t> end,
+                                          bool reverse) {
+  const Direction direction = reverse ? Direction::kDown : Direction::kUp;
+  if (end == 0) return {1, 0, direction};  // nothing lies below 0
+  return {first, end ? *end - 1 : ~uint64_t{0}, direction};
+}
+
 // Keys from parameter "start" on to before "end".
 [[nodiscard]] inline Result<ScanRange> find_range(std::string_view query) {
   const auto start = find_number(query, "start");
   KYRO_TRY(start);
   const auto end = find_number(query, "end");
   KYRO_TRY(end);
-  ScanRange range{.first = start->value_or(0)};
-  if (end->has_value()) range.last = **end - 1;
-  if (end->has_value() && **end == 0) range = {1, 0};  // nothing lies below 0
-  return range;
+  return scan_range(start->value_or(0), *end, false);
 }
 
 inline void append_as_of(std::string& out, const Moment& moment) {
   out += ",\"as_of\":";
   append_decimal(out, moment.bound);
 }
+
+enum class ScanForm : uint8_t { kPage, kLines, kMessages };
 
 struct ScanQuery {
   static constexpr uint64_t kLimitDefault = 100;
@@ -54,7 +63,7 @@ struct ScanQuery {
   bool is_clamped = false;        // more was asked for: the end of the page says "limit"
   bool keys_only = false;
   bool string_keys = false;
-  bool lines = false;
+  ScanForm form = ScanForm::kPage;
 };
 
 [[nodiscard]] inline Result<ScanQuery> parse_scan(const HttpRequest& request) {
@@ -70,9 +79,9 @@ struct ScanQuery {
   const auto string_keys = find_string_keys(query);
   KYRO_TRY(string_keys);
   ScanQuery out;
-  out.lines = accepts_ndjson(request);
+  if (accepts_ndjson(request)) out.form = ScanForm::kLines;
   out.limit = *limit;
-  if (!out.limit && !out.lines) out.limit = ScanQuery::kLimitDefault;
+  if (!out.limit && out.form == ScanForm::kPage) out.limit = ScanQuery::kLimitDefault;
   out.is_clamped = out.limit > ScanQuery::kLimitMax;
   if (out.is_clamped) out.limit = ScanQuery::kLimitMax;
   out.range = *range;
@@ -98,7 +107,7 @@ class ScanBody final : public SlicedBody {
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
     const size_t begin = out.size();
     const size_t end = begin + budget_bytes;
-    if (!has_begun_ && !query_.lines) out += "{\"items\":[";
+    if (!has_begun_ && is_page()) out += "{\"items\":[";
     has_begun_ = true;
     std::optional<uint64_t> next;  // the key that the page has no room for
     auto state = Scan::State::kStopped;
@@ -141,29 +150,47 @@ class ScanBody final : public SlicedBody {
   static constexpr size_t kRoomBytesMin = RecordEncoder::kSmallRecordBytesMax;
 
   [[nodiscard]] bool page_is_full(uint64_t page_bytes) const {
-    return query_.limit && (items_ >= *query_.limit || page_bytes >= kPageBytesMax);
+    if (!query_.limit) return false;
+    return items_ >= *query_.limit ||
+           (query_.form != ScanForm::kMessages && page_bytes >= kPageBytesMax);
   }
+  [[nodiscard]] bool is_page() const { return query_.form == ScanForm::kPage; }
 
   // Appends a record, or as much of it as has room.
   void append(std::string& out, size_t end, const RecordView& record) {
     const RecordHeader& header = record.header;
+    if (query_.form == ScanForm::kMessages) return append_message(out, end, record);
     const uint64_t expires_secs = engine_.to_unix(header.expiry_secs());
-    if (!query_.lines && items_ != 0) out += ',';
+    if (is_page() && items_ != 0) out += ',';
     if (query_.keys_only) {
       append_key_item(out, header.key, header.offset, query_.string_keys, expires_secs);
     } else if (RecordEncoder::is_small(record.value)) {
       append_item(out, header.key, record.value, header.offset, query_.string_keys, expires_secs);
     } else {
       record_.begin_item(header.key, record.value, header.offset, query_.string_keys, expires_secs);
-      if (query_.lines) record_.add_tail("\n");
+      if (!is_page()) record_.add_tail("\n");
       static_cast<void>(record_.advance(out, end - out.size()));
       return;
     }
-    if (query_.lines) out += '\n';
+    if (!is_page()) out += '\n';
+  }
+
+  void append_message(std::string& out, size_t end, const RecordView& record) {
+    const std::string_view value = query_.keys_only ? std::string_view() : record.value;
+    rpc::ValueMessage message = rpc::record_message(record.header.key, record.header.offset);
+    const std::string_view head = message.framed(rpc::kRecordValue, value.size());
+    if (RecordEncoder::is_small(value)) {
+      out.append(head).append(value);
+      return;
+    }
+    record_.begin_raw(value);
+    record_.add_head(head);
+    static_cast<void>(record_.advance(out, end - out.size()));
   }
 
   void append_end(std::string& out, std::optional<uint64_t> next) const {
-    out += query_.lines ? "{\"complete\":" : "],\"complete\":";
+    if (query_.form == ScanForm::kMessages) return;
+    out += query_.form == ScanForm::kLines ? "{\"complete\":" : "],\"complete\":";
     out += next ? "false,\"next\":" : "true";
     if (next) {
       // The bound that is given next is inclusive upwards, exclusive downwards. There is a larger
@@ -176,7 +203,7 @@ class ScanBody final : public SlicedBody {
       append_decimal(out, *query_.limit);
     }
     append_as_of(out, moment_);
-    out += query_.lines ? "}\n" : "}";
+    out += query_.form == ScanForm::kLines ? "}\n" : "}";
   }
 
   Engine& engine_;
@@ -192,7 +219,7 @@ class ScanBody final : public SlicedBody {
 inline void respond_scan(Engine& engine, Exchange& x, const StreamRules& rules) {
   const auto query = parse_scan(x.request());
   if (!query.ok()) return respond_status(x, query.status());
-  respond_sliced(x, query->lines ? "application/x-ndjson" : kJsonType,
+  respond_sliced(x, query->form == ScanForm::kLines ? "application/x-ndjson" : kJsonType,
                  std::make_unique<ScanBody>(engine, *query), rules);
 }
 
@@ -204,7 +231,7 @@ class NearestTask final : public Task {
                     const StreamRules& rules) {
     ScanRange range{key, ~uint64_t{0}, direction};
     if (direction == Direction::kDown) range = {0, key, direction};
-    const auto string_keys = find_string_keys(x.request().query);
+    const auto string_keys = find_string_keys(x.request().query);  // none in a call
     if (!string_keys.ok()) return respond_status(x, string_keys.status());
     auto task = std::unique_ptr<NearestTask>(new NearestTask(engine, range, *string_keys, rules));
     if (task->answer(x)) return;
@@ -235,6 +262,12 @@ class NearestTask final : public Task {
     });
     if (!state.ok()) {
       respond_status(x, state.status());
+    } else if (*state == Scan::State::kStopped && rpc::is_call(x)) {
+      const uint64_t offset = found.header.offset;
+      rpc::ValueMessage message = rpc::record_message(found.header.key, offset);
+      respond_value_message(
+          x, message.framed(rpc::kRecordValue, found.value.size()), found.value,
+          [this] { return hold_value(std::move(scan_), true, engine_, rules_.moments); });
     } else if (*state == Scan::State::kStopped) {
       const uint64_t expiry_secs = found.header.expiry_secs();
       add_etag(x, found.header.offset);

@@ -6,7 +6,8 @@
 // wherever in a value they end (record_encoder.h). The head goes out with the first piece: what
 // goes wrong before has a proper status; later the body breaks off, which the client can tell.
 //
-// A body whose token has been withdrawn ends early, with whatever says so in its form.
+// A body whose token has been withdrawn ends early, with whatever says so in its form. Of a call
+// the status does, whatever ends it.
 //
 // Thread rule: on the exchange's reactor. Ownership: respond_sliced() takes the body.
 #pragma once
@@ -27,6 +28,7 @@
 namespace kyro {
 
 inline constexpr std::string_view kWithdrawn = "the token is no longer valid";
+inline constexpr const char* kOvertaken = "too much was written meanwhile";
 
 // What bodies that take their time have to do with.
 struct StreamRules {
@@ -34,6 +36,7 @@ struct StreamRules {
   SharedPieces& pieces;
   const AccessControl& access;
   std::optional<Permit> permit = {};  // where the request's fields are not at hand any more
+  rpc::CallStats* calls = nullptr;
 };
 
 class SlicedBody : public BodyStream {
@@ -61,6 +64,7 @@ class SlicedBody : public BodyStream {
       std::string().swap(first_slice_);
       return Next::kMore;
     }
+    if (end_.is_call() && must_end()) return Next::kEnd;
     if (held_.is_revoked()) return Next::kAbort;
     if (!permit_.is_valid()) {
       return write_early_end(out, budget_bytes) ? Next::kEnd : Next::kAbort;
@@ -68,11 +72,27 @@ class SlicedBody : public BodyStream {
     const Result<bool> ended = write_slice(out, budget_bytes);
     if (ended.ok()) return *ended ? Next::kEnd : Next::kMore;
     log_event(LogLevel::kWarn, "answer_broken_off", {{"reason", ended.status().to_string()}});
-    return Next::kAbort;
+    end_.set(ended.status());
+    return end_.is_call() ? Next::kEnd : Next::kAbort;
   }
+  void on_end(Exchange& exchange) final { end_.add_to(exchange); }
 
  private:
   friend class FirstSlice;
+
+  // A call has to end before its messages do.
+  bool must_end() {
+    if (held_.is_revoked()) {
+      end_.set(Status(Code::kBusy, kOvertaken));
+    } else if (!permit_.is_valid()) {
+      end_.set(rpc::GrpcCode::kUnauthenticated, kWithdrawn);
+    } else {
+      return end_.is_late();
+    }
+    return true;
+  }
+
+  rpc::StreamEnd end_;
   std::string first_slice_;
   HeldMoments::Hold held_;
   Permit permit_;
@@ -87,7 +107,8 @@ class FirstSlice final : public Task {
     SlicedBody& made = *body;
     const Result<bool> ended = made.write_slice(made.first_slice_, SlicedBody::kWholeBytesMax);
     if (!ended.ok()) return respond_status(x, ended.status());
-    if (*ended) return x.respond(200, content_type, made.first_slice_);
+    if (*ended) return respond_whole(x, content_type, made.first_slice_);
+    made.end_ = rpc::StreamEnd(x, rules.calls);
     made.permit_ = rules.permit ? *rules.permit : rules.access.permit(x.request());
     if (const View* held = made.hold()) rules.moments.begin(*held, &made.held_);
     if (!made.first_slice_.empty()) return x.respond_stream(200, content_type, std::move(body));
@@ -99,7 +120,7 @@ class FirstSlice final : public Task {
     if (x == nullptr) return;
     SlicedBody& made = *body_;
     if (made.held_.is_revoked()) {
-      return respond_status(*x, Status(Code::kBusy, "too much was written meanwhile"));
+      return respond_status(*x, Status(Code::kBusy, kOvertaken));
     }
     if (!made.permit_.is_valid()) {
       x->add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
@@ -107,7 +128,7 @@ class FirstSlice final : public Task {
     }
     const Result<bool> ended = made.write_slice(made.first_slice_, SlicedBody::kWholeBytesMax);
     if (!ended.ok()) return respond_status(*x, ended.status());
-    if (*ended) return x->respond(200, content_type_, made.first_slice_);
+    if (*ended) return respond_whole(*x, content_type_, made.first_slice_);
     if (!made.first_slice_.empty()) return x->respond_stream(200, content_type_, std::move(body_));
     self.release()->go_on(*x);
   }

@@ -1,8 +1,10 @@
-// Streams of log records: replay (finite, NDJSON) and subscribe (endless, server-sent events).
+// Streams of log records: replay (finite, NDJSON) and subscribe (endless, server-sent events or the
+// messages of a call).
 //
-// A subscriber that falls behind what the log retains is told so and closed. Past and live records
-// come from the same place, so there is no seam between them. The first piece is read before the
-// head goes out, so an error in it has a proper status.
+// A subscriber that falls behind what the log retains is told so and closed; a caller is told
+// whatever ends its stream by the status. Only events need a heartbeat: HTTP/2 has pings. Past and
+// live records come from the same place, so there is no seam between them. The first piece is read
+// before the head goes out, so an error in it has a proper status.
 //
 // Thread rule: produce() on the reactor. Ownership: the server owns the stream.
 #pragma once
@@ -55,10 +57,12 @@ class SubscribeStream final : public BodyStream {
 
   SubscribeStream(Engine& engine, std::unique_ptr<LogReader> reader, SubscribeStats& stats,
                   SharedPieces& shared, const Permit& permit = {},
-                  uint64_t heartbeat_interval_ms = kHeartbeatMs, const KeyFilter& filter = {})
+                  uint64_t heartbeat_interval_ms = kHeartbeatMs, const KeyFilter& filter = {},
+                  const rpc::StreamEnd& call_end = {})
       : engine_(engine),
-        pieces_(engine, std::move(reader), LogForm::kEvents, ~uint64_t{0}, ~uint64_t{0}, &shared,
-                filter),
+        end_(call_end),
+        pieces_(engine, std::move(reader), end_.is_call() ? LogForm::kMessages : LogForm::kEvents,
+                ~uint64_t{0}, ~uint64_t{0}, end_.is_call() ? nullptr : &shared, filter),
         stats_(stats),
         shared_(shared),
         permit_(permit),
@@ -81,11 +85,13 @@ class SubscribeStream final : public BodyStream {
   Next produce(std::string& out, size_t budget_bytes) override {
     const size_t before = out.size();
     if (!permit_.is_valid()) {
+      if (end_.is_call()) return end(out, kWithdrawn);
       return pieces_.finish_record(out, budget_bytes) ? end(out, kWithdrawn) : Next::kAbort;
     }
+    if (end_.is_late()) return Next::kEnd;
     if (!is_greeted_) {
       is_greeted_ = true;
-      out += ": subscribed\n\n";
+      if (!end_.is_call()) out += ": subscribed\n\n";
       out += first_piece_;
       std::string().swap(first_piece_);
       last_output_ns_ = monotonic_ns();
@@ -98,12 +104,13 @@ class SubscribeStream final : public BodyStream {
     if (is_draining_ && pieces_.is_between_records()) return end(out, kStopping);
     // The timer may be early by a little, and comes again only after another interval.
     const bool is_due = now - last_output_ns_ >= heartbeat_ms_ * (1'000'000 / 2);
-    if (out.size() == before && caught_up && is_due) append_heartbeat(out);
+    const bool is_silent = out.size() == before && caught_up;
+    if (is_silent && is_due && !end_.is_call()) append_heartbeat(out);
     if (out.size() != before) last_output_ns_ = now;
     return caught_up ? Next::kWait : Next::kMore;
   }
 
-  [[nodiscard]] uint64_t heartbeat_ms() const override { return heartbeat_ms_; }
+  [[nodiscard]] uint64_t heartbeat_ms() const override { return end_.heartbeat_ms(heartbeat_ms_); }
   [[nodiscard]] bool is_revoked() const override { return !permit_.is_valid(); }
 
   // In the middle of a record it is told that later.
@@ -113,6 +120,7 @@ class SubscribeStream final : public BodyStream {
     static_cast<void>(end(out, kStopping));
     return true;
   }
+  void on_end(Exchange& exchange) override { end_.add_to(exchange); }
 
  private:
   static constexpr size_t kFirstBytesMax = 32 * 1024;
@@ -132,7 +140,10 @@ class SubscribeStream final : public BodyStream {
   }
 
   // Ends the stream before its time, between two records.
-  static Next end(std::string& out, std::string_view reason) {
+  Next end(std::string& out, std::string_view reason) {
+    const bool is_withdrawn = reason == kWithdrawn;
+    end_.set(is_withdrawn ? rpc::GrpcCode::kUnauthenticated : rpc::GrpcCode::kUnavailable, reason);
+    if (end_.is_call()) return Next::kEnd;
     out.append("event: end\ndata: {\"reason\":\"").append(reason).append("\"}\n\n");
     return Next::kEnd;
   }
@@ -140,10 +151,15 @@ class SubscribeStream final : public BodyStream {
   Next finish(std::string& out, const Status& status) {
     if (status.code() != Code::kGone) {
       log_event(LogLevel::kWarn, "subscription_broken_off", {{"reason", status.to_string()}});
-      return Next::kAbort;
+      end_.set(status);
+      return end_.is_call() ? Next::kEnd : Next::kAbort;
     }
     const LogRange range = engine_.log_range();
     stats_.lagged.add();
+    if (end_.is_call()) {
+      end_.set(rpc::GrpcCode::kOutOfRange, describe_range(status.message(), range));
+      return Next::kEnd;
+    }
     out += "event: lagged\ndata: {\"oldest\":";
     append_decimal(out, range.oldest);
     out += ",\"next\":";
@@ -153,6 +169,7 @@ class SubscribeStream final : public BodyStream {
   }
 
   Engine& engine_;
+  rpc::StreamEnd end_;
   LogPieces pieces_;
   SubscribeStats& stats_;
   SharedPieces& shared_;
@@ -195,7 +212,8 @@ class SubscribeTask final : public Task {
     } else if (!prepared.ok()) {
       respond_status(x, prepared.status());
     } else {
-      x.respond_stream(200, "text/event-stream", std::move(stream_));
+      const bool is_call = rpc::is_call(x);
+      x.respond_stream(200, is_call ? rpc::kCallType : "text/event-stream", std::move(stream_));
     }
     return true;
   }
@@ -242,14 +260,26 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
   return filter;
 }
 
+// Events, or the messages of a call.
+inline void subscribe_from(Engine& engine, Exchange& x, uint64_t start, const KeyFilter& filter,
+                           SubscribeStats& stats, const StreamRules& rules) {
+  const LogRange range = engine.log_range();
+  auto reader = engine.read_log(start);
+  if (!reader.ok()) return respond_gone(x, reader.status(), range);
+  SubscribeTask::start(
+      engine, x,
+      std::make_unique<SubscribeStream>(
+          engine, std::move(*reader), stats, rules.pieces, rules.access.permit(x.request()),
+          SubscribeStream::kHeartbeatMs, filter, rpc::StreamEnd(x, rules.calls)));
+}
+
 inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats,
                               const StreamRules& rules) {
   const auto from = find_number(x.request().query, "from");
   if (!from.ok()) return respond_status(x, from.status());
   const auto filter = find_filter(x.request().query);
   if (!filter.ok()) return respond_status(x, filter.status());
-  const LogRange range = engine.log_range();
-  uint64_t start = from->value_or(range.next);
+  uint64_t start = from->value_or(engine.log_range().next);
   if (const auto last = x.request().header("last-event-id")) {
     const auto offset = parse_u64(*last);
     if (!offset || *offset == ~uint64_t{0}) {
@@ -257,13 +287,7 @@ inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats
     }
     start = *offset + 1;
   }
-  auto reader = engine.read_log(start);
-  if (!reader.ok()) return respond_gone(x, reader.status(), range);
-  SubscribeTask::start(
-      engine, x,
-      std::make_unique<SubscribeStream>(engine, std::move(*reader), stats, rules.pieces,
-                                        rules.access.permit(x.request()),
-                                        SubscribeStream::kHeartbeatMs, *filter));
+  subscribe_from(engine, x, start, *filter, stats, rules);
 }
 
 }  // namespace kyro

@@ -21,6 +21,7 @@
 
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/open_writes.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
@@ -42,6 +43,8 @@ class PendingWrite final : public Task, public WriteRequest {
     kPut,       // POST /v1/put: 200 and the offset
     kKvPut,     // PUT /v1/kv: 201 created or 204 replaced
     kKvDelete,  // DELETE /v1/kv: 204, or 404 if nothing was there
+    kCallPut,   // the calls: PutResponse, DeleteResponse
+    kCallDelete,
   };
 
   // Hands a write over; the exchange answers once its group has an outcome.
@@ -51,10 +54,7 @@ class PendingWrite final : public Task, public WriteRequest {
     if (!tags.ok()) return exchange.respond_error(400, "bad_tag", tags.status().message());
     std::unique_ptr<PendingWrite> write(new PendingWrite(
         engine, open, kind, key, value, expiry_of(engine, lifetime), std::move(*tags)));
-    Status ready = engine.check({&write->mutation_, 1});
-    if (ready.ok()) ready = write->resolve();
-    if (!ready.ok()) return respond_status(exchange, ready);
-    write.release()->submit(exchange);
+    submit_small(std::move(write), exchange);
   }
 
   // PUT /v1/kv: the body is the value.
@@ -96,10 +96,21 @@ class PendingWrite final : public Task, public WriteRequest {
       const std::span<char> body = write->body_.body();
       write->mutation_.value = {body.data(), body.size()};
     }
-    write->is_prepared_ = false;
-    open.add_batch();
-    write->prepare(exchange);
-    static_cast<void>(write.release());
+    prepare_large(std::move(write), exchange);
+  }
+
+  // The calls: `value` lies in the body of the request.
+  static void start_call(Engine& engine, OpenWrites& open, Exchange& x, Kind kind, uint64_t key,
+                         std::string_view value, uint64_t expiry_secs, KeyTags tags) {
+    const bool is_small = value.size() <= kCopiedBytesMax;
+    std::unique_ptr<PendingWrite> write(new PendingWrite(engine, open, kind, key,
+                                                         is_small ? value : std::string_view(),
+                                                         expiry_secs, std::move(tags)));
+    if (is_small) return submit_small(std::move(write), x);
+    const auto before = static_cast<size_t>(value.data() - x.request().body.data());
+    write->body_ = x.take_body();
+    write->mutation_.value = {write->body_.body().data() + before, value.size()};
+    prepare_large(std::move(write), x);
   }
 
   void done() override { post(); }
@@ -128,6 +139,11 @@ class PendingWrite final : public Task, public WriteRequest {
       case Kind::kKvDelete:
         add_etag(*exchange, offset);
         return exchange->respond(204, {}, {});
+      case Kind::kCallPut:
+        return rpc::respond_message(*exchange,
+                                    rpc::numbers_message({offset, condition_.existed ? 0u : 1u}));
+      case Kind::kCallDelete:
+        return rpc::respond_message(*exchange, rpc::numbers_message({offset}));
     }
   }
 
@@ -135,12 +151,26 @@ class PendingWrite final : public Task, public WriteRequest {
   PendingWrite(Engine& engine, OpenWrites& open, Kind kind, uint64_t key, std::string_view value,
                uint64_t expiry_secs, KeyTags tags)
       : engine_(engine), open_(open), kind_(kind), value_(value), tags_(std::move(tags)) {
-    mutation_ =
-        kind == Kind::kKvDelete ? Mutation::remove(key) : Mutation::put(key, value_, expiry_secs);
+    const bool is_delete = kind == Kind::kKvDelete || kind == Kind::kCallDelete;
+    mutation_ = is_delete ? Mutation::remove(key) : Mutation::put(key, value_, expiry_secs);
     mutations = {&mutation_, 1};
     condition_.key = key;
     tags_.apply_to(&condition_);
-    condition_.must_be_found = kind == Kind::kKvDelete;
+    condition_.must_be_found = is_delete;
+  }
+
+  // Whose value is at hand.
+  static void submit_small(std::unique_ptr<PendingWrite> write, Exchange& exchange) {
+    Status ready = write->engine_.check({&write->mutation_, 1});
+    if (ready.ok()) ready = write->resolve();
+    if (!ready.ok()) return respond_status(exchange, ready);
+    write.release()->submit(exchange);
+  }
+  // Whose body is worked through in slices.
+  static void prepare_large(std::unique_ptr<PendingWrite> write, Exchange& exchange) {
+    write->is_prepared_ = false;
+    write->open_.add_batch();
+    write.release()->prepare(exchange);
   }
 
   static constexpr size_t kCopiedBytesMax = 64 * 1024;  // a larger body is taken over
