@@ -36,8 +36,8 @@ class RangeHandler final : public Handler {
   const StreamRules rules_;
 };
 
-struct Rig {
-  Rig() {
+struct RangeRig {
+  RangeRig() {
     access.set_tokens({"old", ""});
     Options options = small_options(fs);
     options.delta_max_bytes = 64 * kMiB;
@@ -95,7 +95,7 @@ struct Rig {
 };
 
 // What is there after a deletion that was stopped with `answer`.
-void check_half_done(const Rig& rig, const std::string& answer) {
+void check_half_done(const RangeRig& rig, const std::string& answer) {
   const uint64_t deleted = kKeys - rig.keys_left();
   INFO(answer);
   CHECK(deleted % RangeDelete::kKeysPerCommit == 0);
@@ -106,7 +106,7 @@ void check_half_done(const Rig& rig, const std::string& answer) {
 }
 
 TEST_CASE("a deletion of a range removes it in groups, and says so when it is through") {
-  Rig rig;
+  RangeRig rig;
   CHECK(rig.answer(rig.ask("DELETE /?start=0")) ==
         "{\"deleted\":" + std::to_string(kKeys) + ",\"complete\":true}");
   CHECK(rig.keys_left() == 0);
@@ -114,7 +114,7 @@ TEST_CASE("a deletion of a range removes it in groups, and says so when it is th
 }
 
 TEST_CASE("a deletion of a range ends between two groups when the server drains") {
-  Rig rig;
+  RangeRig rig;
   const int fd = rig.ask("DELETE /?start=0");
   rig.turn_until([&] { return rig.deletes() > 0; });
   rig.handler->draining = true;
@@ -122,7 +122,7 @@ TEST_CASE("a deletion of a range ends between two groups when the server drains"
 }
 
 TEST_CASE("a deletion of a range ends between two groups when its token is withdrawn") {
-  Rig rig;
+  RangeRig rig;
   const int fd = rig.ask("DELETE /?start=0");
   rig.turn_until([&] { return rig.deletes() > 0; });
   rig.access.set_tokens({"new", ""});
@@ -130,7 +130,7 @@ TEST_CASE("a deletion of a range ends between two groups when its token is withd
 }
 
 TEST_CASE("a failure between two groups says what has been done before it") {
-  Rig rig;
+  RangeRig rig;
   const int fd = rig.ask("DELETE /?start=0");
   rig.turn_until([&] { return rig.deletes() > 0; });
   rig.fs.inject({FsCall::kSync, Code::kIoError, 0, 1, "wal-"});
@@ -142,7 +142,7 @@ TEST_CASE("a failure between two groups says what has been done before it") {
 }
 
 TEST_CASE("a count whose token is withdrawn is refused") {
-  Rig rig;
+  RangeRig rig;
   must_put(*rig.engine, kKeys, std::string(4 * kMiB, 'v'));  // so that it takes several slices
   must_put(*rig.engine, kKeys + 1, std::string(4 * kMiB, 'v'));
   CHECK(rig.answer(rig.ask("GET /")) == "{\"count\":" + std::to_string(kKeys + 2) +
