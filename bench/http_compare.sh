@@ -1,8 +1,8 @@
 #!/bin/bash
 # The server over HTTP beside a bare epoll responder (the limit that kernel and client set), nginx
 # `return 200`, Redis and memcached, all asked by the same client, bench/http_bench (in the part
-# "wrk" by wrk, in "http2" by h2load). Every server has one thread; rounds are interleaved; a row is the median of its
-# rounds.
+# "wrk" by wrk, in "http2" by h2load). Every server has one thread; rounds are interleaved; a row is
+# the median of its rounds.
 #
 #   bench/http_compare.sh [PART…]      parts: get wrk http2 put compaction idle sizes (default: all)
 #
@@ -17,9 +17,9 @@
 #   KYRO_BENCH_OUT     where http.csv, http_rounds.csv and the plot go (bench/out)
 #
 # What is not installed is left out with a sentence; scripts/install-bench-deps.sh installs Debian's
-# packages. Rows, on stdout and in http.csv:
-#   RESULT bench=<name> server=<kyro|epoll|nginx|redis|memcached|nghttpd|grpc> conns=<n> pipeline=<n> rps=<x>
-#     cpu_us_per_req=<x> p50_us=<x> p99_us=<x> p999_us=<x>                          (in one line)
+# packages. Rows, each in one line, on stdout and in http.csv:
+#   RESULT bench=<name> server=<kyro|epoll|nginx|redis|memcached|nghttpd|nginx2|grpc> conns=<n>
+#     pipeline=<n> rps=<x> cpu_us_per_req=<x> p50_us=<x> p99_us=<x> p999_us=<x>
 set -u
 cd "$(dirname "$0")/.." || exit 1
 keys=${KYRO_BENCH_N:-1000000}

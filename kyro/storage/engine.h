@@ -41,9 +41,8 @@ namespace kyro {
 
 class Engine {
  public:
-  // Opens or creates a store. Errors: kBusy (another process has it, or there are no threads),
-  // kCorruption (refused, with file and position), kUnsupported (a newer format), kIoError,
-  // kInvalid (an option out of range).
+  // Opens or creates a store. Errors: kBusy (another process has it, or no threads), kCorruption
+  // (refused, with file and position), kUnsupported (a newer format), kIoError, kInvalid (options).
   // `progress`, if given, is updated while the log is replayed, and can give it up (kBusy).
   [[nodiscard]] static Result<std::unique_ptr<Engine>> open(Options options,
                                                             RecoveryProgress* progress = nullptr);
@@ -150,10 +149,7 @@ class Engine {
 
   // Fetches into the caches what lookups of these keys (at most MultiGet::kChunk) will read.
   // REQUIRES: the calling thread holds an EpochPin.
-  void prefetch(std::span<const uint64_t> keys) const {
-    const Moment now = moment();
-    MultiGet(now).fetch(keys);
-  }
+  void prefetch(std::span<const uint64_t> keys) const { MultiGet(moment()).fetch(keys); }
 
   // Calls visit(i, lookup) for each keys[i], i ascending, until it returns false; lookup is null
   // where there is no live value, else valid as after lookup() (in any case during the call). All

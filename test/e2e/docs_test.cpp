@@ -80,7 +80,7 @@ TEST_CASE("The man pages name every flag, and formatters find nothing wrong with
     INFO(flag.name);
     CHECK(contains(page, man_detail::escape("--" + std::string(flag.name))));
   }
-  CHECK(contains(page, man_detail::escape("KYRODB_UNIX_SOCKET")));
+  CHECK(contains(page, man_detail::escape("KYRODB_LISTEN")));
 }
 
 TEST_CASE("Completion offers commands, the flags of a command, words of a choice and files",

@@ -156,7 +156,13 @@ TEST_CASE("a merge that hangs is told after ten minutes, and no more when it goe
   while (!is_done) std::this_thread::yield();
   CHECK(is_ok);
   watcher.wait_for_committer();
-  CHECK(watcher.stall_after(100'000) == "");
+  // The merger tells of the end of a job before it has no work any more.
+  std::string stall = watcher.stall_after(100'000);
+  for (int tries = 0; !stall.empty() && tries < 100'000; ++tries) {
+    std::this_thread::yield();
+    stall = watcher.stall_after(100'000);
+  }
+  CHECK(stall.empty());
 }
 
 TEST_CASE("an engine that is read-only after a failure has no work to stall with") {

@@ -45,10 +45,10 @@ struct Http2Workspace {
 class Http2Exchange final : public Exchange {
  public:
   void add_header(std::string_view name, std::string_view value) override {
-    append_field(fields_, name, value);
+    append_field(kHeadField, name, value);
   }
   void add_trailer(std::string_view name, std::string_view value) override {
-    append_field(trailers_, name, value);
+    append_field(kTrailer, name, value);
   }
   void respond(int status, std::string_view content_type, std::string_view body) override;
   void respond_shared(int status, std::string_view content_type, std::string_view body,
@@ -84,6 +84,12 @@ class Http2Exchange final : public Exchange {
     owner_.reset();
     unsent_ = behind_ = {};
   }
+  // The handler has seen the request, and answers later or for long: views of it are not valid any
+  // more.
+  void drop_request_text() {
+    std::string().swap(head_text_);
+    request_.fields = {};
+  }
   // Makes ready for the pool.
   inline void clear();
 
@@ -98,18 +104,25 @@ class Http2Exchange final : public Exchange {
   void post_task(Task* task) override { workspace_.context.loop.post(task); }
   void run_task(Task* task) override;
 
-  // Fields lie one behind the other: name, NUL, value, NUL.
-  static void append_field(std::string& out, std::string_view name, std::string_view value) {
-    for (const char c : name) out += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    out += '\0';
-    out.append(value) += '\0';
+  // Fields lie one behind the other: where it belongs, name, NUL, value, NUL.
+  static constexpr char kHeadField = 'h';
+  static constexpr char kTrailer = 't';
+  void append_field(char where, std::string_view name, std::string_view value) {
+    has_trailers_ |= where == kTrailer;
+    fields_ += where;
+    for (const char c : name) fields_ += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    fields_ += '\0';
+    fields_.append(value) += '\0';
   }
+  // Calls visit(name, value) for those of the head, or the trailers.
   template <class Visit>
-  static void visit_fields(std::string_view text, Visit visit) {
-    while (!text.empty()) {
+  void visit_fields(char where, Visit visit) const {
+    for (std::string_view text = fields_; !text.empty();) {
       const size_t name_end = text.find('\0');
       const size_t value_end = text.find('\0', name_end + 1);
-      visit(text.substr(0, name_end), text.substr(name_end + 1, value_end - name_end - 1));
+      if (text.front() == where) {
+        visit(text.substr(1, name_end - 1), text.substr(name_end + 1, value_end - name_end - 1));
+      }
       text.remove_prefix(value_end + 1);
     }
   }
@@ -128,15 +141,13 @@ class Http2Exchange final : public Exchange {
   uint32_t withheld_bytes_ = 0;  // of the window, until there is room for more
 
   // The answer.
-  std::string fields_;
-  std::string trailers_;
+  std::string fields_;       // and trailers
   std::string bytes_;        // of a body that is copied, or that the source has produced
   std::string_view unsent_;  // of bytes_, or of what owner_ holds
   std::string_view behind_;  // what follows that, of what owner_ holds
   std::shared_ptr<const void> owner_;
   std::unique_ptr<BodyStream> source_;
   uint64_t counted_bytes_ = 0;  // of bytes_, in shared.output_bytes
-  uint64_t body_bytes_ = 0;
 
   // Deadlines; 0: none.
   uint64_t body_by_ms_ = 0;    // the rest of the request
@@ -152,7 +163,8 @@ class Http2Exchange final : public Exchange {
   bool is_too_large_ = false;  // its head is
   bool in_arrived_ = false;
   bool in_turns_ = false;
-  bool is_parked_ = false;   // the source has nothing for now
+  bool is_parked_ = false;  // the source has nothing for now
+  bool has_trailers_ = false;
   bool is_counted_ = false;  // as one that streams
 };
 
@@ -179,7 +191,7 @@ inline void Http2Exchange::clear() {
   end();
   workspace_.context.shared.inflight_bytes.fetch_sub(std::exchange(charged_bytes_, 0u),
                                                      std::memory_order_relaxed);
-  for (std::string* text : {&head_text_, &body_, &fields_, &trailers_, &bytes_}) {
+  for (std::string* text : {&head_text_, &body_, &fields_, &bytes_}) {
     text->clear();
     if (text->capacity() > kKeptBytes) std::string().swap(*text);
   }
@@ -187,12 +199,12 @@ inline void Http2Exchange::clear() {
   if (request_.fields.capacity() > kKeptFields) request_.fields = {};
   protocol_ = nullptr;
   route_ = kNoRoute;
-  user_ = body_bytes_ = 0;
+  user_ = 0;
   status_ = 0;
   max_body_option_ = nullptr;
   body_by_ms_ = answer_by_ms_ = window_by_ms_ = look_at_ms_ = room_by_ms_ = 0;
   withheld_bytes_ = 0;
-  responded_ = is_told_ = is_whole_ = is_too_large_ = is_parked_ = false;
+  responded_ = has_trailers_ = is_told_ = is_whole_ = is_too_large_ = is_parked_ = false;
 }
 
 }  // namespace kyro

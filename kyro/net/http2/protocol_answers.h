@@ -29,8 +29,8 @@ inline void Http2Protocol::send_head(Http2Exchange& x, std::string_view content_
     const auto add_field = [&](std::string_view name, std::string_view value) {
       encoder.append(block, name, value, Repeats::kNo);
     };
-    Http2Exchange::visit_fields(x.fields_, add_field);
-    if (ends) Http2Exchange::visit_fields(x.trailers_, add_field);
+    x.visit_fields(Http2Exchange::kHeadField, add_field);
+    if (ends) x.visit_fields(Http2Exchange::kTrailer, add_field);
   };
   session_.send_head(*x.stream_, x.status_, ends, out(), add);
   if (ends) x.stream_ = nullptr;
@@ -87,7 +87,7 @@ inline bool Http2Protocol::send_piece(Http2Exchange& x) {
     return false;
   }
   const bool is_last = size == x.unsent_.size() && x.source_ == nullptr && x.behind_.empty();
-  const bool ends = is_last && x.trailers_.empty();
+  const bool ends = is_last && !x.has_trailers_;
   if (size != 0 || ends) {
     session_.announce_data(*x.stream_, size, out(), ends);
     if (x.owner_ != nullptr && size >= kSharedPieceBytes) {
@@ -140,7 +140,7 @@ inline void Http2Protocol::end_source(Http2Exchange& x) {
 
 inline void Http2Protocol::send_trailers(Http2Exchange& x) {
   session_.send_trailers(*x.stream_, out(), [&](HpackEncoder& encoder, std::string& block) {
-    Http2Exchange::visit_fields(x.trailers_, [&](std::string_view name, std::string_view value) {
+    x.visit_fields(Http2Exchange::kTrailer, [&](std::string_view name, std::string_view value) {
       // The status of a call that went well is the same for all.
       encoder.append(block, name, value,
                      value.size() == 1 ? HpackEncoder::Repeats::kYes : HpackEncoder::Repeats::kNo);
@@ -235,7 +235,7 @@ inline bool Http2Exchange::begin_answer(int status, std::string_view content_typ
   const bool has_body =
       may_have_body && request_.method != Method::kHead && (!has_length || length != 0);
   // The messages of a body with trailers say themselves how long they are.
-  const bool tells_length = has_length && may_have_body && trailers_.empty();
+  const bool tells_length = has_length && may_have_body && !has_trailers_;
   protocol_->send_head(*this, content_type, tells_length ? &length : nullptr, !has_body);
   return has_body;
 }

@@ -148,6 +148,7 @@ inline void Http2Protocol::dispatch(Http2Exchange& x) {
   if (!x.responded_ && x.tasks_ == 0) {
     x.respond_error(500, "internal", "The request was not answered.");
   }
+  if (x.stream_ != nullptr) x.drop_request_text();
 }
 
 inline void Http2Protocol::refuse(Http2Exchange& x, int status, std::string_view code,

@@ -1,14 +1,14 @@
-// What all who read a log segment at the same time share: its descriptor, so that a subscriber costs
-// no more of them than its connection, and its bytes as memory: a group of 16 MiB is read by a
-// hundred subscribers from the page cache where it lies, and checked once, instead of being read
+// What all who read a log segment at the same time share: its descriptor, so that a subscriber
+// costs no more of them than its connection, and its bytes as memory: a group of 16 MiB is read by
+// a hundred subscribers from the page cache where it lies, and checked once, instead of being read
 // into a buffer by each.
 //
 // A map shows the segment as it was when the map was made, at least; what has been appended since
 // may show or not. So whoever finds a bad group in a map that was not made for it asks for a fresh
 // one.
 //
-// Thread rule: everything from any thread. Ownership: readers share a file and a map; each goes with
-// the last of them. The tables outlive them.
+// Thread rule: everything from any thread. Ownership: readers share a file and a map; each goes
+// with the last of them. The tables outlive them.
 #pragma once
 
 #include <algorithm>

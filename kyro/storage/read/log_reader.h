@@ -4,8 +4,8 @@
 // sees exactly the acknowledged records, in order, each once. In the first segment it finds its
 // place by searching (segment_search.h), not by reading up to it.
 //
-// It holds a small group in memory; a large one it reads where it lies (shared_segments.h), and checks
-// in slices before the first of its records is handed out.
+// It holds a small group in memory; a large one it reads where it lies (shared_segments.h), and
+// checks in slices before the first of its records is handed out.
 //
 // Thread rule: one thread per reader; it takes no lock. Ownership: a segment that is trimmed while
 // it is read stays readable until the reader moves on; then reading ends with kGone.
