@@ -44,7 +44,6 @@
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -191,24 +190,15 @@ class Retired {
       while (end != list_.end() && end->stamp < oldest) ++end;
       free.assign(list_.begin(), end);
       list_.erase(list_.begin(), end);
-      if (!free.empty()) ++deleting_;
     }
     if (free.empty()) return 0;
     for (const Entry& entry : free) entry.deleter(entry.object);
-    const MutexLock lock(mutex_);
-    --deleting_;
     return free.size();
   }
 
   [[nodiscard]] size_t waiting() {
     const MutexLock lock(mutex_);
     return list_.size();
-  }
-
-  // True if nothing with a stamp below `end` waits or is being deleted.
-  [[nodiscard]] bool done_before(uint64_t end) {
-    const MutexLock lock(mutex_);
-    return deleting_ == 0 && (list_.empty() || list_.front().stamp >= end);
   }
 
  private:
@@ -220,7 +210,6 @@ class Retired {
 
   Mutex mutex_;
   std::vector<Entry> list_ KYRO_GUARDED_BY(mutex_);  // stamps ascend
-  size_t deleting_ KYRO_GUARDED_BY(mutex_) = 0;  // calls of collect() that run deleters just now
 };
 
 }  // namespace epoch_detail
@@ -249,7 +238,7 @@ class [[nodiscard]] EpochPin {
   epoch_detail::Participant* self_;
 };
 
-// True if the calling thread holds a pin.
+// True if the calling thread holds a pin. For tests.
 [[nodiscard]] inline bool epoch_is_pinned() {
   return epoch_detail::own != nullptr &&
          epoch_detail::own->pinned.load(std::memory_order_relaxed) != 0;
@@ -262,7 +251,7 @@ inline size_t epoch_collect() {
 }
 
 // Takes over `object`, which no new reader can find any more, and calls deleter(object) once no pin
-// can see it: at the earliest within this call, on any thread that retires, collects or drains.
+// can see it: at the earliest within this call, on any thread that retires or collects.
 inline void epoch_retire(void (*deleter)(void*), void* object) {
   epoch_detail::Retired::get().push(deleter, object);
   epoch_collect();
@@ -278,19 +267,6 @@ inline void epoch_retire(std::unique_ptr<T> object) {
 // Objects that are retired and not yet deleted, for metrics and tests.
 [[nodiscard]] inline size_t epoch_waiting() {
   return epoch_detail::Retired::get().waiting();
-}
-
-// Returns when everything retired before the call is deleted, as a shutdown needs. Waits for the
-// pins of other threads. REQUIRES: the calling thread holds no pin and is not inside a deleter.
-inline void epoch_drain() {
-  KYRO_CHECK(!epoch_is_pinned());
-  const uint64_t end = epoch_detail::clock.load(std::memory_order_seq_cst);
-  epoch_collect();
-  while (!epoch_detail::Retired::get().done_before(end)) {
-    const timespec pause{0, 100'000};  // pins end without a signal
-    nanosleep(&pause, nullptr);
-    epoch_collect();
-  }
 }
 
 }  // namespace kyro

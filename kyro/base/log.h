@@ -13,35 +13,39 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <mutex>
 #include <string>
 #include <string_view>
 
 #include "kyro/base/log_line.h"
 #include "kyro/base/log_writer.h"
+#include "kyro/base/mutex.h"
 
 namespace kyro {
 namespace log_detail {
 
+struct Unwritten {
+  Mutex mutex;  // between poll() and write() nobody else of this process fills the pipe
+  uint64_t lines KYRO_GUARDED_BY(mutex) = 0;  // dropped, and no line has told of it
+};
+
 // Writes a line without a LogWriter.
 inline void write_at_once(std::string_view line) {
-  static std::mutex mutex;  // between poll() and write() nobody else of this process fills the pipe
-  static uint64_t dropped = 0;
-  const std::lock_guard lock(mutex);
+  static Unwritten unwritten;
+  const MutexLock lock(unwritten.mutex);
   std::string with_count;
-  if (dropped != 0) {
-    append_log_line(with_count, LogLevel::kWarn, "log_lines_dropped", {{"count", dropped}});
+  if (unwritten.lines != 0) {
+    append_log_line(with_count, LogLevel::kWarn, "log_lines_dropped", {{"count", unwritten.lines}});
     line = with_count.append(line);
   }
-  const uint64_t before = dropped;
-  dropped = 0;
+  const uint64_t before = unwritten.lines;
+  unwritten.lines = 0;
   while (!line.empty()) {
     const ssize_t written = write_some(STDERR_FILENO, line, 0);
     if (written <= 0) break;
     line.remove_prefix(static_cast<size_t>(written));
   }
   if (line.empty()) return;
-  dropped = before + 1;
+  unwritten.lines = before + 1;
   log_lines_dropped().fetch_add(1, std::memory_order_relaxed);
 }
 

@@ -22,17 +22,15 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "kyro/base/clock.h"
 #include "kyro/base/log_line.h"
+#include "kyro/base/mutex.h"
 #include "kyro/base/thread.h"
 
 namespace kyro {
@@ -82,14 +80,7 @@ class LogWriter {
     LogWriter* self = this;
     installed().compare_exchange_strong(self, nullptr);
     if (!thread_.joinable()) return;
-    std::unique_lock lock(state_->mutex);
-    state_->is_ending = true;
-    state_->give_up_ns = monotonic_ns() + uint64_t{kFlushMs} * 1'000'000;
-    state_->changed.notify_all();
-    const bool has_ended = state_->changed.wait_for(lock, std::chrono::milliseconds(2 * kFlushMs),
-                                                    [this] { return state_->has_ended; });
-    lock.unlock();
-    has_ended ? thread_.join() : thread_.detach();
+    state_->end(uint64_t{kFlushMs} * 1'000'000) ? thread_.join() : thread_.detach();
   }
 
   // The one that was made last and still is; null if there is none.
@@ -105,7 +96,7 @@ class LogWriter {
   void add(Kind kind, std::string_view lines, uint64_t count) {
     const size_t bytes_max = kind == Kind::kRequests ? kRequestBytesMax : kEventBytesMax;
     {
-      const std::lock_guard lock(state_->mutex);
+      const MutexLock lock(state_->mutex);
       if (state_->pending.size() + state_->writing_bytes + lines.size() <= bytes_max) {
         state_->pending += lines;
       } else {
@@ -119,51 +110,65 @@ class LogWriter {
  private:
   struct State {
     int fd = -1;
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::string pending;       // what nobody writes yet
-    size_t writing_bytes = 0;  // what the thread has in hand
-    uint64_t dropped[2] = {};  // by kind, that no line has told of
-    bool is_ending = false;
-    bool has_ended = false;
-    uint64_t give_up_ns = 0;  // once it is ending
+    Mutex mutex;
+    CondVar changed;
+    std::string pending KYRO_GUARDED_BY(mutex);       // what nobody writes yet
+    size_t writing_bytes KYRO_GUARDED_BY(mutex) = 0;  // what the thread has in hand
+    uint64_t dropped[2] KYRO_GUARDED_BY(mutex) = {};  // by kind, that no line has told of
+    bool is_ending KYRO_GUARDED_BY(mutex) = false;
+    bool has_ended KYRO_GUARDED_BY(mutex) = false;
+    uint64_t give_up_ns KYRO_GUARDED_BY(mutex) = 0;  // once it is ending
 
+    [[nodiscard]] bool has_work() const KYRO_REQUIRES(mutex) {
+      return !pending.empty() || dropped[0] + dropped[1] != 0;
+    }
     [[nodiscard]] bool must_give_up() {
-      const std::lock_guard lock(mutex);
+      const MutexLock lock(mutex);
       return is_ending && monotonic_ns() >= give_up_ns;
+    }
+    // Gives the thread `flush_ns` for what is left; whether it has ended in twice that.
+    [[nodiscard]] bool end(uint64_t flush_ns) {
+      const MutexLock lock(mutex);
+      is_ending = true;
+      const uint64_t began_ns = monotonic_ns();
+      give_up_ns = began_ns + flush_ns;
+      changed.notify_all();
+      for (uint64_t waited_ns = 0; !has_ended && waited_ns < 2 * flush_ns;
+           waited_ns = monotonic_ns() - began_ns) {
+        changed.wait_for(mutex, 2 * flush_ns - waited_ns);
+      }
+      return has_ended;
+    }
+    // The next lines to write, waiting for them; false at the end.
+    [[nodiscard]] bool take(std::string* lines) {
+      const MutexLock lock(mutex);
+      writing_bytes = 0;
+      while (!is_ending && !has_work()) changed.wait(mutex);
+      if (!has_work()) return false;
+      lines->swap(pending);
+      writing_bytes = lines->size();
+      const uint64_t events = std::exchange(dropped[0], 0);
+      const uint64_t requests = std::exchange(dropped[1], 0);
+      // What was dropped came after what is pending.
+      if (events != 0) {
+        append_log_line(*lines, LogLevel::kWarn, "log_lines_dropped", {{"count", events}});
+      }
+      if (requests != 0) {
+        append_log_line(*lines, LogLevel::kWarn, "requests_not_logged", {{"count", requests}});
+      }
+      return true;
+    }
+    void set_ended() {
+      const MutexLock lock(mutex);
+      has_ended = true;
+      changed.notify_all();
     }
   };
 
   static void run(State& state) {
     name_this_thread("kyro-log");
-    std::string lines;
-    std::unique_lock lock(state.mutex);
-    for (;;) {
-      const auto has_work = [&] {
-        return !state.pending.empty() || state.dropped[0] + state.dropped[1] != 0;
-      };
-      state.changed.wait(lock, [&] { return state.is_ending || has_work(); });
-      if (!has_work()) break;
-      lines.swap(state.pending);
-      state.writing_bytes = lines.size();
-      const uint64_t events = std::exchange(state.dropped[0], 0);
-      const uint64_t requests = std::exchange(state.dropped[1], 0);
-      lock.unlock();
-      // What was dropped came after what is pending.
-      if (events != 0) {
-        append_log_line(lines, LogLevel::kWarn, "log_lines_dropped", {{"count", events}});
-      }
-      if (requests != 0) {
-        append_log_line(lines, LogLevel::kWarn, "requests_not_logged", {{"count", requests}});
-      }
-      const bool goes_on = write_all(state, lines);
-      lines.clear();
-      lock.lock();
-      state.writing_bytes = 0;
-      if (!goes_on) break;
-    }
-    state.has_ended = true;
-    state.changed.notify_all();
+    for (std::string lines; state.take(&lines) && write_all(state, lines);) lines.clear();
+    state.set_ended();
   }
 
   // False if the time at the end was up. What has no reader any more is counted as dropped.

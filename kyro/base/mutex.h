@@ -26,7 +26,6 @@ class KYRO_CAPABILITY("mutex") Mutex {
 
   void lock() KYRO_ACQUIRE() { mutex_.lock(); }
   void unlock() KYRO_RELEASE() { mutex_.unlock(); }
-  [[nodiscard]] bool try_lock() KYRO_TRY_ACQUIRE(true) { return mutex_.try_lock(); }
 
  private:
   friend class CondVar;

@@ -123,7 +123,7 @@ class RmiIndex {
     return blocks_.check_all() ? Status() : Status(Code::kCorruption, "index file: damaged slots");
   }
 
-  // Whether that has happened already, all at once or lookup by lookup.
+  // Whether that has happened already, all at once or lookup by lookup. For tests.
   [[nodiscard]] bool slots_are_checked() const { return blocks_.all_ready(); }
 
   // Reads everything: all blocks, their order, and that every entry is found where it lies.

@@ -103,8 +103,8 @@ struct EngineState {
   Mutex view_mutex;
 
   Mutex manifest_mutex;
-  Manifest manifest;        // as it is on disk
-  std::string database_id;  // the manifest's, fixed once recovered
+  Manifest manifest KYRO_GUARDED_BY(manifest_mutex);  // as it is on disk
+  std::string database_id;                            // the manifest's, fixed once recovered
   std::atomic<uint64_t> next_run{1};
   std::atomic<uint64_t> anchored_ns{0};  // when the clock's anchor was last put into it
 
@@ -173,7 +173,8 @@ struct EngineState {
     if (!next.segments.empty()) next.segments.back().bytes = sealed_bytes;
     next.segments.push_back(segment);
     KYRO_TRY(commit_manifest(std::move(next)));
-    publish([&](View& fresh) { fresh.segments = manifest.segments; });
+    const std::vector<SegmentRef>& segments = manifest.segments;
+    publish([&](View& fresh) { fresh.segments = segments; });
     return Status();
   }
 

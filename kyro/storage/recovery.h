@@ -44,7 +44,8 @@ struct RecoveryProgress {
 
 class Recovery {
  public:
-  Recovery(EngineState& state, RecoveryProgress& progress) : state_(state), progress_(progress) {}
+  Recovery(EngineState& state, RecoveryProgress& progress)
+      : state_(state), manifest_(state.manifest), progress_(progress) {}
 
   // On ok the state has a view and a manifest; take_wal() and active() are for the committer.
   Status run() {
@@ -53,13 +54,13 @@ class Recovery {
                 {{"data", state_.dir.path()}, {"advice", "chmod 700 it: its files may be read"}});
     }
     KYRO_TRY(load_manifest());
-    state_.database_id = state_.manifest.database_id;
+    state_.database_id = manifest_.database_id;
     start_clock();
     KYRO_TRY(open_runs());
-    active_ = std::make_shared<Delta>(state_.manifest.flushed_offset);
+    active_ = std::make_shared<Delta>(manifest_.flushed_offset);
     state_.publish([&](View& view) {
       view.active = active_;
-      view.contained_offset = state_.manifest.flushed_offset;
+      view.contained_offset = manifest_.flushed_offset;
     });
     state_.space.refresh(state_.dir);
     wal_ = std::make_unique<WalWriter>(state_.dir, state_.options.fsync,
@@ -89,8 +90,8 @@ class Recovery {
     if (text.ok()) {
       auto manifest = decode_manifest(*text);
       if (!manifest.ok()) return refuse(manifest.status());
-      state_.manifest = std::move(*manifest);
-      state_.next_run.store(state_.manifest.next_run, std::memory_order_relaxed);
+      manifest_ = std::move(*manifest);
+      state_.next_run.store(manifest_.next_run, std::memory_order_relaxed);
       return Status();
     }
     if (text.status().code() != Code::kNotFound) return text.status();
@@ -105,7 +106,7 @@ class Recovery {
     KYRO_TRY(state_.commit_manifest(std::move(fresh)));
     // Where a mount is missing, this line is what tells an empty store from the one expected.
     log_event(LogLevel::kInfo, "created",
-              {{"data", state_.dir.path()}, {"database", state_.manifest.database_id}});
+              {{"data", state_.dir.path()}, {"database", manifest_.database_id}});
     return Status();
   }
 
@@ -123,7 +124,7 @@ class Recovery {
   }
 
   void start_clock() {
-    state_.clock.start(state_.manifest.clock);
+    state_.clock.start(manifest_.clock);
     const int64_t shift_secs = state_.clock.shift_secs();
     if (shift_secs == 0) return;
     log_event(LogLevel::kInfo, "clock_shift", {{"lifetimes_ahead_secs", shift_secs}});
@@ -145,7 +146,7 @@ class Recovery {
 
   Status open_runs() {
     std::vector<std::shared_ptr<Run>> runs;
-    for (const RunMeta& meta : state_.manifest.runs) {
+    for (const RunMeta& meta : manifest_.runs) {
       KYRO_TRY(check_cancelled());
       const uint64_t began_ns = monotonic_ns();
       bool rebuilt = false;
@@ -166,7 +167,7 @@ class Recovery {
   // Looks at every listed segment, one after the other since there may be more of them than
   // descriptors, and checks that they follow each other.
   Status read_segment_headers() {
-    for (SegmentRef& ref : state_.manifest.segments) {
+    for (SegmentRef& ref : manifest_.segments) {
       auto reader = SegmentReader::open(state_.dir, ref);
       if (!reader.ok()) return refuse(reader.status());
       auto size = (*reader)->file().size();
@@ -181,7 +182,7 @@ class Recovery {
   // wholly flushed are not read.
   Status replay_segment(size_t at) {
     const bool is_last = at + 1 == headers_.size();
-    if (!is_last && headers_[at + 1].previous_end <= state_.manifest.flushed_offset) {
+    if (!is_last && headers_[at + 1].previous_end <= manifest_.flushed_offset) {
       return Status();
     }
     const SegmentHeader& header = headers_[at];  // a flush changes the manifest's list meanwhile
@@ -199,9 +200,8 @@ class Recovery {
       if (*step == SegmentReader::Step::kStop) break;
       KYRO_TRY(replay_group(reader));
     }
-    const auto end =
-        judge_segment_end(reader, is_last ? SegmentSequel::none(state_.manifest.next_offset)
-                                          : SegmentSequel::segment(headers_[at + 1]));
+    const auto end = judge_segment_end(reader, is_last ? SegmentSequel::none(manifest_.next_offset)
+                                                       : SegmentSequel::segment(headers_[at + 1]));
     KYRO_TRY(end);
     if (!end->damage.ok()) return refuse(end->damage);
     if (end->torn_bytes > 0) {
@@ -218,13 +218,13 @@ class Recovery {
     const GroupHeader& group = reader.group();
     unchecked_bytes_ += kGroupHeaderBytes + group.body_bytes;
     if (unchecked_bytes_ >= kCheckedBytes) KYRO_TRY(check_cancelled());
-    if (group.end_offset() <= state_.manifest.flushed_offset) return Status();
+    if (group.end_offset() <= manifest_.flushed_offset) return Status();
     if (active_->bytes() > state_.space.delta_bytes_max()) {
       active_->finish_replay();  // now it knows its size
       if (active_->bytes() > state_.space.delta_bytes_max()) KYRO_TRY(flush_active());
     }
     for_each_verified_record(reader.body(), [&](const RecordView& record, std::string_view bytes) {
-      if (record.header.offset >= state_.manifest.flushed_offset) {
+      if (record.header.offset >= manifest_.flushed_offset) {
         if (record.header.expiry_secs() != 0) state_.has_lifetimes = true;
         active_->replay(record.header, bytes);
       }
@@ -249,15 +249,15 @@ class Recovery {
     return flushed.code() == Code::kNoSpace ? Status() : flushed;
   }
 
-  // Makes the writer ready: in the last segment behind its good groups, or in a new one. Numbering
+  // Makes the writer ready: in the last segment after its good groups, or in a new one. Numbering
   // jumps where the last process may have acknowledged more than the disk kept. What tells that
-  // stays as it is until the segment behind the jump is in the manifest.
+  // stays as it is until the segment after the jump is in the manifest.
   Status resume_log() {
     const bool must_jump =
         last_segment_ != nullptr && (last_segment_->last_kind() == GroupKind::kAbandoned ||
                                      (last_segment_->last_kind() != GroupKind::kSealed &&
                                       last_segment_->last_policy() != FsyncPolicy::kAlways));
-    uint64_t next_offset = state_.manifest.next_offset;
+    uint64_t next_offset = manifest_.next_offset;
     if (!headers_.empty()) {
       KYRO_TRY(wal_->resume(*last_segment_));
       next_offset = wal_->next_offset();
@@ -275,7 +275,7 @@ class Recovery {
     if (active_->empty()) active_ = std::make_shared<Delta>(next_offset);
     state_.publish([&](View& view) {
       view.active = active_;
-      view.segments = state_.manifest.segments;
+      view.segments = manifest_.segments;
     });
     state_.wal_position.store(wal_->position(), std::memory_order_relaxed);
     state_.visible.store(wal_->next_offset(), std::memory_order_release);
@@ -289,7 +289,7 @@ class Recovery {
       // The reserve is claimed again when everything else has what it needs.
       const bool is_reserve = name == DiskReserve::kName;
       const bool is_leftover = is_reserve || is_temporary_name(name) ||
-                               (is_data_name(name) && !is_named(state_.manifest, name));
+                               (is_data_name(name) && !is_named(manifest_, name));
       if (!is_leftover) continue;
       if (!is_reserve) log_event(LogLevel::kInfo, "leftover_removed", {{"file", name}});
       KYRO_TRY(state_.dir.remove(name));
@@ -300,6 +300,7 @@ class Recovery {
   static constexpr uint64_t kCheckedBytes = 1 * kMiB;  // of log, between questions to `cancel`
 
   EngineState& state_;
+  Manifest& manifest_;  // the state's: nobody else has it yet
   RecoveryProgress& progress_;
   uint64_t unchecked_bytes_ = 0;
   std::vector<SegmentHeader> headers_;           // of all listed segments, oldest first

@@ -28,7 +28,7 @@ void put_range(Engine& engine, uint64_t begin, uint64_t end, size_t value_bytes)
 }
 
 // Until the background has nothing left to merge.
-void settle(Engine& engine) {
+void wait_for_merges(Engine& engine) {
   REQUIRE(engine.snapshot().ok());
   while (!choose_merge(engine.view().runs, engine.options().merge_fan_in).empty()) {
     std::this_thread::yield();
@@ -79,7 +79,7 @@ TEST_CASE(
         must_put(*engine, key, std::string(value_bytes, 'v'));
       }
       if (i % 1000 != 999) continue;
-      settle(*engine);
+      wait_for_merges(*engine);
       uint64_t live_bytes = 0;
       for (const auto& [k, stored] : contents_of(*engine)) {
         live_bytes += kRecordHeaderBytes + stored.value.size();
@@ -98,7 +98,7 @@ TEST_CASE("after everything is deleted the background gives the room back") {
   put_range(*engine, 0, 1000, 500);
   REQUIRE(engine->compact().ok());
   for (uint64_t key = 0; key < 1000; ++key) REQUIRE(engine->remove(key).ok());
-  settle(*engine);
+  wait_for_merges(*engine);
   while (!engine->view().runs.empty()) std::this_thread::yield();
   CHECK(dead_bytes(*engine) == 0);
 }

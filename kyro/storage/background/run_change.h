@@ -173,12 +173,13 @@ inline Status flush_oldest(EngineState& state, const Cancel& cancel) {
       if (*run != nullptr && !state.latch.is_set()) remove_run_files(state, (*run)->meta().id);
       return committed;
     }
+    const std::vector<SegmentRef>& segments = state.manifest.segments;
     state.publish([&](View& fresh) {
       fresh.frozen.pop_back();
       if (*run != nullptr) fresh.runs.insert(fresh.runs.begin(), *run);
-      fresh.contained_offset = state.manifest.flushed_offset;
+      fresh.contained_offset = input.end_offset;
       fresh.seen_offset = std::max(fresh.seen_offset, covering_bound);
-      fresh.segments = state.manifest.segments;
+      fresh.segments = segments;
     });
   }
   for (const SegmentRef& segment : removed) remove_file(state, segment_name(segment.first_offset));
@@ -240,7 +241,8 @@ inline Status drop_retained_log(EngineState& state) {
     removed = trim_log(state, &next);
     if (removed.empty()) return Status();
     KYRO_TRY(state.commit_manifest(std::move(next)));
-    state.publish([&](View& fresh) { fresh.segments = state.manifest.segments; });
+    const std::vector<SegmentRef>& segments = state.manifest.segments;
+    state.publish([&](View& fresh) { fresh.segments = segments; });
   }
   for (const SegmentRef& segment : removed) remove_file(state, segment_name(segment.first_offset));
   return Status();
@@ -291,11 +293,12 @@ inline Status install_run_change(EngineState& state, const RunChange& change) {
       }
       return committed;
     }
+    const std::vector<SegmentRef>& segments = state.manifest.segments;
     state.publish([&](View& fresh) {
       const auto begin = fresh.runs.begin() + at;
       fresh.runs.erase(begin, begin + count);
       if (change.result != nullptr) fresh.runs.insert(fresh.runs.begin() + at, change.result);
-      fresh.segments = state.manifest.segments;
+      fresh.segments = segments;
     });
   }
   if (!keeps_files) {

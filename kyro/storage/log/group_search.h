@@ -53,11 +53,11 @@ class GroupPlaces {
 
 struct GroupSearchResult {
   bool found = false;     // visit() has ended the search
-  uint64_t data_end = 0;  // else: behind the last byte that is not zero; where the search began if
+  uint64_t data_end = 0;  // else: after the last byte that is not zero; where the search began if
                           // there is none
 };
 
-// Calls visit(place) -> Result<bool> for every place at or behind byte `from` of the file, until it
+// Calls visit(place) -> Result<bool> for every place at or after byte `from` of the file, until it
 // returns true. Reads what is not reserved blocks once, in bounded pieces.
 template <class Visit>
 [[nodiscard]] Result<GroupSearchResult> search_groups(File& file, uint64_t nonce, uint64_t from,

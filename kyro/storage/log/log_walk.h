@@ -1,4 +1,4 @@
-// Goes through the segments of a log, each with what the log goes on with behind it.
+// Goes through the segments of a log, each with what the log goes on with after it.
 //
 // Two segments are open at a time, since the end of one is judged by the next.
 #pragma once

@@ -1,9 +1,9 @@
 // Torn or damaged? What it means that a segment of the log ends where its last good group ends.
 //
-//   another segment follows   the last group is a mark that ends the segment, nothing lies behind
+//   another segment follows   the last group is a mark that ends the segment, nothing lies after
 //                             it, and the next segment was begun at its offset and chained to its
 //                             checksum; anything else is damage
-//   the last segment          a group that was being written may lie behind the good ones: a torn
+//   the last segment          a group that was being written may lie after the good ones: a torn
 //                             tail, which the next start cuts off. It is damage if something proves
 //                             that this place had been synced: a later group with a higher durable
 //                             watermark or written under `always` (a seal is one), or the
@@ -25,7 +25,7 @@
 
 namespace kyro {
 
-// What the log goes on with behind a segment, as far as it is known.
+// What the log goes on with after a segment, as far as it is known.
 struct SegmentSequel {
   bool is_last = true;
   // Of the last segment: every record below was synced (the manifest's next_offset). Else where the
@@ -86,7 +86,7 @@ inline const char* judge_followed(const SegmentReader& reader, const SegmentSequ
 }  // namespace segment_end_detail
 
 // Judges the place at which `reader` has stopped. Fails only if the file system does. Reads what is
-// behind it once.
+// after it once.
 [[nodiscard]] inline Result<SegmentEnd> judge_segment_end(SegmentReader& reader,
                                                           const SegmentSequel& sequel) {
   using namespace segment_end_detail;

@@ -92,7 +92,7 @@ class SegmentSearch {
   const uint64_t wanted_;
   const uint64_t end_;
   uint64_t low_ = kSegmentHeaderBytes;  // a group starts here, with wanted_ or before
-  uint64_t high_;                       // from here on every group starts behind wanted_
+  uint64_t high_;                       // from here on every group starts after wanted_
   uint64_t middle_ = 0;                 // of the two
   uint64_t at_ = 0;                     // what step() looks at next: no nonce from middle_ to here
   std::unique_ptr<char[]> window_;

@@ -6,7 +6,7 @@
 //   12  u32  fsync policy it was created under (0 always, 1 interval, 2 never)
 //   16  u64  nonce: random, never 0; every group of the segment repeats it
 //   24  u64  first offset
-//   32  u64  previous end: the offset behind the last record of the segment before; smaller than
+//   32  u64  previous end: the offset after the last record of the segment before; smaller than
 //            the first offset where numbering jumped (those offsets are never used)
 //   40  u32  CRC of the last group of the segment before (0 for the first)
 //   44  u32  0
@@ -31,8 +31,8 @@
 // Marks are groups without records. "Opened" is written and synced when a process begins to append,
 // "sealed" when it stops in good order (close, rotation) after syncing all before it; so the log
 // was closed cleanly if and only if its last group is a seal. "Abandoned" ends a segment after a
-// crash under a weaker policy than always: numbering jumps behind it, and until the segment behind
-// the jump is in the manifest, a crash leaves the duty to jump to the next recovery. Behind the
+// crash under a weaker policy than always: numbering jumps after it, and until the segment after
+// the jump is in the manifest, a crash leaves the duty to jump to the next recovery. After the
 // last group lie zeros (reserved blocks) or the end of the file.
 //
 // Under policy always a group is written only when everything before it is synced; so a valid group

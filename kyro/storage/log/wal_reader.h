@@ -2,7 +2,7 @@
 // (what that place means, segment_end.h judges).
 //
 // Invariant: next() returns a group only if nonce, chain, numbering, lengths, CRC and every record
-// in it are right; so whatever it returned is what was written. It never reads behind the file's
+// in it are right; so whatever it returned is what was written. It never reads beyond the file's
 // end and holds one group in memory, or a piece of the file that is read ahead.
 //
 // Thread rule: one thread per reader; the file may be appended to meanwhile, if the caller reads
@@ -109,7 +109,7 @@ class SegmentReader {
     go_on_with(header, position);
     return Status();
   }
-  // Goes on with the next good group at or behind position() whose offsets were not read yet; its
+  // Goes on with the next good group at or after position() whose offsets were not read yet; its
   // chain is taken as its header says. False if there is none.
   [[nodiscard]] Result<bool> skip_damage() {
     if (header_.nonce == 0) return false;

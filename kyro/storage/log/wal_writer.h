@@ -1,7 +1,7 @@
 // Appends groups to the newest WAL segment and starts new segments.
 //
 // Invariants:
-//   - bytes below position() form a valid chain; bytes behind it were never acknowledged;
+//   - bytes below position() form a valid chain; bytes after it were never acknowledged;
 //   - after a failed append nothing may follow until cut_back() has removed what the failed write
 //     may have left, durably: else a later crash could bring the failed group back to life;
 //   - the file is never shorter than its header says that it was made, unless a mark that ends the
@@ -39,7 +39,7 @@ class WalWriter {
     is_preallocated_ = is_preallocated;
   }
 
-  // Takes over the segment that `reader` has read to its end. Whatever lies behind is cut off.
+  // Takes over the segment that `reader` has read to its end. Whatever lies after that is cut off.
   // open_for_append() or a jump (start_segment) must follow.
   Status resume(const SegmentReader& reader) {
     auto file = dir_.open(reader.name(), OpenMode::kReadWrite);
@@ -58,7 +58,7 @@ class WalWriter {
   }
 
   // Ends the current segment, if there is one, and makes a new one that starts at `first_offset`
-  // (behind next_offset() where numbering jumps). `list(SegmentRef)` must make the manifest name
+  // (after next_offset() where numbering jumps). `list(SegmentRef)` must make the manifest name
   // it; only then is it used. After any failure the writer still has the segment it had, and
   // cut_back() is due.
   template <class List>
@@ -106,7 +106,7 @@ class WalWriter {
   // gives unused reserved blocks back.
   Status seal() { return end_segment(GroupKind::kSealed); }
 
-  // Removes, durably, whatever a failed append left behind position(), and makes the file as long
+  // Removes, durably, whatever a failed append left after position(), and makes the file as long
   // as it was made, where the mark that had ended it is not the last word.
   Status cut_back() {
     const uint64_t bytes = std::max(position_, reserved_bytes_);

@@ -5,7 +5,7 @@
 // else from the bad record's own length; never from a search, since a client's value may contain
 // bytes that look like a record. Of a file that is another run than the manifest names nothing is
 // good. A group is good if it carries the segment's nonce, which is random and known to no client,
-// and its checksum is right: so behind damage, but not in a torn tail (log/segment_end.h), the next
+// and its checksum is right: so after damage, but not in a torn tail (log/segment_end.h), the next
 // one may be searched.
 //
 // Thread rule: pure reading. Ownership: what is visited points into the mapping.
@@ -60,7 +60,7 @@ class RunScan {
       if (!decode_at(position, &record)) {
         has_bad = true;
         lost(name_ + " at " + std::to_string(position) + ": a damaged record");
-        const auto next = place_behind(position);
+        const auto next = place_after(position);
         if (!next) {
           lost(name_ + " at " + std::to_string(position) + ": nothing leads further, " +
                std::to_string(end_ - position) + " bytes are left out");
@@ -151,8 +151,8 @@ class RunScan {
     return !meta_ || (offset >= meta_->first_offset && offset < meta_->end_offset);
   }
 
-  // Where the record behind the bad one at `position` begins.
-  [[nodiscard]] std::optional<uint64_t> place_behind(uint64_t position) const {
+  // Where the record after the bad one at `position` begins.
+  [[nodiscard]] std::optional<uint64_t> place_after(uint64_t position) const {
     if (index_ != nullptr) {
       if (last_key_ && *last_key_ == ~uint64_t{0}) return std::nullopt;
       auto at = index_->lower_bound(last_key_ ? *last_key_ + 1 : 0);
@@ -180,7 +180,7 @@ class RunScan {
 };
 
 // Calls visit(RecordView, record bytes) for every record of the good groups of `segment`, also of
-// those behind damage.
+// those after damage.
 template <class Visit>
 Status scan_segment(SegmentReader& segment, const SegmentSequel& sequel, const ReportLoss& lost,
                     Visit visit) {

@@ -29,7 +29,7 @@ struct VerifyReport {
   uint64_t run_records = 0;
   uint64_t segments = 0;
   uint64_t log_records = 0;
-  uint64_t torn_bytes = 0;              // behind the log's end; not damage
+  uint64_t torn_bytes = 0;              // after the log's end; not damage
   std::vector<std::string> repairable;  // the next start mends these by itself
   std::vector<std::string> damage;
 };
@@ -80,7 +80,7 @@ Status verify_segment(SegmentReader& segment, const SegmentSequel& sequel, Verif
   return Status();
 }
 
-// Calls visit(group, body) for every good group, those behind damage in the same segment excepted.
+// Calls visit(group, body) for every good group, those after damage in the same segment excepted.
 template <class Visit>
 Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report, Visit visit) {
   const auto open = [&](const SegmentRef& ref) -> Result<std::unique_ptr<SegmentReader>> {

@@ -116,8 +116,8 @@ class Run {
     return true;
   }
 
-  // The bytes of a record that record_at() has decoded.
-  [[nodiscard]] static std::string_view record_bytes(const RecordView& record) {
+  // A record that record_at() has decoded, as it lies there.
+  [[nodiscard]] static std::string_view encoded(const RecordView& record) {
     return {record.value.data() - kRecordHeaderBytes, record.value.size() + kRecordHeaderBytes};
   }
 
@@ -340,7 +340,7 @@ inline Status Run::verify_records(const Progress& progress) const {
     if (record.header.offset < meta_.first_offset || record.header.offset >= meta_.end_offset) {
       return damaged(position, "an offset outside the run's range");
     }
-    crc = crc32c(record_bytes(record), crc);
+    crc = crc32c(encoded(record), crc);
     previous_key = key;
     position += record.header.record_bytes();
   }
