@@ -43,6 +43,9 @@ struct Options {
   // So long the commit thread and the flusher may have work without coming forward with it before
   // Engine::stalls() says so; the merger ten times as long.
   uint64_t stall_ms = 60'000;
+  // A write is acknowledged no longer than this after its directory was moved, removed or replaced;
+  // whatever makes a file looks in any case.
+  uint64_t directory_check_ms = 1000;
 
   // Neighbouring runs are merged when at least so many of like size stand side by side.
   uint32_t merge_fan_in = 4;

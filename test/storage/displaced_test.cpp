@@ -34,6 +34,7 @@ Options engine_options(FaultFs& fs) {
   options.wal_segment_bytes = 4 * kKiB;
   options.merge_fan_in = 2;
   options.reserve_bytes = 16 * kKiB;
+  options.directory_check_ms = 3'600'000;  // so that what is asked finds it out
   return options;
 }
 
@@ -185,6 +186,26 @@ TEST_CASE("an engine whose directory is taken from it writes nothing more, whate
   // Everything is durable there, also what waited for a sync.
   fs.restart(Loss::kEverything, 1);
   require_holds(options, kMoved, expected);
+}
+
+TEST_CASE("a write looks whether the directory is still there, if nothing else has for a while") {
+  const QuietLog quiet;
+  const Attack& attack = GENERATE(from_range(attacks()));
+  const FsyncPolicy policy = GENERATE(FsyncPolicy::kAlways, FsyncPolicy::kInterval);
+  INFO(attack.what);
+  FaultFs fs;
+  Options options = engine_options(fs);
+  options.fsync = policy;
+  options.directory_check_ms = 0;
+  auto engine = must_open(options);
+  must_put(*engine, 1, "acknowledged");
+  attack.act(fs);
+  const Image place = image_of(fs, kDir);
+  CHECK(put_code(*engine, 2, "refused") == Code::kReadOnly);
+  CHECK_THAT(engine->latch().reason(), Catch::Contains(kDir));
+  engine.reset();
+  CHECK(image_of(fs, kDir) == place);
+  if (attack.is_moved) require_holds(options, kMoved, {{1, "acknowledged"}});
 }
 
 TEST_CASE("a directory may be taken at any call: the other store stays whole, nothing is lost") {

@@ -140,7 +140,7 @@ class StoreCopy {
 
   // Reads the last segment up to `end` and makes the manifest say that the log ends there.
   Status read_tail(std::optional<uint64_t> end) {
-    if (tail_ == nullptr) {  // no log at all: the first segment will begin behind the jump
+    if (tail_ == nullptr) {  // no log at all: the first segment will begin after the jump
       stats_.next_offset = manifest_.next_offset;
       manifest_.next_offset += kOffsetJump;
       return Status();
@@ -195,21 +195,23 @@ class StoreCopy {
     return (*file)->sync();
   }
 
-  Status copy_file(File& from, const std::string& name, uint64_t bytes, std::string_view behind) {
+  Status copy_file(File& from, const std::string& name, uint64_t bytes, std::string_view end_mark) {
     made_.push_back(name);
     auto to = to_->open(name, OpenMode::kCreate);
     KYRO_TRY(to);
     if (!(*to)->share_blocks(from, bytes)) KYRO_TRY(copy_bytes(from, **to, name, bytes));
-    if (!behind.empty()) KYRO_TRY((*to)->write_at(bytes, behind));
+    if (!end_mark.empty()) KYRO_TRY((*to)->write_at(bytes, end_mark));
     KYRO_TRY((*to)->sync());
     (*to)->drop_cache();  // nobody will read it soon
-    stats_.copied_bytes += bytes + behind.size();
+    stats_.copied_bytes += bytes + end_mark.size();
     return Status();
   }
 
   Status copy_bytes(File& from, File& to, const std::string& name, uint64_t bytes) {
     constexpr uint64_t kChunkBytes = 1 * kMiB;
+    constexpr uint64_t kWriteBackBytes = 4 * kMiB;
     std::string chunk(std::min(bytes, kChunkBytes), '\0');
+    uint64_t carried = 0;  // to the disk: so the sync, which cannot be given up, is short
     for (uint64_t at = 0; at < bytes; at += kChunkBytes) {
       KYRO_TRY(cancel_.check());
       const uint64_t wanted = std::min(kChunkBytes, bytes - at);
@@ -220,6 +222,9 @@ class StoreCopy {
                                              ": shorter than it was a moment ago");
       }
       KYRO_TRY(to.write_at(at, std::string_view(chunk.data(), wanted)));
+      if (at + wanted - carried < kWriteBackBytes) continue;
+      KYRO_TRY(to.write_back(carried, at + wanted));
+      carried = at + wanted;
     }
     return Status();
   }

@@ -48,6 +48,8 @@ class GroupLog {
 
  private:
   Status sync_log();  // whether latched or not
+  // Whether the directory is still this engine's own, asked now and then.
+  Status check_place();
   Status recover_tail(const Status& cause);
   [[nodiscard]] bool is_synced() const { return wal_->durable_offset() == wal_->next_offset(); }
   [[nodiscard]] uint64_t interval_ns() const {
@@ -58,9 +60,18 @@ class GroupLog {
   const std::unique_ptr<WalWriter> wal_;
   FlushScheduler& scheduler_;
   uint64_t last_sync_ns_ = 0;
+  uint64_t checked_ns_ = monotonic_ns();  // as an engine is opened
 };
 
+inline Status GroupLog::check_place() {
+  const uint64_t now_ns = monotonic_ns();
+  if (now_ns - checked_ns_ < state_.options.directory_check_ms * 1'000'000) return Status();
+  checked_ns_ = now_ns;
+  return state_.check_directory().ok() ? Status() : state_.latch.status();
+}
+
 inline Status GroupLog::append(CommitGroup& group) {
+  KYRO_TRY(check_place());
   Status status = wal_->append(group.bytes(), group.records());
   if (!status.ok()) {
     status = recover_tail(status);
