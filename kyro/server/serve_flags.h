@@ -220,6 +220,9 @@ inline constexpr CliFlag kServeFlags[] = {
     {"scrub-interval-secs", "S",
      "read every run again in the background, to notice what the disk has lost",
      kEverySecs, kEngine<&O::scrub_interval_secs>},
+    {"stall-ms", "MS",
+     "/ready is 503 once commits or flushes have had work and not come forward with it for so "
+     "long; merges have ten times as long", {1000, 86'400'000}, kEngine<&O::stall_ms>},
 
     {"max-value-bytes", "B", "larger values are answered 413",
      {1, kValueBytesCeiling}, kEngine<&O::max_value_bytes>, 0, "Limits"},

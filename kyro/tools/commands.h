@@ -111,9 +111,8 @@ inline int verify(const CliCall& call) {
   return report->damage.empty() ? kExitOk : kExitError;
 }
 
-inline void print_copy(const char* what, const std::string& to, const CopyStats& stats) {
-  std::printf("%s %s: offsets below %llu, %llu files, %llu bytes shared, %llu copied\n", what,
-              printable(to).c_str(), ull(stats.next_offset), ull(stats.files),
+inline void print_copied(const CopyStats& stats) {
+  std::printf("%llu files, %llu bytes shared, %llu copied\n", ull(stats.files),
               ull(stats.linked_bytes), ull(stats.copied_bytes));
 }
 
@@ -125,7 +124,9 @@ inline int backup(const CliCall& call) {
                 "ask the server for a backup: start it with --backup-dir DIR, then "
                 "POST /v1/backup?name=NAME");
   }
-  print_copy("backup", call.words[1], *stats);
+  std::printf("backup %s: offsets below %llu, ", printable(call.words[1]).c_str(),
+              ull(stats->next_offset));
+  print_copied(*stats);
   return kExitOk;
 }
 
@@ -134,7 +135,10 @@ inline int restore(const CliCall& call) {
   const Sharing sharing = call.has("link") ? Sharing::kLinked : Sharing::kNone;
   const auto stats = restore_directory(fs, call.words[0], call.words[1], sharing);
   if (!stats.ok()) return fail(stats.status(), "that is a store in use, not a backup");
-  print_copy("restored", call.words[1], *stats);
+  std::printf("restored %s: offsets below %llu, the next one is %llu, ",
+              printable(call.words[1]).c_str(), ull(stats->next_offset),
+              ull(stats->next_offset + kOffsetJump));
+  print_copied(*stats);
   return kExitOk;
 }
 

@@ -113,9 +113,16 @@ TEST_CASE("The offline tools refuse a live directory and name the online way", "
   CHECK(twice.exit_code == 1);
   CHECK(contains(twice.err, "there is a store in it already"));
   CHECK(run_kyrodb({"restore", dir.file("copy"), data}).exit_code == 1);
-  CHECK(run_kyrodb({"restore", dir.file("copy"), dir.file("new")}).exit_code == 0);
+  const Outcome restored = run_kyrodb({"restore", dir.file("copy"), dir.file("new")});
+  CHECK(restored.exit_code == 0);
+  CHECK(contains(restored.out, ": offsets below 20, the next one is 4294967316, "));
   require_verified(dir.file("new"));
   require_verified(data);
+  {
+    ServerProcess server(dir.file("new"));
+    Client client(server);
+    CHECK(client.next_offset() == 4294967316);
+  }
 
   for (const char* tool : {"verify", "backup", "restore", "dump", "salvage"}) {
     for (const Args& words : {Args{"help", tool}, Args{tool, "--help"}}) {

@@ -3,6 +3,7 @@
 // moment, processes that are stopped and go on. The table is in scripts/deploy/README.md.
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -115,6 +117,38 @@ const Args kRestless = {"--fsync",
                         "--wal-max-segments",
                         "2"};
 
+// A part of one processor for a process that runs, where a cgroup can be made.
+class CpuCgroup {
+ public:
+  explicit CpuCgroup(int percent) {
+    for (const std::string root : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup"}) {
+      path_ = root + "/kyro-test-" + std::to_string(getpid());
+      const std::string quota = std::to_string(percent * 1000);
+      if (mkdir(path_.c_str(), 0700) != 0) continue;
+      is_limited_ = write(root.ends_with("cpu") ? "cpu.cfs_quota_us" : "cpu.max", quota);
+      if (is_limited_) return;
+      rmdir(path_.c_str());
+    }
+  }
+  CpuCgroup(const CpuCgroup&) = delete;
+  CpuCgroup& operator=(const CpuCgroup&) = delete;
+  ~CpuCgroup() {
+    if (is_limited_ && rmdir(path_.c_str()) != 0) WARN(path_ << " could not be removed");
+  }
+  [[nodiscard]] bool take(pid_t pid) {
+    return is_limited_ && write("cgroup.procs", std::to_string(pid));
+  }
+
+ private:
+  [[nodiscard]] bool write(const char* name, const std::string& text) const {
+    std::ofstream file(path_ + "/" + name);
+    file << text << std::flush;
+    return file.good();
+  }
+  std::string path_;
+  bool is_limited_ = false;
+};
+
 // Stops every thread of a process as a debugger does, and lets them go on.
 void attach_and_detach(pid_t pid) {
   std::vector<pid_t> threads;
@@ -151,6 +185,59 @@ TEST_CASE("On a mount that cannot be written the server refuses, and the tools r
   CHECK(contains(run.err, "Read-only file system"));
   const std::string record = "{\"key\":1,\"value\":\"v\",\"offset\":0}\n";
   CHECK(run.out.find(record) != run.out.rfind(record));  // of the store and of what was restored
+}
+
+TEST_CASE("A disk that turns read-only under a server stops its writes, and is mended by a restart",
+          "[e2e]") {
+  TempDir dir;
+  // What a disk does that has errors: the kernel takes no more writes for this file system.
+  const std::string mount =
+      "PATH=$PATH:/sbin:/usr/sbin; mkdir -p $D/m && truncate -s 64M $D/disk && "
+      "mkfs.ext4 -q $D/disk && mount -o loop,errors=remount-ro $D/disk $D/m\n";
+  if (!can_mount(dir, mount)) return;
+  const Outcome run = run_with_mounts(
+      dir,
+      "put() { curl -sS -w ' %{http_code}\\n' -d \"{\\\"key\\\":$1,\\\"value\\\":\\\"v\\\"}\" "
+      "$U/v1/put; }\nrm $D/disk\n" +
+          mount +
+          "serve $D/m/data && put 1 || exit 1\n"
+          "mount -o remount,abort $D/m || exit 2\n"
+          "put 2; curl -sS $U/ready; echo; curl -sS $U/v1/scan; echo; stop; echo stopped $?\n"
+          "umount $D/m && e2fsck -fy $D/disk >/dev/null; mount -o loop $D/disk $D/m || exit 3\n"
+          "serve $D/m/data && curl -sS $U/ready && echo && curl -sS $U/v1/scan || exit 4\n"
+          "put 2 && stop && \"$K\" verify $D/m/data || exit 5\n");
+  INFO(run.out << run.err);
+  CHECK(run.exit_code == 0);
+  const std::string records = "{\"items\":[{\"key\":1,\"value\":\"v\",\"offset\":0}],";
+  CHECK(contains(run.out, "\"error\":\"read_only\""));
+  CHECK(contains(run.out, "{\"status\":\"read_only\",\"reason\":\""));
+  CHECK(run.out.find(records) != run.out.npos);
+  CHECK(run.out.find(records) != run.out.rfind(records));  // before the restart and after it
+  CHECK(contains(run.out, "{\"status\":\"ready\"}"));
+}
+
+TEST_CASE("With a twentieth of a processor a server is slow, ready, and stops in time", "[e2e]") {
+  TempDir dir;
+  CpuCgroup cgroup(5);  // outlives the server
+  ServerProcess server(dir.file("data"), kRestless);
+  if (!cgroup.take(server.process().pid())) {
+    WARN("skipped: no cgroup can be made that limits processors");
+    return;
+  }
+  Client client(server);
+  std::string lines;
+  for (uint64_t n = 0; n < 1000; ++n) {
+    const std::string number = std::to_string(n);
+    lines += R"({"op":"put","key":)" + number + R"(,"value":")" + number + std::string(200, '.') +
+             "\"}\n";
+  }
+  CHECK(client.call("POST", "/v1/batch", lines).status == 200);
+  CHECK(client.call("POST", "/v1/snapshot").status == 200);
+  CHECK(client.call("POST", "/v1/compact").status == 200);
+  CHECK(client.get("/ready").body == "{\"status\":\"ready\"}");
+  CHECK(client.get(kv_path(999)).status == 200);
+  CHECK(server.stop().exit_code == 0);
+  CHECK(count_dumped(run_kyrodb({"dump", server.data_dir()})) == 1000);
 }
 
 TEST_CASE("Over layers of file systems a store is served, compacted and found whole", "[e2e]") {

@@ -152,6 +152,7 @@ TEST_CASE("the other flags set their fields too") {
                                      "--index-memory=huge",
                                      "--backup-dir=/b",
                                      "--scrub-interval-secs=5",
+                                     "--stall-ms=2000",
                                      "--max-connections=5",
                                      "--max-connections-per-ip=2",
                                      "--header-timeout-ms=1",
@@ -174,6 +175,7 @@ TEST_CASE("the other flags set their fields too") {
   CHECK(config.engine.huge_index);
   CHECK(config.backup_dir == "/b");
   CHECK(config.engine.scrub_interval_secs == 5);
+  CHECK(config.engine.stall_ms == 2000);
   CHECK(config.http.connections_max == 5);
   CHECK(config.http.connections_per_ip_max == 2);
   CHECK(config.http.header_timeout_ms == 1);
