@@ -263,14 +263,7 @@ class Engine {
   [[nodiscard]] uint64_t wal_position() const {
     return state_.wal_position.load(std::memory_order_relaxed);
   }
-  // Why an operator should look at the disk: nothing, or words for /ready.
-  [[nodiscard]] std::vector<std::string_view> disk_warnings() const {
-    std::vector<std::string_view> warnings;
-    if (state_.refuses_puts()) warnings.push_back("disk_full");
-    if (state_.space.is_unknown()) warnings.push_back("disk_space_unknown");
-    if (state_.reserve.is_missing()) warnings.push_back("disk_reserve_missing");
-    return warnings;
-  }
+  [[nodiscard]] DiskWarnings disk_warnings() const { return state_.disk_warnings(); }
   [[nodiscard]] bool has_disk_warning(std::string_view name) const {
     const auto warnings = disk_warnings();
     return std::find(warnings.begin(), warnings.end(), name) != warnings.end();

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,9 @@ class ReadOnlyLatch {
   std::string reason_ KYRO_GUARDED_BY(mutex_);
 };
 
+// Nothing, or words for /ready.
+using DiskWarnings = std::vector<std::string_view>;
+
 struct EngineState {
   // `directory` is locked as this engine's own.
   EngineState(Options chosen, FileSystem& file_system, std::unique_ptr<Directory> directory)
@@ -94,6 +98,15 @@ struct EngineState {
   std::atomic<bool> disk_is_full{false};  // a write has failed for space, and none worked since
   [[nodiscard]] bool refuses_puts() const {
     return space.is_full() || reserve.is_released() || disk_is_full.load(std::memory_order_relaxed);
+  }
+
+  // Why an operator should look at the disk.
+  [[nodiscard]] DiskWarnings disk_warnings() const {
+    DiskWarnings warnings;
+    if (refuses_puts()) warnings.push_back("disk_full");
+    if (space.is_unknown()) warnings.push_back("disk_space_unknown");
+    if (reserve.is_missing()) warnings.push_back("disk_reserve_missing");
+    return warnings;
   }
 
   // Every record below `visible` has been acknowledged and is in the view; below `durable`, synced.

@@ -29,7 +29,7 @@ class Reclaimer {
   // but at each again only when a sixteenth of its records may have died since, or now and then
   // where records expire. REQUIRES: end_loan() of the reserve after it.
   Result<bool> prepare(const View& view, const Cancel& cancel, RunChange* change) {
-    forget_gone(view);
+    update_looks(view);
     for (const size_t at : candidates(view)) {
       const auto prepared = rewrite(view, at, cancel, change);
       KYRO_TRY(prepared);
@@ -49,11 +49,17 @@ class Reclaimer {
     uint64_t took_ns = 0;
   };
 
-  void forget_gone(const View& view) {
-    std::erase_if(looks_, [&](const auto& look) {
-      return std::none_of(view.runs.begin(), view.runs.end(),
-                          [&](const auto& run) { return run->meta().id == look.first; });
-    });
+  // Forgets runs that are gone. Where newer ones became fewer, growth counts from there.
+  void update_looks(const View& view) {
+    std::map<uint64_t, Look> looks;
+    for (size_t at = 0; at < view.runs.size(); ++at) {
+      const auto found = looks_.find(view.runs[at]->meta().id);
+      if (found == looks_.end()) continue;
+      Look look = found->second;
+      look.newer_records = std::min(look.newer_records, newer_records_over(view.runs, at));
+      looks.insert({found->first, look});
+    }
+    looks_.swap(looks);
   }
 
   // Runs in which something may be dead, those first in which that may be most.
@@ -98,15 +104,18 @@ class Reclaimer {
     KYRO_TRY(size);
     const uint64_t takes = run->meta().record_bytes;
     const uint64_t worth = std::max(takes / 16, std::min(kSavedBytesMin, takes));
+    const Look look{newer_records_over(view.runs, at), began_ns, monotonic_ns() - began_ns};
     if (size->record_bytes + worth > takes) {
-      looks_[run->meta().id] = {newer_records_over(view.runs, at), began_ns,
-                                monotonic_ns() - began_ns};
+      looks_[run->meta().id] = look;
       return false;
     }
     KYRO_TRY(run_change_detail::borrow_room(state_, size->needed_bytes(), true));
     auto result = run_change_detail::make_run(state_, input, cancel);
     KYRO_TRY(result);
-    looks_.clear();  // tombstones elsewhere may hide less now
+    for (size_t i = 0; i < at; ++i) {  // their tombstones may hide less now
+      if (view.runs[i]->meta().tombstones > 0) looks_.erase(view.runs[i]->meta().id);
+    }
+    if (*result != nullptr) looks_[(*result)->meta().id] = look;
     log_event(
         LogLevel::kInfo, "reclaimed",
         {{"run", run->meta().id}, {"before_bytes", takes}, {"after_bytes", size->record_bytes}});
