@@ -99,14 +99,17 @@ TEST_CASE("a full disk is warned of and its refusals are counted, until it has r
   options.reserve_bytes = 256 * kKiB;
   auto engine = must_open(options);
   CHECK(engine->disk_warnings().empty());
-  Status status;
-  for (uint64_t key = 0; status.ok(); ++key) {
-    status = engine->put(key, std::string(1000, 'v')).status();
+  // Room that a flush gives back ends the warning: it is full for good after a few refusals.
+  uint64_t refusals = 0;
+  for (uint64_t key = 0; key < 100'000; ++key) {
+    const Status status = engine->put(key, std::string(1000, 'v')).status();
+    if (status.ok()) continue;
+    REQUIRE(status.code() == Code::kNoSpace);
+    ++refusals;
+    if (engine->has_disk_warning("disk_full")) break;
   }
-  CHECK(status.code() == Code::kNoSpace);
   CHECK(engine->disk_warnings() == Warnings{"disk_full"});
-  CHECK(engine->has_disk_warning("disk_full"));
-  CHECK(engine->stats().refused_no_space.value() == 1);
+  CHECK(engine->stats().refused_no_space.value() == refusals);
   CHECK(engine->stats().refused_read_only.value() == 0);
   fs.set_volume(16 * kMiB);
   while (!engine->put(1, "v").ok()) std::this_thread::yield();
