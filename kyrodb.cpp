@@ -102,6 +102,30 @@ constexpr CliCommand kCommands[] = {
      kyro::kManFlags},
 };
 
+constexpr kyro::CliEntry kExamples[] = {
+    {"kyrodb serve --data-dir /var/lib/kyrodb",
+     "Serves a directory to programs on this machine, on port 3030."},
+    {"kyrodb serve --config /etc/kyrodb/kyrodb.conf --print-config",
+     "Says what is in force, and where each value comes from."},
+    {"kyrodb verify /var/lib/kyrodb", "Checks a directory that no server uses."},
+    {"kyrodb restore /backups/monday /var/lib/kyrodb", "Makes a directory out of a backup."},
+};
+constexpr kyro::CliEntry kFiles[] = {
+    {"DIR/manifest.json", "Names what belongs to the store."},
+    {"DIR/wal-N.log", "A segment of the log, from offset N on."},
+    {"DIR/run-N.data, DIR/run-N.rmi", "An immutable run and its learned index."},
+    {"DIR/LOCK", "Held by the process that serves; its process id."},
+    {"DIR/RESERVE", "Room that is given up when the disk is full."},
+};
+constexpr kyro::CliEntry kSignals[] = {
+    {"SIGTERM, SIGINT",
+     "Finishes what is under way, within --drain-secs, and ends. A second one ends it at once; "
+     "nothing acknowledged is lost by that."},
+    {"SIGHUP",
+     "Reads the file of --config and the token files again. What cannot change while it runs is "
+     "named in the log."},
+};
+
 const CliProgram& program() {
   static const std::vector<CliCommand> commands = [] {
     std::vector<CliCommand> rows{kyro::serve_command(run_serve)};
@@ -115,6 +139,11 @@ const CliProgram& program() {
       .usage = "kyrodb COMMAND",
       .description = "A durable key-value store with a learned index, over HTTP.",
       .commands = commands,
+      .flags = {},
+      .examples = kExamples,
+      .files = kFiles,
+      .variables = {},
+      .signals = kSignals,
   };
   return table;
 }

@@ -16,6 +16,7 @@ namespace kyro {
 
 inline constexpr std::string_view kProductVersion = KYRO_VERSION;
 inline constexpr std::string_view kProductCommit = KYRO_COMMIT;
+inline constexpr std::string_view kProductDate = "2026-11-28";  // of the version's manual
 #if defined(__clang__)
 inline constexpr std::string_view kProductCompiler = "clang " __clang_version__;
 #else

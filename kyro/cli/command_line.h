@@ -45,6 +45,12 @@ struct CliCommand {
 
 inline constexpr uint8_t kAnyWords = 255;
 
+// An entry of a section of the man page: an example, a file, a signal, a variable.
+struct CliEntry {
+  std::string_view name;
+  std::string_view text;  // sentences
+};
+
 struct CliProgram {
   std::string_view name;
   std::string_view purpose;  // after the name in a man page's first line
@@ -52,6 +58,11 @@ struct CliProgram {
   std::string_view description;
   std::span<const CliCommand> commands;
   std::span<const CliFlag> flags = {};  // of every command
+  // For the man page.
+  std::span<const CliEntry> examples = {};
+  std::span<const CliEntry> files = {};
+  std::span<const CliEntry> variables = {};  // beside those of the commands
+  std::span<const CliEntry> signals = {};
 };
 
 // Looks a variable up, as std::getenv does; a test gives its own.

@@ -44,6 +44,16 @@ inline void append_section(std::string& out, std::string_view title, std::string
   if (!text.empty()) append_paragraph(out, text);
 }
 
+inline void append_entries(std::string& out, std::string_view title,
+                           std::span<const CliEntry> entries) {
+  if (entries.empty()) return;
+  if (!title.empty()) append_section(out, title);
+  for (const CliEntry& entry : entries) {
+    out.append(".TP\n.B ").append(escape(entry.name)).append("\n");
+    append_paragraph(out, entry.text);
+  }
+}
+
 inline void append_flags(std::string& out, std::span<const CliFlag> flags,
                          const CliCommand* command) {
   for (const CliFlag& flag : flags) {
@@ -73,7 +83,8 @@ inline void append_command(std::string& out, const CliCommand& command) {
   for (const char c : program.name) {
     title += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   }
-  std::string out = ".TH " + title + " 1 \"\" \"KyroDB " + std::string(kProductVersion) + "\"\n";
+  std::string out = ".TH " + title + " 1 \"" + std::string(kProductDate) + "\" \"KyroDB " +
+                    std::string(kProductVersion) + "\"\n";
   append_section(out, "NAME");
   out.append(program.name).append(" \\- ").append(escape(program.purpose)).append("\n");
   append_section(out, "SYNOPSIS");
@@ -85,12 +96,18 @@ inline void append_command(std::string& out, const CliCommand& command) {
     append_section(out, "OPTIONS", "Before or after the command:");
     append_flags(out, program.flags, nullptr);
   }
+  bool has_environment = false;
   for (const CliCommand& command : program.commands) {
     if (command.environment.empty()) continue;
     append_section(out, "ENVIRONMENT", environment_rule(command));
+    has_environment = true;
   }
+  append_entries(out, has_environment ? "" : "ENVIRONMENT", program.variables);
+  append_entries(out, "FILES", program.files);
+  append_entries(out, "SIGNALS", program.signals);
   append_section(out, "EXIT STATUS",
                  "0 ok, 1 error, 2 usage, 3 not found, 4 precondition failed, 5 unreachable.");
+  append_entries(out, "EXAMPLES", program.examples);
   append_section(out, "SEE ALSO");
   return out.append(".BR ").append(see_also).append(" (1)\n");
 }

@@ -19,18 +19,22 @@
 #include "kyro/client/status.h"
 #include "kyro/client/streams.h"
 #include "kyro/client/transfer.h"
+#include "kyro/client/values.h"
 
 namespace kyro {
 namespace ctl_detail {
 
 inline int run_help(const CliCall& call);
 inline int run_completion(const CliCall& call);
+inline int run_shell_here(const CliCall& call);
 
 // clang-format off
 inline constexpr CliFlag kGlobalFlags[] = {
-    {"engine", "URL", "where the server is: http://HOST:PORT or unix:/PATH", {},
+    {"engine", "URL", "where the server is: http://HOST:PORT, https://HOST:PORT or unix:/PATH", {},
      {nullptr, [](const CliFlag&, const void*) { return std::string(kDefaultEngineUrl); }}, 'e'},
     {"token-file", "FILE", "a file with the bearer token"},
+    {"connect-command", "COMMAND",
+     "a program whose standard input and output are the connection, as ssh's ProxyCommand"},
     {"json", "", "print answers as JSON: one document, or a line per record"},
 };
 inline constexpr CliFlag kPutFlags[] = {
@@ -109,6 +113,11 @@ inline constexpr CliCommand kCommands[] = {
      "read cat fetch"},
     {"delete", "KEY", "remove a key (exit 3 if it is not there)", 1, 1, run_delete,
      kDeleteFlags, {}, "del rm remove unset"},
+    {"ttl", "KEY", "how many seconds a key has left", 1, 1, run_ttl, {}, {}, "expire pttl"},
+    {"incr", "KEY [N]", "add N (default 1) to a value that is a number", 1, 2, run_incr, {},
+     "By compare-and-swap, so of many that do so at once each counts; it says how many tries that "
+     "took. A key that is not there counts as 0, a lifetime stays. A negative N comes after --.",
+     "decr incrby increment counter add"},
     {"lookup", "KEY", "key, value and offset", 1, 1,
      [](Call c) { return send_keyed(c, {"GET", "/v1/lookup?key="}); }},
     {"floor", "KEY", "key, value and offset of the nearest key at or below KEY", 1, 1,
@@ -158,11 +167,26 @@ inline constexpr CliCommand kCommands[] = {
     {"watch", "KEY", "a key as it is, then every change of it, a JSON line each", 1, 1, run_watch,
      kWatchFlags, "Begins with the record that is there, if there is one; it goes on until it is "
      "interrupted, without a change missed or told twice.", "observe monitor notify"},
+    {"shell", "", "commands from standard input, a line each", 0, 0, run_shell_here, {},
+     "Words are separated by blanks, or stand in quotes; # begins a comment, quit ends it. "
+     "For history and editing: rlwrap kyrodbctl shell.", "repl console cli"},
     {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
     {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,
      kManFlags},
 };
 // clang-format on
+
+inline constexpr CliEntry kExamples[] = {
+    {"kyrodbctl put 7 seven --ttl 3600", "Stores a value that lives for an hour."},
+    {"kyrodbctl -e https://db.example.com get 7", "Asks a server behind a TLS proxy."},
+    {"kyrodbctl export all.ndjson", "Saves everything; kyrodbctl import all.ndjson reads it."},
+    {"kyrodbctl watch 7", "Prints the value, and every change of it."},
+    {"kyrodbctl scan --start 100 --limit 10 | jq .key", "The first ten keys from 100 on."},
+};
+inline constexpr CliEntry kVariables[] = {
+    {"KYRODB_URL", "Where the server is, unless -e says so."},
+    {"KYRODB_TOKEN_FILE", "The file with the token, unless --token-file names one."},
+};
 
 inline constexpr CliProgram kProgram{
     "kyrodbctl",
@@ -171,6 +195,9 @@ inline constexpr CliProgram kProgram{
     "Speaks to a KyroDB server. Data goes to standard output, messages to standard error.",
     kCommands,
     kGlobalFlags,
+    kExamples,
+    {},
+    kVariables,
 };
 
 inline int run_help(const CliCall& call) {
@@ -178,6 +205,11 @@ inline int run_help(const CliCall& call) {
 }
 inline int run_completion(const CliCall& call) {
   return print_completion(kProgram, call);
+}
+inline int run_shell_here(const CliCall& call) {
+  return run_shell(call, [](const std::vector<std::string_view>& words) {
+    return run_program(kProgram, words);
+  });
 }
 
 }  // namespace ctl_detail

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -68,14 +69,58 @@ inline void ctl_print(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
 }
 
+// A flag, or the variable that stands for it.
+[[nodiscard]] inline std::optional<std::string> flag_or_variable(const CliCall& call,
+                                                                 std::string_view flag,
+                                                                 const char* variable) {
+  if (auto text = call.flag(flag)) return text;
+  const char* const value = std::getenv(variable);
+  return value != nullptr && *value != 0 ? std::optional<std::string>(value) : std::nullopt;
+}
+
+// A server behind TLS, which openssl speaks for us, and checks name and certificate.
+[[nodiscard]] inline Result<HttpEndpoint> tls_endpoint(std::string_view url) {
+  std::string_view rest = url.substr(std::string_view("https://").size());
+  if (rest.ends_with('/')) rest.remove_suffix(1);
+  const bool is_ipv6 = rest.starts_with('[');
+  const size_t colon = rest.find(':', is_ipv6 ? rest.find(']') : 0);
+  const std::string host(rest.substr(0, colon));
+  const uint64_t port = colon == rest.npos ? 443 : parse_u64(rest.substr(colon + 1)).value_or(0);
+  constexpr std::string_view kLetters =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
+  if (host.empty() || host.starts_with('-') || host.find_first_not_of(kLetters) != host.npos ||
+      port == 0 || port > UINT16_MAX) {
+    return Status(Code::kInvalid, "the address is not valid: " + std::string(url));
+  }
+  const bool is_ip = parse_ip_address(host, 0).ok() && host != "localhost";
+  const std::string bare = is_ipv6 ? host.substr(1, host.size() - 2) : host;
+  HttpEndpoint endpoint;
+  endpoint.host = endpoint.name = rest;
+  endpoint.command = "openssl s_client -quiet -verify_quiet -verify_return_error -connect '" +
+                     host + ":" + std::to_string(port) + "' " +
+                     (is_ip ? "-verify_ip '" : "-servername '" + bare + "' -verify_hostname '") +
+                     bare + "'";
+  return endpoint;
+}
+
+// Where the server is, and how to get there.
+[[nodiscard]] inline Result<HttpEndpoint> endpoint_of(const CliCall& call) {
+  const std::string url =
+      flag_or_variable(call, "engine", "KYRODB_URL").value_or(std::string(kDefaultEngineUrl));
+  auto endpoint = url.starts_with("https://") ? tls_endpoint(url) : parse_endpoint(url);
+  KYRO_TRY(endpoint);
+  if (const auto command = call.flag("connect-command")) endpoint->command = *command;
+  return endpoint;
+}
+
 // Runs `body(client)` with a client for the server that the flags name.
 template <class Body>
 int with_ctl_client(const CliCall& call, int timeout_ms, const Body& body) {
-  auto endpoint = parse_endpoint(call.flag("engine").value_or(std::string(kDefaultEngineUrl)));
+  auto endpoint = endpoint_of(call);
   if (!endpoint.ok()) return ctl_usage_error(endpoint.status().message());
   CtlClient client(std::move(*endpoint), timeout_ms);
   client.as_json = call.has("json");
-  if (const auto path = call.flag("token-file")) {
+  if (const auto path = flag_or_variable(call, "token-file", "KYRODB_TOKEN_FILE")) {
     auto token = read_token_file(*path);
     if (!token.ok()) return ctl_usage_error(token.status().message());
     client.headers.emplace_back("Authorization", "Bearer " + *token);

@@ -235,9 +235,8 @@ class Engine {
 
   // ---- long work, done by background threads ----
 
-  // Begins a job; `done` is called when it is over, on a background thread.
+  // Begins a job; `done` is called when it is over, on a background thread. run() sleeps till then.
   void start(Job job, JobDone done) { maintenance_.start(std::move(job), std::move(done)); }
-  // The same, and sleeps until then.
   JobOutcome run(Job job) {
     return wait_for_job([&](JobDone done) { start(std::move(job), std::move(done)); });
   }

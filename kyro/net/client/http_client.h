@@ -21,6 +21,7 @@
 
 #include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/net/client/connect_command.h"
 #include "kyro/net/http1/chunked.h"
 #include "kyro/net/http1/field_lines.h"
 #include "kyro/net/io/address.h"
@@ -30,8 +31,9 @@ namespace kyro {
 // Where a server is: "http://127.0.0.1:3030", "127.0.0.1:3030", "http://[::1]:80/" or "unix:/path".
 struct HttpEndpoint {
   SocketAddress address;
-  std::string host;  // what the Host field says
-  std::string name;  // for messages: the host, or the path of the socket
+  std::string host;          // what the Host field says
+  std::string name;          // for messages: the host, or the path of the socket
+  std::string command = {};  // a program that connects in our place (connect_command.h); or none
 };
 
 [[nodiscard]] inline Result<HttpEndpoint> parse_endpoint(std::string_view url) {
@@ -196,6 +198,14 @@ class HttpClient {
   [[nodiscard]] Status connect() {
     close();
     unreachable_ = true;
+    has_received_ = false;
+    if (!endpoint_.command.empty()) {
+      const Result<int> started = command_.start(endpoint_.command);
+      if (!started.ok()) return started.status();
+      fd_ = *started;
+      unreachable_ = false;
+      return Status();
+    }
     fd_ = socket(endpoint_.address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd_ < 0) return fail(std::string("cannot create a socket: ") + std::strerror(errno));
     const int on = 1;
@@ -218,6 +228,7 @@ class HttpClient {
   void close() {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
+    command_.stop();
     input_.clear();
     framing_ = Framing::kNone;
   }
@@ -273,8 +284,15 @@ class HttpClient {
     while (true) {
       const ssize_t n = recv(fd_, piece, sizeof piece, 0);
       if (n > 0) {
+        has_received_ = true;
         input_.append(piece, static_cast<size_t>(n));
         return Status();
+      }
+      const bool is_over = n == 0 || errno == ECONNRESET || errno == EPIPE;
+      if (is_over && !endpoint_.command.empty() && !has_received_) {
+        const Status failed = fail("the program that connects has ended without an answer");
+        unreachable_ = true;
+        return failed;
       }
       if (n == 0) {
         *eof = true;
@@ -370,6 +388,8 @@ class HttpClient {
   bool unreachable_ = false;
   bool closed_early_ = false;  // the server closed before the first byte of an answer
   bool reset_ = false;
+  bool has_received_ = false;  // on this connection
+  ConnectCommand command_;
 };
 
 }  // namespace kyro
