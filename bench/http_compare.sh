@@ -91,6 +91,7 @@ start_on_port() {
 start_kyro() {
   local dir=$1
   shift
+  : >"$work/kyro.log" # the last one's address must not be taken for this one's
   "$build/kyrodb" serve 127.0.0.1 0 --data-dir "$dir" --threads 1 --max-connections 20000 "$@" \
     2>"$work/kyro.log" &
   pids[kyro]=$!
@@ -310,7 +311,8 @@ exec nginx -c "$1/nginx2.conf" -p "$1"' bash "$work"
   fi
 }
 
-# measure_h2load BENCH SERVER CONNECTIONS STREAMS PATH [FLAG…]: one round of one row.
+# measure_h2load BENCH SERVER CONNECTIONS STREAMS PATH [FLAG…]: one round of one row. A request
+# counts as $units.
 measure_h2load() {
   local bench=$1 name=$2 conns=$3 streams=$4 path=$5 before line
   shift 5
@@ -326,10 +328,10 @@ measure_h2load() {
     return
   }
   awk -v b="$before" -v hz="$(getconf CLK_TCK)" -v line="$line" -v bench="$bench" -v name="$name" \
-    -v conns="$conns" -v streams="$streams" '{
+    -v conns="$conns" -v streams="$streams" -v units="${units:-1}" '{
       split(line, part, " ")
       printf "RESULT bench=%s server=%s conns=%s pipeline=%s rps=%.0f cpu_us_per_req=%.3f", bench,
-        name, conns, streams, part[2], ($14 + $15 - b) / hz * 1e6 / part[1]
+        name, conns, streams, part[2] * units, ($14 + $15 - b) / hz * 1e6 / part[1] / units
       print " p50_us=- p99_us=- p999_us=-" }' "/proc/${pids[$name]}/stat" >>"$work/rows"
 }
 
@@ -341,7 +343,7 @@ part_http2() {
   start_kyro "$work/http2"
   load kyro "$keys"
   start_http2
-  local key shape conns streams round wrk_secs
+  local key shape conns streams round policy wrk_secs
   wrk_secs=$(awk -v s="$secs" 'BEGIN { print int(s + 0.999) }')
   key=$(curl -s "${urls[kyro]}/v1/scan?keys_only=1&limit=1" | sed -nE 's/.*"key":([0-9]+).*/\1/p')
   # GetRequest{key}, as a message of a gRPC body.
@@ -382,6 +384,29 @@ PY
   report
   stop kyro nghttpd nginx2 grpc
   rm -rf "$work/http2"
+  # A thousand puts of 64 bytes on a stream.
+  python3 - >"$work/puts" <<'PY'
+import sys
+def varint(n):
+    out = b""
+    while n > 127:
+        out, n = out + bytes([n & 127 | 128]), n >> 7
+    return out + bytes([n])
+for i in range(1000):
+    put = b"\x08" + varint(i * 7919 + 1) + b"\x12" + varint(64) + b"v" * 64
+    sys.stdout.buffer.write(b"\0" + len(put).to_bytes(4, "big") + put)
+PY
+  call[1]="$work/puts"
+  for policy in always interval; do
+    start_kyro "$work/http2" --fsync "${policy/interval/interval:50}"
+    for ((round = 0; round < rounds; ++round)); do
+      units=1000 measure_h2load "grpc_put_stream_$policy" kyro 1 1 /kyrodb.v1.KV/PutStream \
+        "${call[@]}"
+    done
+    report
+    stop kyro
+    rm -rf "$work/http2"
+  done
 }
 
 part_put() {

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,4 +90,42 @@ TEST_CASE("Over TCP, too, HTTP/2 is spoken as RFC 9113 says", "[e2e]") {
   }
   CHECK(s.client.get("/health").status == 200);
   CHECK(s.client.metric("kyrodb_http_rejected_total{reason=\"protocol_error\"}") != "0");
+}
+
+TEST_CASE("An idle HTTP/2 connection takes 2 KiB, a stream that waits for its body 1 KiB",
+          "[e2e]") {
+  if (kSanitized) {
+    WARN("a sanitizer's memory is not ours: not measured");
+    return;
+  }
+  constexpr size_t kConnections = 400;
+  constexpr size_t kStreams = 100;
+  Served s({"--threads", "1"});
+  const auto anonymous_bytes = [&s] {
+    std::ifstream status("/proc/" + std::to_string(s.server.process().pid()) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("RssAnon:")) return std::stod(line.substr(8)) * 1024;
+    }
+    return -1.0;
+  };
+  std::vector<std::unique_ptr<Wire>> wires;
+  const auto open = [&](size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      wires.push_back(std::make_unique<Wire>(s.server));
+      wires.back()->say(h2::request(1));
+      wires.back()->ping("answered");
+    }
+  };
+  open(100);  // what is made once
+  const double before = anonymous_bytes();
+  open(kConnections);
+  const double with_connections = anonymous_bytes();
+  CHECK((with_connections - before) / kConnections < 2048);
+  std::string heads;
+  for (uint32_t i = 0; i < kStreams; ++i) heads += h2::open_request(3 + 2 * i);
+  for (size_t i = 0; i < 100; ++i) {
+    wires[i]->say(heads);
+    wires[i]->ping("havecome");
+  }
+  CHECK((anonymous_bytes() - with_connections) / (100 * kStreams) < 1024);
 }
