@@ -1,6 +1,7 @@
 // The status page in a real browser: test/page/checks.py, which needs Debian's chromium and
 // python3.
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -20,10 +21,11 @@ TEST_CASE("In Chromium the page shows what the server has, and runs nothing of i
     records = " " + dir.file("cities.ndjson");
     REQUIRE(run_program({"/bin/bash", "-c", "zcat " + cities + " >" + records}).exit_code == 0);
   }
-  const Outcome outcome =
-      run_program({"/bin/bash", "-c",
-                   "command -v python3 >/dev/null || exit 77; python3 -B test/page/checks.py " +
-                       server_binary() + " " + pictures + records});
+  // A browser beside compilers and other tests takes its time.
+  Process checks({"/bin/bash", "-c",
+                  "command -v python3 >/dev/null || exit 77; python3 -B test/page/checks.py " +
+                      server_binary() + " " + pictures + records});
+  const Outcome outcome = checks.wait(std::chrono::minutes(6));
   if (outcome.exit_code == kNoBrowser) {
     WARN("skipped: chromium or python3 is not installed");
     return;

@@ -118,10 +118,10 @@ class Process {
   }
 
   // Waits for the end.
-  Outcome wait() {
+  Outcome wait(std::chrono::seconds limit = kProcessTimeout) {
     {
       std::unique_lock lock(mutex_);
-      if (!changed_.wait_for(lock, kProcessTimeout, [&] { return closed_ == 2; })) {
+      if (!changed_.wait_for(lock, limit, [&] { return closed_ == 2; })) {
         ::kill(pid_, SIGKILL);
         FAIL_CHECK("the process did not end in time; stderr: " << err_);
       }
