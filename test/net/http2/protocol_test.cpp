@@ -78,9 +78,8 @@ TEST_CASE("what RFC 9113 wants is what a connection says") {
     client.returns_windows = false;
     std::string bytes = test_case.bytes;
     while (bytes.size() >= 9) {  // one frame after the other: each has its consequences
-      const size_t payload = static_cast<unsigned char>(bytes[0]) << 16 |
-                             static_cast<unsigned char>(bytes[1]) << 8 |
-                             static_cast<unsigned char>(bytes[2]);
+      const auto byte = [&bytes](size_t i) { return size_t{static_cast<unsigned char>(bytes[i])}; };
+      const size_t payload = byte(0) << 16 | byte(1) << 8 | byte(2);
       client.say(bytes.substr(0, 9 + payload));
       bytes.erase(0, 9 + payload);
     }
