@@ -76,6 +76,9 @@ TEST_CASE("Storage that finds no descriptor gets those of idle connections", "[e
     crowd.push_back(std::make_unique<Client>(s.server));
     REQUIRE(crowd.back()->get("/health").status == 200);
   }
+  // Of those that idle the oldest go: who asks between two requests is the newest.
+  Client asking(s.server);
+  REQUIRE(asking.get("/health").status == 200);
   const pid_t pid = s.server.process().pid();
   // No number is left below the limit.
   const std::vector<int> used = descriptors_of(pid);
@@ -84,21 +87,25 @@ TEST_CASE("Storage that finds no descriptor gets those of idle connections", "[e
   rlimit limit{};
   limit.rlim_cur = limit.rlim_max = static_cast<rlim_t>(free_number);
   REQUIRE(prlimit(pid, RLIMIT_NOFILE, &limit, nullptr) == 0);
-  // Whoever asks again is not idle. What is asked needs files: a log segment, a run, its index.
+  // What is asked needs files: a log segment, a run, its index.
   int status = 0;
   REQUIRE(becomes(
       [&] {
-        REQUIRE(s.client.call("PUT", "/v1/kv/2", "w").status != 404);
-        status = s.client.call("POST", "/v1/snapshot").status;
+        REQUIRE(asking.call("PUT", "/v1/kv/2", "w").status != 404);
+        status = asking.call("POST", "/v1/snapshot").status;
         return status == 200;
       },
       std::chrono::seconds(30)));
-  CHECK(s.client.metric("kyrodb_http_rejected_total{reason=\"file_descriptors\"}") != "0");
+  CHECK(asking.metric("kyrodb_http_rejected_total{reason=\"file_descriptors\"}") != "0");
   CHECK(s.server.process().err().find(" descriptors_short ") != std::string::npos);
-  CHECK(s.client.get("/v1/kv/1").body == "v");
+  CHECK(asking.get("/v1/kv/1").body == "v");
 }
 
 TEST_CASE("Memory of a burst of large bodies is given back", "[e2e]") {
+  if (kSanitized) {
+    WARN("a sanitizer keeps what was freed: not measured");
+    return;
+  }
   Served s({"--delta-max-bytes", "16M", "--fsync", "never"});
   std::string batch;
   const std::string value(15'000, 'v');
