@@ -62,7 +62,7 @@ class Columns {
         mmap(nullptr, kChunkBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     KYRO_CHECK(mapped != MAP_FAILED);
     // Zero pages are valid cells: Cell is a lock-free atomic of implicit lifetime size 8.
-    chunks_.push_back(Chunk{static_cast<Cell*>(mapped), std::vector<bool>(kRowCells)});
+    chunks_.push_back(Chunk{static_cast<Cell*>(mapped), std::vector<bool>(kRowCells), 0});
     return claim_in(chunks_.back(), count);
   }
 
@@ -71,6 +71,7 @@ class Columns {
     for (Chunk& chunk : chunks_) {
       if (first < chunk.cells || first >= chunk.cells + kRowCells) continue;
       const auto column = static_cast<size_t>(first - chunk.cells);
+      chunk.taken_below = std::min(chunk.taken_below, column);
       for (size_t i = column; i < column + count; ++i) chunk.taken[i] = false;
       for (size_t slot = 0; slot < thread_slots_used(); ++slot) {
         Cell* row = chunk.cells + slot * kRowCells;
@@ -88,10 +89,12 @@ class Columns {
   struct Chunk {
     Cell* cells;
     std::vector<bool> taken;
+    size_t taken_below = 0;  // all columns before this one are taken
   };
 
   static Cell* claim_in(Chunk& chunk, size_t count) {
-    for (size_t from = 0; from + count <= kRowCells;) {
+    while (chunk.taken_below < kRowCells && chunk.taken[chunk.taken_below]) ++chunk.taken_below;
+    for (size_t from = chunk.taken_below; from + count <= kRowCells;) {
       size_t free = 0;
       while (free < count && !chunk.taken[from + free]) ++free;
       if (free < count) {

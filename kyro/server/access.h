@@ -105,9 +105,8 @@ class AccessControl {
     const Known* tokens = tokens_.load(std::memory_order_acquire);
     if (tokens == nullptr) {
       if (!rules_.guard_against_pages || request.is_unix) return Verdict::kAllowed;
-      const bool is_from_page = request.header("origin").has_value() || is_from_other_site(request);
       const bool is_rebound = !request.host.empty() && !is_loopback_authority(request.host);
-      return is_from_page || is_rebound ? Verdict::kForbidden : Verdict::kAllowed;
+      return is_rebound || is_from_page(request) ? Verdict::kForbidden : Verdict::kAllowed;
     }
     if (need.is_probe && is_open(need.is_metrics)) return Verdict::kAllowed;
     const std::string_view given = given_token(request);
@@ -134,10 +133,12 @@ class AccessControl {
     return ++last_id_;
   }
 
-  // What a browser says of a GET that a page of another site causes, which carries no Origin
-  // (W3C Fetch Metadata). Same-origin pages are ours, "none" is the user's own doing.
-  static bool is_from_other_site(const HttpRequest& request) {
+  // Browsers give the origin of the page that asks. A GET that a page of another site causes has
+  // none, but says so much (W3C Fetch Metadata); same-origin pages are ours, "none" is the user's
+  // doing.
+  static bool is_from_page(const HttpRequest& request) {
     for (const HeaderField& field : request.fields) {
+      if (field.is("origin")) return true;
       if (field.is("sec-fetch-site") &&
           (iequals(field.value, "cross-site") || iequals(field.value, "same-site"))) {
         return true;

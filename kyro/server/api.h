@@ -201,11 +201,10 @@ class Api final : public Handler {
 
   // Before the token is looked at, so that guessing it is limited too.
   bool check_rate(Exchange& x, const RouteInfo& info) {
-    const bool is_free = info.is_probe && access_.is_open(info.route == Route::kMetrics);
-    if (is_free || x.request().is_unix) return true;
     const bool is_admin = is_admin_route(info.route);
     RateLimiter& limiter = is_admin ? rate_admin_ : rate_data_;
-    if (!limiter.is_on()) return true;
+    if (!limiter.is_on() || x.request().is_unix) return true;
+    if (info.is_probe && access_.is_open(info.route == Route::kMetrics)) return true;
     const uint64_t wait_secs = limiter.take(x.request().peer, monotonic_ns());
     if (wait_secs == 0) return true;
     (is_admin ? http_stats_.over_rate_admin : http_stats_.over_rate_data).add();

@@ -11,6 +11,7 @@
 #include <span>
 #include <string_view>
 
+#include "kyro/base/ascii.h"
 #include "kyro/net/http/request.h"
 
 namespace kyro {
@@ -196,12 +197,11 @@ struct Of {};
            Route::kCallBuildIndex, Route::kCallHealthCheck, Route::kCallHealthWatch,
            Route::kCallReflection, Route::kCallReflectionAlpha>());
   }
-  constexpr std::string_view kVersion = "/v1/";
-  if (!path.starts_with(kVersion)) {
+  if (!begins_with(path, "/v1/")) {
     return first_of(
         Of<Route::kHealth, Route::kReady, Route::kMetrics, Route::kBuildInfo, Route::kRoot>());
   }
-  switch (path.size() > kVersion.size() ? path[kVersion.size()] : '\0') {
+  switch (path.size() > 4 ? path[4] : '\0') {
     case 'b':
       return first_of(Of<Route::kBatch, Route::kBackup>());
     case 'c':

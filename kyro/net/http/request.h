@@ -9,11 +9,11 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <optional>
 #include <string_view>
 #include <vector>
 
+#include "kyro/base/ascii.h"
 #include "kyro/net/io/peer.h"
 
 namespace kyro {
@@ -51,28 +51,8 @@ struct HeaderField {
   std::string_view name;
   std::string_view value;
 
-  // Whether the name is `lower`, in any case. `lower` consists of a-z and "-" only: setting the bit
-  // in which letters differ from their other case maps no other token character onto one of these.
-  [[nodiscard]] bool is(std::string_view lower) const {
-    if (name.size() != lower.size()) return false;
-    const char* a = name.data();
-    const char* b = lower.data();
-    size_t left = name.size();
-    const auto differs = [&a, &b]<class Word>(Word ones) {
-      Word x, y;
-      std::memcpy(&x, a, sizeof x);
-      std::memcpy(&y, b, sizeof y);
-      a += sizeof x;
-      b += sizeof y;
-      return static_cast<Word>(x | static_cast<Word>(ones * 0x20)) != y;
-    };
-    for (; left >= 8; left -= 8) {
-      if (differs(uint64_t{0x0101010101010101u})) return false;
-    }
-    if ((left & 4) != 0 && differs(uint32_t{0x01010101u})) return false;
-    if ((left & 2) != 0 && differs(uint16_t{0x0101u})) return false;
-    return (left & 1) == 0 || !differs(uint8_t{1});
-  }
+  // Whether the name is `lower`, which consists of a-z and "-", in any case.
+  [[nodiscard]] bool is(std::string_view lower) const { return equals_lower(name, lower); }
 };
 
 struct HttpRequest {

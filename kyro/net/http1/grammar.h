@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "kyro/base/ascii.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
 
@@ -69,24 +70,16 @@ namespace kyro::http_detail {
 }
 
 [[nodiscard]] inline Method method_of(std::string_view text) {
-  // Lengths that the compiler knows: no call.
-  const auto is = [text]<size_t kSize>(const char(&word)[kSize]) {
-    return std::memcmp(text.data(), word, kSize - 1) == 0;
-  };
-  switch (text.size()) {
-    case 3:
-      return is("GET") ? Method::kGet : is("PUT") ? Method::kPut : Method::kOther;
-    case 4:
-      return is("HEAD") ? Method::kHead : is("POST") ? Method::kPost : Method::kOther;
-    case 5:
-      return is("PATCH") ? Method::kPatch : is("TRACE") ? Method::kTrace : Method::kOther;
-    case 6:
-      return is("DELETE") ? Method::kDelete : Method::kOther;
-    case 7:
-      return is("OPTIONS") ? Method::kOptions : is("CONNECT") ? Method::kConnect : Method::kOther;
-    default:
-      return Method::kOther;
-  }
+  if (is_literal(text, "GET")) return Method::kGet;
+  if (is_literal(text, "PUT")) return Method::kPut;
+  if (is_literal(text, "POST")) return Method::kPost;
+  if (is_literal(text, "HEAD")) return Method::kHead;
+  if (is_literal(text, "DELETE")) return Method::kDelete;
+  if (is_literal(text, "OPTIONS")) return Method::kOptions;
+  if (is_literal(text, "PATCH")) return Method::kPatch;
+  if (is_literal(text, "TRACE")) return Method::kTrace;
+  if (is_literal(text, "CONNECT")) return Method::kConnect;
+  return Method::kOther;
 }
 
 }  // namespace kyro::http_detail

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -115,7 +116,8 @@ struct SocketAddress {
 
 // The host (without brackets or port) names this machine only: "localhost", 127.0.0.0/8 or ::1.
 [[nodiscard]] inline bool is_loopback_host(std::string_view host) {
-  if (host == "127.0.0.1" || iequals(host, "localhost")) return true;  // nearly always the first
+  if (is_literal(host, "127.0.0.1") || equals_lower(host, "localhost"))
+    return true;  // nearly always
   const Result<SocketAddress> address = parse_ip_address(host, 0);
   return address.ok() && address.value().peer().is_loopback();
 }
@@ -123,10 +125,9 @@ struct SocketAddress {
 // The same for a Host field or the authority of a URL, with any port. What stands in brackets must
 // be ::1: an IPv4 address mapped into IPv6 names this machine too, but nobody has to write it so.
 [[nodiscard]] inline bool is_loopback_authority(std::string_view authority) {
-  constexpr std::string_view kUsual = "127.0.0.1:";
-  if (authority.starts_with(kUsual)) return true;
-  if (!authority.starts_with('[')) {
-    return is_loopback_host(authority.substr(0, authority.find(':')));
+  if (begins_with(authority, "127.0.0.1:")) return true;  // nearly always
+  if (!begins_with(authority, "[")) {
+    return is_loopback_host({authority.data(), std::min(authority.find(':'), authority.size())});
   }
   const size_t bracket = authority.find(']');
   if (bracket == std::string_view::npos) return false;

@@ -82,10 +82,37 @@ namespace kyro {
   return Status(Code::kInvalid, message);
 }
 
-// A condition that the route would not look at.
-[[nodiscard]] inline Status check_conditions(const HttpRequest& request, Route route) {
-  const auto has = [&](std::string_view name) { return request.header(name).has_value(); };
-  if (has("if-unmodified-since")) {
+// Which fields of a head are conditions.
+struct Conditions {
+  bool match = false;
+  bool none_match = false;
+  bool unmodified_since = false;
+
+  [[nodiscard]] bool any() const { return match || none_match || unmodified_since; }
+};
+[[nodiscard]] inline Conditions conditions_of(const HttpRequest& request) {
+  Conditions conditions;
+  for (const HeaderField& field : request.fields) {
+    switch (field.name.size()) {
+      case 8:
+        conditions.match |= field.is("if-match");
+        break;
+      case 13:
+        conditions.none_match |= field.is("if-none-match");
+        break;
+      case 19:
+        conditions.unmodified_since |= field.is("if-unmodified-since");
+        break;
+      default:
+        break;
+    }
+  }
+  return conditions;
+}
+
+// Refuses a condition that the route would not look at.
+[[nodiscard]] inline Status check_conditions(Conditions has, Route route, Method method) {
+  if (has.unmodified_since) {
     return Status(Code::kInvalid,
                   "versions have no date: If-Match is understood, "
                   "If-Unmodified-Since is not");
@@ -95,8 +122,8 @@ namespace kyro {
       route == Route::kBatch) {
     return Status();
   }
-  const bool is_read_only = request.method == Method::kGet || request.method == Method::kHead;
-  if (has("if-match") || (!is_read_only && has("if-none-match"))) {
+  const bool is_read_only = method == Method::kGet || method == Method::kHead;
+  if (has.match || (!is_read_only && has.none_match)) {
     return Status(Code::kInvalid, "this route knows no conditions; /v1/kv does");
   }
   return Status();
@@ -114,7 +141,8 @@ namespace kyro {
   if (!may_have_body && (request.announces_body())) {
     return Status(Code::kInvalid, "this request takes no body");
   }
-  return check_conditions(request, info.route);
+  const Conditions conditions = conditions_of(request);
+  return conditions.any() ? check_conditions(conditions, info.route, request.method) : Status();
 }
 
 }  // namespace kyro
