@@ -93,14 +93,14 @@ TEST_CASE("lintian finds no error in the Debian packages", "[e2e]") {
   CHECK_FALSE(contains(outcome.out, "E: "));
 }
 
-TEST_CASE("A Debian package is installed, serves, is upgraded, and keeps its data when purged",
-          "[e2e]") {
+// Installs 9.8.7, upgrades to 9.8.8 and purges, in the way that test/package/on_overlay.sh describes.
+void check_on_overlay(const std::string& way) {
   constexpr int kSkipped = 77;
   const TempDir dir;
   if (!make_package("deb", dir.file("old"), "9.8.7")) return;
   if (!make_package("deb", dir.file("new"), "9.8.8")) return;
-  const Outcome outcome = shell("test/package/in_chroot.sh " + dir.file("old") + "/kyrodb_*.deb " +
-                                dir.file("new") + "/kyrodb_*.deb");
+  const Outcome outcome = shell("test/package/on_overlay.sh " + way + " " + dir.file("old") +
+                                "/kyrodb_*.deb " + dir.file("new") + "/kyrodb_*.deb </dev/null");
   INFO(outcome.out << outcome.err);
   if (outcome.exit_code == kSkipped) {
     WARN(outcome.out);
@@ -108,6 +108,16 @@ TEST_CASE("A Debian package is installed, serves, is upgraded, and keeps its dat
   }
   CHECK(outcome.exit_code == 0);
   CHECK(outcome.out.ends_with("== done\n"));
+}
+
+TEST_CASE("A Debian package is installed, serves, is upgraded, and keeps its data when purged",
+          "[e2e]") {
+  check_on_overlay("plain");
+}
+
+TEST_CASE("On a booted system apt installs the package and systemd starts, restarts and ends it",
+          "[e2e]") {
+  check_on_overlay("booted");
 }
 
 }  // namespace kyro::test
