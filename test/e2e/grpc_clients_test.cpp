@@ -1,32 +1,14 @@
 // The server asked by the gRPC libraries that people use: Debian's for Python, and grpc-js. The
 // tests themselves are in test/clients, in the languages of the libraries.
 #include <catch2/catch.hpp>
-#include <filesystem>
 #include <string>
 
+#include "test/support/grpc_clients.h"
 #include "test/support/readme.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {
 namespace {
-
-bool succeeds(const std::string& command) {
-  return run_program({"/bin/sh", "-c", command + " >/dev/null 2>&1"}).exit_code == 0;
-}
-
-bool has_python_client() {
-  return succeeds("command -v protoc && /usr/bin/python3 -c 'import grpc, google.protobuf'");
-}
-
-const char* const kNodeModules = "build/clients/node_modules";
-
-bool has_node_client() {
-  return succeeds("command -v node") &&
-         std::filesystem::exists(std::string(kNodeModules) + "/@grpc/grpc-js");
-}
-Args node_environment() {
-  return {"NODE_PATH=" + std::filesystem::absolute(kNodeModules).string()};
-}
 
 // An example of the API's page, asking a server of its own.
 std::string example(const std::string& language, const ServerProcess& server) {
@@ -39,7 +21,7 @@ std::string example(const std::string& language, const ServerProcess& server) {
 TEST_CASE("gRPC for Python calls every method, streams both ways, and comes back after a restart",
           "[e2e]") {
   if (!has_python_client()) {
-    WARN("skipped: gRPC for Python is not installed (scripts/install-grpc-clients.sh)");
+    WARN(kNoPythonClient);
     return;
   }
   const Outcome outcome = run_program(
@@ -51,7 +33,7 @@ TEST_CASE("gRPC for Python calls every method, streams both ways, and comes back
 
 TEST_CASE("grpc-js calls methods and streams both ways", "[e2e]") {
   if (!has_node_client()) {
-    WARN("skipped: grpc-js is not installed (scripts/install-grpc-clients.sh)");
+    WARN(kNoNodeClient);
     return;
   }
   const TempDir dir;
@@ -99,10 +81,10 @@ TEST_CASE("The examples for gRPC print what their page says, or what they were w
     INFO(python.out << python.err);
     CHECK(python.out == "b'seven'\nABORTED\n1 b'hello'\n7 b'seven'\n100\n");
   } else {
-    WARN("skipped: gRPC for Python is not installed (scripts/install-grpc-clients.sh)");
+    WARN(kNoPythonClient);
   }
   if (!has_node_client()) {
-    WARN("skipped: grpc-js is not installed (scripts/install-grpc-clients.sh)");
+    WARN(kNoNodeClient);
     return;
   }
   write_file(dir.file("example.js"), example("javascript", server));

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "test/support/grpc_clients.h"
 #include "test/support/readme.h"
 #include "test/support/server_process.h"
 
@@ -58,11 +59,12 @@ struct ProxyCase {
                             replace_all(arguments, "URL", "https://kyrodb.example.com:" + port)});
   }
   // Whether a client that is still sending hears of a refusal: Caddy closes on one that speaks
-  // HTTP/1.1, and the answer may go down with the connection.
+  // HTTP/1.1, and the answer may go down with the connection; HAProxy that speaks HTTP/2 on both
+  // sides cancels.
   enum class Refusal { kIsHeard, kMayBeLost };
-  void check_through(Refusal refusal) const {
-    check_version("1.1", refusal);
-    check_version("2", Refusal::kIsHeard);
+  void check_through(Refusal over_http1, Refusal over_http2) const {
+    check_version("1.1", over_http1);
+    check_version("2", over_http2);
     CHECK(curl("-o /dev/null -w '%{http_code}' URL/metrics").out == "403");
     CHECK(curl("-o /dev/null -w '%{http_code}' URL/v1/kv/1", "Bearer x").out == "401");
     // The page may be loaded by anybody, and is what the server sent.
@@ -100,22 +102,60 @@ struct ProxyCase {
   }
 };
 
+// HAProxy with a configuration of the README, listening where the case wants it.
+Args haproxy(const ProxyCase& at, std::string text) {
+  text = replace_all(text, "bind :443", "bind 127.0.0.1:" + at.port);
+  text = replace_all(text, "/etc/haproxy/kyrodb.pem", at.dir.file("kyrodb.pem"));
+  REQUIRE(contains(text, "log /dev/log local0"));
+  text = replace_all(text, "log /dev/log local0", "log stdout format raw local0");
+  write_file(at.dir.file("haproxy.cfg"), text);
+  return {"/usr/sbin/haproxy", "-db", "-f", at.dir.file("haproxy.cfg")};
+}
+
 }  // namespace
 
 TEST_CASE("Through HAProxy as the README sets it up requests, values and streams pass", "[e2e]") {
   if (!has_tools({"haproxy", "openssl", "curl"})) return;
   const ProxyCase at;
-  std::string text =
-      replace_all(at.configuration("haproxy"), "bind :443", "bind 127.0.0.1:" + at.port);
-  text = replace_all(text, "/etc/haproxy/kyrodb.pem", at.dir.file("kyrodb.pem"));
-  REQUIRE(contains(text, "log /dev/log local0"));
-  text = replace_all(text, "log /dev/log local0", "log stdout format raw local0");
-  write_file(at.dir.file("haproxy.cfg"), text);
-  Process proxy({"/usr/sbin/haproxy", "-db", "-f", at.dir.file("haproxy.cfg")});
-  at.check_through(ProxyCase::Refusal::kIsHeard);
+  Process proxy(haproxy(at, at.configuration("haproxy")));
+  at.check_through(ProxyCase::Refusal::kIsHeard, ProxyCase::Refusal::kIsHeard);
   // Its log has the address of the client, which the server's has not: to it, that is the proxy's.
   CHECK(proxy.wait_for_out("127.0.0.1:"));
   CHECK(proxy.wait_for_out("\"GET https://kyrodb.example.com:" + at.port + "/v1/kv/2 HTTP/2.0\""));
+  proxy.signal(SIGTERM);
+  INFO(proxy.err());
+  proxy.wait();
+}
+
+TEST_CASE("Through HAProxy that speaks HTTP/2 to the server requests and calls of gRPC pass",
+          "[e2e]") {
+  if (!has_tools({"haproxy", "openssl", "curl"})) return;
+  const ProxyCase at;
+  std::string text = at.configuration("haproxy");
+  text.resize(text.find("\nbackend kyrodb\n") + 1);
+  Process proxy(haproxy(at, text + at.configuration("haproxy-h2")));
+  at.check_through(ProxyCase::Refusal::kIsHeard, ProxyCase::Refusal::kMayBeLost);
+  // Nothing of that came over HTTP/1, not even the proxy's looks at /ready.
+  Client client(at.server);
+  const std::string page = client.get("/metrics").body;
+  uint64_t requests = 0;
+  for (size_t at_line = 0;
+       (at_line = page.find("\nkyrodb_http_requests_total{", at_line)) != page.npos;) {
+    const size_t value = page.find(' ', at_line) + 1;
+    at_line = page.find('\n', value);
+    requests += parse_u64(std::string_view(page).substr(value, at_line - value)).value();
+  }
+  CHECK(client.metric("kyrodb_http2_requests_total") == std::to_string(requests));
+  if (!has_python_client()) {
+    WARN(kNoPythonClient);
+  } else {
+    const Outcome outcome =
+        run_program({"/usr/bin/python3", "-B", "test/clients/proxy_test.py", "127.0.0.1:" + at.port,
+                     at.dir.file("cert"), "a-token", "scripts/api"});
+    INFO(outcome.out << outcome.err);
+    CHECK(outcome.exit_code == 0);
+    CHECK(contains(outcome.err, "\nOK\n"));
+  }
   proxy.signal(SIGTERM);
   INFO(proxy.err());
   proxy.wait();
@@ -134,7 +174,7 @@ TEST_CASE("Through Caddy as the README sets it up requests, values and streams p
   Process proxy(
       {"/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", at.dir.file("Caddyfile")}, {},
       {"HOME=" + at.dir.path(), "XDG_DATA_HOME=" + at.dir.path()});
-  at.check_through(ProxyCase::Refusal::kMayBeLost);
+  at.check_through(ProxyCase::Refusal::kMayBeLost, ProxyCase::Refusal::kIsHeard);
   proxy.signal(SIGTERM);
   INFO(proxy.err());
   proxy.wait();

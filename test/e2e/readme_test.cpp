@@ -168,8 +168,9 @@ TEST_CASE("No README has commands that nobody runs, but for those that say why")
           CHECK((!is_command(command_word(line)) || !block.not_run.empty()));
         } else {
           const std::string& name = block.language;
-          CHECK((name == "cpp" || name == "haproxy" || name == "caddyfile" || name == "grpcurl" ||
-                 name == "python" || name == "javascript"));
+          CHECK((name == "cpp" || name == "haproxy" || name == "haproxy-h2" ||
+                 name == "caddyfile" || name == "grpcurl" || name == "python" ||
+                 name == "javascript"));
         }
       }
     }

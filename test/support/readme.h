@@ -5,7 +5,7 @@
 //              what it prints, in which "…" stands for anything
 //   bash       commands that .ci/run runs
 //   cpp        a program, built and run by scripts/check_install.sh
-//   haproxy, caddyfile   configurations, tried by proxy_test.cpp
+//   haproxy, haproxy-h2, caddyfile   configurations, tried by proxy_test.cpp
 //   grpcurl, python, javascript   clients of gRPC, run by grpc_clients_test.cpp
 //   text, or none        no commands; or commands after a line <!-- not run: REASON -->
 //
