@@ -104,7 +104,9 @@ class Api final : public Handler {
   [[nodiscard]] RecoveryProgress& recovery_progress() { return progress_; }
 
   void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
+  void on_round_gathered(unsigned) override { commit_enqueued(); }
   void on_round_end(unsigned reactor) override {
+    commit_enqueued();  // of connections that had their turn late in the round
     pins_[reactor].pin.reset();
     if (request_log_ != nullptr) request_log_->end_round();
   }
@@ -176,6 +178,9 @@ class Api final : public Handler {
   static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
   [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
+  void commit_enqueued() {
+    if (engine() != nullptr) engine()->commit_enqueued();
+  }
 
   // ---- what is decided before the body ----
 

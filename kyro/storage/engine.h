@@ -99,6 +99,12 @@ class Engine {
     judge_room(request);
     committer_->submit(request);
   }
+  // The same for a thread that hands over several and must not sleep, see Committer::enqueue().
+  void enqueue(WriteRequest* request) {
+    judge_room(request);
+    committer_->enqueue(request);
+  }
+  void commit_enqueued() { committer_->commit_enqueued(); }
 
   // Whether mutations respect the configured limits; kInvalid for an empty batch.
   Status check(std::span<const Mutation> mutations) const;

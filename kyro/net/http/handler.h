@@ -304,6 +304,8 @@ class Handler {
   virtual void on_deadline(Exchange& exchange) { static_cast<void>(exchange); }
   // Around everything a reactor does between two waits. Reactors are numbered from 0.
   virtual void on_round_begin(unsigned reactor) { static_cast<void>(reactor); }
+  // What has come in this round has been handed over; tasks posted now are run in this round.
+  virtual void on_round_gathered(unsigned reactor) { static_cast<void>(reactor); }
   virtual void on_round_end(unsigned reactor) { static_cast<void>(reactor); }
 };
 

@@ -66,9 +66,10 @@ class EventLoop {
   }
   void remove(int fd) { static_cast<void>(control(EPOLL_CTL_DEL, fd, 0, nullptr)); }
 
-  // Any thread: runs `node` in the next round.
+  // Any thread: runs `node` in the next round. The loop's own thread need not be woken for it: it
+  // looks at the queue before it sleeps.
   void post(QueueNode* node) {
-    if (queue_.push(node)) wake();
+    if (queue_.push(node) && waiting_here != this) wake();
   }
   // Any thread: makes the wait return, now or the next time.
   void wake() {
@@ -82,6 +83,7 @@ class EventLoop {
   // Waits for events, posted nodes, wake(), the next deadline or at most timeout_ms. Then the time
   // is now_ns(), and dispatch_events(), run_posted() and expire_timers() are to be called.
   void wait(uint64_t timeout_ms) {
+    waiting_here = this;
     const uint64_t now = now_ms();
     const uint64_t next = wheel_.next_ms();
     uint64_t sleep_ms = next <= now ? 0 : next - now;
@@ -133,6 +135,8 @@ class EventLoop {
     event.data.ptr = target;
     return epoll_ctl(epoll_fd_, operation, fd, &event) == 0;
   }
+
+  static inline constinit thread_local const EventLoop* waiting_here = nullptr;
 
   int epoll_fd_ = -1;
   int wake_fd_ = -1;

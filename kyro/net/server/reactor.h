@@ -185,6 +185,8 @@ inline void Reactor::run() {
     context_.handler.on_round_begin(index_);
     context_.loop.dispatch_events();
     context_.loop.run_posted();
+    context_.handler.on_round_gathered(index_);
+    context_.loop.run_posted();
     obey();
     work_lists();
     context_.loop.expire_timers();

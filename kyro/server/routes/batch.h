@@ -121,7 +121,7 @@ class BatchWrite final : public Task, public WriteRequest {
     phase_ = Phase::kCommitting;
     mutations = list_;
     conditions = judged_;
-    engine_.submit(this);
+    engine_.enqueue(this);
   }
 
   Status decode_slice() {

@@ -144,7 +144,7 @@ class RangeDelete final : public Task, public WriteRequest {
     mutations = list_;
     is_committing_ = true;
     x.defer(this);
-    engine_.submit(this);
+    engine_.enqueue(this);
   }
 
   void answer(Exchange& x) {

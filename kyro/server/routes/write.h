@@ -123,7 +123,7 @@ class PendingWrite final : public Task, public WriteRequest {
       status = resolve();
       if (status.ok()) {
         exchange->defer(this);
-        engine_.submit(self.release());
+        engine_.enqueue(self.release());
         return;
       }
     }
@@ -219,7 +219,7 @@ class PendingWrite final : public Task, public WriteRequest {
   void submit(Exchange& exchange) {
     exchange.defer(this);
     if (can_come_back()) open_.add(mutation_.key);
-    engine_.submit(this);
+    engine_.enqueue(this);
   }
 
   [[nodiscard]] bool can_come_back() const { return kind_ != Kind::kPut || !tags_.empty(); }

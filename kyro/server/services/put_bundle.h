@@ -128,7 +128,7 @@ class PutBundle final : public Task, public WriteRequest {
   void send_off() {
     mutations = list_;
     if (is_conditional_) conditions = {&condition_, 1};
-    engine_.submit(this);
+    engine_.enqueue(this);
   }
   // True when there is no more to hash.
   bool hash_step() {
@@ -176,7 +176,7 @@ inline void PutBundle::run(Exchange* x) {
     if (status.ok()) {
       x->defer(this);
       self_ = std::move(self);
-      return engine_.submit(this);
+      return engine_.enqueue(this);
     }
   }
   is_done_ = true;

@@ -63,6 +63,8 @@ class WritePacer {
     due_ns_ = std::max(due_ns_, now_ns) + cost_ns;
     return due_ns_ - now_ns >= kWaitNsMin ? due_ns_ - now_ns : 0;
   }
+  // Whether the groups before are to be waited for.
+  [[nodiscard]] bool is_behind(uint64_t now_ns) const { return due_ns_ >= now_ns + kWaitNsMin; }
   // What is left to wait for is no longer asked for.
   void forgive() { due_ns_ = 0; }
 

@@ -14,10 +14,12 @@
 // this group and all later ones fail with kReadOnly (see group_log.h).
 //
 // Thread rule: submit() and commit() from any thread; the rest under the writer's role, which one
-// thread holds at a time: the committer's own, or a caller of commit() that finds nobody at work
-// and is spared two context switches.
+// thread holds at a time: the committer's own, or a caller of commit() or commit_enqueued() that
+// finds nobody at work and is spared two context switches. The latter must not sleep: what would
+// need a sync, or a wait for the flusher, it leaves to the committer's own thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -27,6 +29,7 @@
 
 #include "kyro/base/thread.h"
 #include "kyro/storage/engine_state.h"
+#include "kyro/storage/write/admission.h"
 #include "kyro/storage/write/backpressure.h"
 #include "kyro/storage/write/blocking_write.h"
 #include "kyro/storage/write/commit_group.h"
@@ -44,6 +47,7 @@ class Committer {
             FlushScheduler& scheduler)
       : state_(state),
         scheduler_(scheduler),
+        admission_(state, scheduler),
         log_(state, std::move(wal), scheduler),
         active_(std::move(active)) {}
   Committer(const Committer&) = delete;
@@ -59,6 +63,11 @@ class Committer {
   void stop();
 
   void submit(WriteRequest* request) { queue_.push(request); }
+  // The same for a thread that hands over several and must not sleep: nobody is woken for them
+  // before it calls commit_enqueued(), which commits them itself where that takes neither a sync
+  // nor a wait, and else wakes the committer's thread.
+  void enqueue(WriteRequest* request) { queue_.push_silently(request); }
+  void commit_enqueued();
   // The same for a caller that sleeps until it is done. It may do the work itself, writing, syncing
   // and waiting for room on its own thread, for others' requests as well.
   void commit(BlockingWrite* request);
@@ -78,7 +87,8 @@ class Committer {
   // For a watcher (kyro/base/heartbeat.h): somebody commits or should, and does not just wait for
   // the flusher; and what changes with every group.
   [[nodiscard]] bool has_work() const {
-    return (role_.is_held() || !queue_.empty()) && !waits_.load(std::memory_order_relaxed);
+    return (role_.is_held() || !queue_.empty() || has_left_over()) &&
+           !waits_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] uint64_t progress() const { return steps_.load(std::memory_order_relaxed); }
 
@@ -87,18 +97,24 @@ class Committer {
   static constexpr int kRoleRetries = 4;
   // A delta of deletes may grow to so many times its size while flushing finds no room.
   static constexpr uint64_t kOverfullDeltas = 4;
-  static constexpr uint64_t kTellShortNs = 20'000'000;
-  // A put waits so long at most for room, and not at all for a while after that was in vain; what
-  // makes room waits longer, so that it does not outrun the rewriting of runs.
-  static constexpr uint64_t kPutWaitNs = 1'000'000'000;
-  static constexpr uint64_t kFruitlessPauseNs = 5'000'000'000;
-  static constexpr uint64_t kReliefWaitNs = 10'000'000'000;
+  // What a thread that must not sleep takes into one group, and of one request, at most.
+  static constexpr uint64_t kQuickBytesMax = 256 * kKiB;
+  static constexpr size_t kQuickMutationsMax = 1024;
   // A small delta is flushed for the sake of room so often at most.
   static constexpr uint64_t kPressPauseNs = 250'000'000;
 
+  // Whether the holder of the role may sleep, in a sync or for the flusher's sake.
+  enum class Pace : uint8_t { kMayWait, kMustNotWait };
+
   void run();
-  // Commits what is queued.
-  void work() KYRO_REQUIRES(role_);
+  // Commits what is queued; what has to wait and must not, is left over.
+  void work(Pace pace) KYRO_REQUIRES(role_);
+  [[nodiscard]] bool is_quick(const WriteRequest& request) const KYRO_REQUIRES(role_);
+  // Whether the committer's thread, which sleeps, has to learn that a sync will be due.
+  [[nodiscard]] bool must_wake_to_sync() KYRO_REQUIRES(role_);
+  [[nodiscard]] bool has_left_over() const {
+    return left_over_.load(std::memory_order_relaxed) != nullptr;
+  }
   // Adds a request to the group, committing the group before it where it does not fit.
   void add(WriteRequest* request) KYRO_REQUIRES(role_);
   void fail(WriteRequest* request, const Status& status) KYRO_REQUIRES(role_);
@@ -106,7 +122,6 @@ class Committer {
   Status make_room(const CommitGroup::Cost& cost, bool is_delete) KYRO_REQUIRES(role_);
   // Whether there is room for a request beside what is kept; waits for it.
   Status admit(const WriteRequest& request, uint64_t bytes) KYRO_REQUIRES(role_);
-  void look_at_space(uint64_t bytes) KYRO_REQUIRES(role_);
   // Waits a little while something may give room back; false when all that can be done is done.
   bool wait_for_reclaim() KYRO_REQUIRES(role_);
   // Has what is new flushed and looked at; false if nothing is.
@@ -115,9 +130,9 @@ class Committer {
   Status rotate(bool is_delete) KYRO_REQUIRES(role_);
   // Whether the request's conditions hold; if not, the outcome is set.
   [[nodiscard]] bool decide(WriteRequest* request) KYRO_REQUIRES(role_);
-  void commit_group() KYRO_REQUIRES(role_);
+  void commit_group(Pace pace = Pace::kMayWait) KYRO_REQUIRES(role_);
   // Waits, a little before each group, while flushes or merges fall behind.
-  Status slow_down() KYRO_REQUIRES(role_);
+  Status slow_down(Pace pace) KYRO_REQUIRES(role_);
   // Shows the group's records to readers.
   void publish_group() KYRO_REQUIRES(role_);
   void tell_of_keys() KYRO_REQUIRES(role_);
@@ -132,6 +147,7 @@ class Committer {
   EngineState& state_;
   FlushScheduler& scheduler_;
   RequestQueue queue_;
+  std::atomic<WriteRequest*> left_over_{nullptr};  // older than what is queued; under the role
   Thread thread_;
   std::atomic<bool> stopping_{false};
   std::atomic<uint32_t> groups_taken_{0};          // from the queue; moved under the role
@@ -143,6 +159,7 @@ class Committer {
   std::atomic<KeyListener*> key_listener_{nullptr};
 
   WriterRole role_;
+  Admission admission_ KYRO_GUARDED_BY(role_);
   GroupLog log_ KYRO_GUARDED_BY(role_);
   std::shared_ptr<Delta> active_ KYRO_GUARDED_BY(role_);
   CommitGroup group_ KYRO_GUARDED_BY(role_);
@@ -150,12 +167,7 @@ class Committer {
   uint64_t now_secs_ KYRO_GUARDED_BY(role_) = 0;
   // The committer's thread sleeps no longer than until a sync is due.
   bool wakes_to_sync_ KYRO_GUARDED_BY(role_) = false;
-  // Bytes written since the volume was asked for its room; when the scheduler was told that it is
-  // short; when a write waited for room in vain; when that froze a delta; the last turn in which
-  // all was looked at.
-  uint64_t written_since_sample_ KYRO_GUARDED_BY(role_) = 0;
-  uint64_t told_short_ns_ KYRO_GUARDED_BY(role_) = 0;
-  std::array<uint64_t, 2> fruitless_ns_ KYRO_GUARDED_BY(role_) = {};  // the second: of relief
+  // When a delta was frozen for the sake of room; the last turn in which all was looked at.
   uint64_t pressed_ns_ KYRO_GUARDED_BY(role_) = 0;
   uint64_t looked_turn_ KYRO_GUARDED_BY(role_) = ~uint64_t{0};
 };
@@ -178,13 +190,31 @@ inline void Committer::commit(BlockingWrite* request) {
   // does not sync will soon be done.
   const bool syncs = state_.options.fsync == FsyncPolicy::kAlways;
   if (role_.try_acquire(syncs ? 0 : kRoleRetries)) {
-    work();
-    const bool must_wake = log_.nanoseconds_to_sync() > 0 && !wakes_to_sync_;
-    wakes_to_sync_ = wakes_to_sync_ || must_wake;
+    work(Pace::kMayWait);
+    const bool must_wake = must_wake_to_sync();
     role_.release();
     if (must_wake || !queue_.empty()) queue_.wake();
   }
   request->wait();
+}
+
+inline void Committer::commit_enqueued() {
+  // The second turn is for those who could not have the role in the first.
+  for (int turns = 2; turns > 0 && !queue_.empty(); --turns) {
+    if (state_.options.fsync == FsyncPolicy::kAlways) return queue_.wake_if_asleep();
+    // As in commit(): whoever holds it will see what is queued.
+    if (!role_.try_acquire(0)) return;
+    work(Pace::kMustNotWait);
+    const bool must_wake = must_wake_to_sync() || has_left_over();
+    role_.release();
+    if (must_wake || (turns == 1 && !queue_.empty())) queue_.wake();
+  }
+}
+
+inline bool Committer::must_wake_to_sync() {
+  if (wakes_to_sync_ || log_.nanoseconds_to_sync() == 0) return false;
+  wakes_to_sync_ = true;
+  return true;
 }
 
 inline void Committer::run() {
@@ -192,7 +222,7 @@ inline void Committer::run() {
   for (;;) {
     const bool stopping = stopping_.load(std::memory_order_acquire);
     role_.acquire();
-    work();
+    work(Pace::kMayWait);
     const uint64_t timeout_ns = log_.nanoseconds_to_sync();
     wakes_to_sync_ = timeout_ns > 0;
     if (stopping) log_.seal();
@@ -202,19 +232,40 @@ inline void Committer::run() {
   }
 }
 
-inline void Committer::work() {
+inline void Committer::work(Pace pace) {
+  const bool may_wait = pace == Pace::kMayWait;
+  if (!may_wait && has_left_over()) return;  // that is older than what is queued
+  const bool may_begin = may_wait || !pacer_.is_behind(monotonic_ns());
   const uint32_t taken = groups_taken_.load(std::memory_order_relaxed);
   groups_taken_.store(taken + 1, std::memory_order_relaxed);  // before the queue is
-  WriteRequest* request = queue_.take_all();
+  WriteRequest* const queued = queue_.take_all();
   now_secs_ = state_.clock.now_secs();  // not before what the submitters saw
-  while (request != nullptr) {
-    WriteRequest* next = request->next_queued;
-    add(request);
-    request = next;
+  for (WriteRequest* request : {left_over_.load(std::memory_order_relaxed), queued}) {
+    while (request != nullptr && may_begin && (may_wait || is_quick(*request))) {
+      WriteRequest* next = request->next_queued;
+      add(request);
+      request = next;
+    }
+    left_over_.store(request, std::memory_order_relaxed);
   }
-  commit_group();
-  static_cast<void>(log_.sync_if_due());  // a failure has set the latch
+  commit_group(pace);
+  if (may_wait) static_cast<void>(log_.sync_if_due());  // a failure has set the latch
   count_step();
+}
+
+// Mirrors what add() may wait for.
+inline bool Committer::is_quick(const WriteRequest& request) const {
+  if (state_.latch.is_set()) return true;  // refused
+  if (request.control != WriteRequest::Control::kNone ||
+      std::max(request.mutations.size(), request.conditions.size()) > kQuickMutationsMax) {
+    return false;
+  }
+  const CommitGroup::Cost cost = CommitGroup::cost_of(request);
+  const uint64_t log_bytes = group_.log_bytes() + cost.log_bytes;
+  return log_bytes <= kQuickBytesMax && admission_.has_ample_room(cost.log_bytes) &&
+         !log_.wants_rotation(log_bytes) &&
+         active_->bytes() + group_.delta_bytes() + cost.delta_bytes <=
+             state_.space.delta_bytes_max();
 }
 
 // ---- a request on its way into the group ----
@@ -273,48 +324,22 @@ inline Status Committer::make_room(const CommitGroup::Cost& cost, bool is_delete
 // ---- a disk that is full, or nearly ----
 
 // Log that only replay reads goes first, and while rewritten runs give room back a write waits for
-// that. What makes room may use half of what is kept, the other half is for the rewriting; where
-// all that can be done is done it goes on, since it may be what is needed for more. Deletes are
-// never refused here.
+// that.
 inline Status Committer::admit(const WriteRequest& request, uint64_t bytes) {
-  look_at_space(bytes);
-  const bool is_delete = CommitGroup::only_deletes(request);
-  const bool is_relief = is_delete || request.makes_room;
-  const uint64_t kept = state_.space.kept_bytes();
-  const auto has_room = [&] {
-    if (is_relief) return state_.space.admits(bytes, kept / 2);
-    return state_.space.admits(bytes, kept) && !state_.reserve.is_released();
-  };
-  if (has_room()) return Status();
+  admission_.look(bytes);
+  const Admission::Wish wish = Admission::wish_of(request, bytes);
+  if (admission_.has_room(wish)) return Status();
   const uint64_t began_ns = monotonic_ns();
-  const uint64_t limit_ns = is_relief ? kReliefWaitNs : kPutWaitNs;
-  uint64_t& fruitless_ns = fruitless_ns_[is_relief ? 1 : 0];
-  bool may_wait = fruitless_ns == 0 || began_ns - fruitless_ns >= kFruitlessPauseNs;
-  while (may_wait && !has_room()) {
-    const bool is_late = monotonic_ns() - began_ns >= limit_ns;
+  bool may_wait = admission_.may_wait(wish, began_ns);
+  while (may_wait && !admission_.has_room(wish)) {
+    const bool is_late = Admission::is_late(wish, monotonic_ns() - began_ns);
     may_wait = !is_late && wait_for_reclaim();
     if (state_.latch.is_set()) return state_.latch.status();
-    if (is_late || (!may_wait && !is_relief)) fruitless_ns = monotonic_ns();
+    if (is_late || (!may_wait && !wish.is_relief)) {
+      admission_.note_fruitless(wish, monotonic_ns());
+    }
   }
-  if (has_room() || is_delete || (is_relief && state_.space.admits(bytes, kept / 4))) {
-    return Status();
-  }
-  return Status(Code::kNoSpace,
-                "the disk is full: " + std::to_string(state_.space.free_bytes()) +
-                    " bytes are free, " + std::to_string(kept) +
-                    " are kept so that it can be emptied; only deletes are possible");
-}
-
-inline void Committer::look_at_space(uint64_t bytes) {
-  written_since_sample_ += bytes;
-  if (written_since_sample_ >= state_.space.sample_bytes() || state_.space.is_short()) {
-    state_.space.refresh(state_.dir);
-    written_since_sample_ = 0;
-  }
-  if (state_.space.is_short() && monotonic_ns() - told_short_ns_ >= kTellShortNs) {
-    scheduler_.on_disk_short();
-    told_short_ns_ = monotonic_ns();
-  }
+  return admission_.verdict(wish);
 }
 
 inline bool Committer::wait_for_reclaim() {
@@ -326,7 +351,7 @@ inline bool Committer::wait_for_reclaim() {
   scheduler_.wait_for_turn(backlog.turn, kLookAgainNs);
   waits_.store(false, std::memory_order_relaxed);
   count_step();
-  state_.space.refresh(state_.dir);
+  admission_.refresh();
   return true;
 }
 
@@ -354,7 +379,7 @@ inline Status Committer::rotate(bool is_delete) {
     status = log_.rotate();
   }
   const uint64_t began_ns = monotonic_ns();
-  while (status.code() == Code::kNoSpace && monotonic_ns() - began_ns < kReliefWaitNs &&
+  while (status.code() == Code::kNoSpace && monotonic_ns() - began_ns < Admission::kReliefWaitNs &&
          wait_for_reclaim()) {
     status = log_.rotate();
   }
@@ -369,11 +394,11 @@ inline bool Committer::decide(WriteRequest* request) {
 
 // ---- the group ----
 
-inline void Committer::commit_group() {
+inline void Committer::commit_group(Pace pace) {
   if (group_.empty()) return;
   const uint32_t records = group_.records();
   const uint64_t log_bytes = group_.log_bytes();
-  Status status = records > 0 ? slow_down() : Status();
+  Status status = records > 0 ? slow_down(pace) : Status();
   const uint64_t began_ns = monotonic_ns();
   if (status.ok() && records > 0) status = log_.append(group_);
   if (status.ok() && records > 0) {
@@ -384,7 +409,7 @@ inline void Committer::commit_group() {
   count_step();
   for (WaitingWriters& waiting : waiting_writers_) waiting.wake();
   for (WriteRequest* request : again) add(request);
-  if (!again.empty()) commit_group();
+  if (!again.empty()) commit_group(pace);
   if (!status.ok() || records == 0) return;
   scheduler_.on_commit(records, log_bytes);
   if (auto* listener = listener_.load(std::memory_order_acquire)) {
@@ -392,14 +417,14 @@ inline void Committer::commit_group() {
   }
 }
 
-inline Status Committer::slow_down() {
+inline Status Committer::slow_down(Pace pace) {
   const Backlog backlog = scheduler_.backlog();
   const uint64_t cost_ns =
       slowdown_ns(backlog, active_->bytes(), group_.delta_bytes(), state_.space.delta_bytes_max());
   if (cost_ns == 0) return pacer_.forgive(), Status();
   const uint64_t began_ns = monotonic_ns();
   const uint64_t wait_ns = pacer_.add(cost_ns, began_ns);
-  if (wait_ns == 0) return Status();
+  if (wait_ns == 0 || pace == Pace::kMustNotWait) return Status();  // later, see is_behind()
   // What was written before does not wait longer for its sync than it may.
   const uint64_t to_sync_ns = log_.nanoseconds_to_sync();
   if (to_sync_ns > 0 && to_sync_ns < wait_ns) KYRO_TRY(log_.sync());

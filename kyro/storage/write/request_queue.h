@@ -21,11 +21,15 @@ class RequestQueue {
  public:
   void push(WriteRequest* request) {
     queue_.push(request);
-    if (sleeping_.load(std::memory_order_seq_cst)) wake();
+    wake_if_asleep();
   }
 
   // Without a wake-up: the pusher sees to it that somebody looks.
   void push_silently(WriteRequest* request) { queue_.push(request); }
+  // What push() would have woken.
+  void wake_if_asleep() {
+    if (sleeping_.load(std::memory_order_seq_cst)) wake();
+  }
 
   [[nodiscard]] bool empty() const { return queue_.empty(); }
 
