@@ -31,6 +31,20 @@ TEST_CASE("gRPC for Python calls every method, streams both ways, and comes back
   CHECK(contains(outcome.err, "\nOK\n"));
 }
 
+TEST_CASE("Subscriptions of gRPC go on after a restart without gap or duplicate, or learn they lag",
+          "[e2e]") {
+  if (!has_python_client()) {
+    WARN(kNoPythonClient);
+    return;
+  }
+  const Outcome outcome =
+      run_program({"/usr/bin/python3", "-B", "test/clients/subscription_test.py", server_binary(),
+                   "scripts/api"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.exit_code == 0);
+  CHECK(contains(outcome.err, "\nOK\n"));
+}
+
 TEST_CASE("grpc-js calls methods and streams both ways", "[e2e]") {
   if (!has_node_client()) {
     WARN(kNoNodeClient);
