@@ -93,7 +93,7 @@ TEST_CASE("lintian finds no error in the Debian packages", "[e2e]") {
   CHECK_FALSE(contains(outcome.out, "E: "));
 }
 
-// Installs 9.8.7, upgrades to 9.8.8 and purges, in the way that test/package/on_overlay.sh describes.
+// Installs 9.8.7, upgrades to 9.8.8 and purges, in a way of test/package/on_overlay.sh.
 void check_on_overlay(const std::string& way) {
   constexpr int kSkipped = 77;
   const TempDir dir;
