@@ -113,6 +113,8 @@ class HandTurned {
     parts_.context.loop.wait(0);
     parts_.context.loop.dispatch_events();
     parts_.context.loop.run_posted();
+    parts_.context.handler.on_round_gathered(0);
+    parts_.context.loop.run_posted();
     for (std::vector<Connection*>* list : {&parts_.asking, &parts_.ready}) {
       const std::vector<Connection*> working = std::move(*list);
       list->clear();
