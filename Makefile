@@ -161,7 +161,7 @@ BIN := $(BUILD)$(if $(EMULATOR),/emulated)
 
 # What depends on the machine: checksums, formats, the index, memory order, the golden store, the
 # binary. For an emulated one, where everything takes ten times as long.
-SMOKE := base/crc32c base/epoch index/rmi_file storage/delta/delta storage/engine \
+SMOKE := base/crc32c base/epoch index/rmi_file storage/run/page storage/delta/delta storage/engine \
          storage/log/wal storage/manifest storage/record storage/recovery \
          storage/recovery_files storage/run/run e2e/serve e2e/routes
 smoke:

@@ -35,24 +35,9 @@
 #include "kyro/base/status.h"
 #include "kyro/index/rmi_blocks.h"
 #include "kyro/index/rmi_file.h"
+#include "kyro/index/rmi_find.h"
 
 namespace kyro {
-
-// `yes` or `no` without a branch: even odds make compilers take a conditional move.
-[[nodiscard]] inline const IndexEntry* rmi_select(bool condition, const IndexEntry* yes,
-                                                  const IndexEntry* no) {
-  asm("" : "+r"(yes));
-  const IndexEntry* chosen = condition ? yes : no;
-  asm("" : "+r"(chosen));
-  return chosen;
-}
-
-enum class FindCode : uint64_t { kMiss = 0, kHit = 1, kCorrupt = 2 };
-
-struct FindResult {
-  uint64_t position;  // of the record, if code is kHit; else 0
-  FindCode code;
-};
 
 class RmiIndex {
  public:
@@ -90,7 +75,8 @@ class RmiIndex {
   [[nodiscard]] static Result<RmiIndex> open(std::span<const std::byte> bytes,
                                              uint64_t expected_entries, uint64_t position_end);
 
-  // The entry of exactly `key`.
+  // The entry of `key`.
+  template <RmiMatch kMatch = RmiMatch::kExact>
   [[nodiscard]] FindResult find(uint64_t key) const;
 
   // find() in two halves, for callers that overlap the misses of several lookups or indexes.
@@ -101,9 +87,11 @@ class RmiIndex {
     __builtin_prefetch(line);
     __builtin_prefetch(line + 4);
   }
+  template <RmiMatch kMatch = RmiMatch::kExact>
   [[nodiscard]] FindResult resolve(uint64_t key, Prediction prediction) const;
 
   // out[i] = find(keys[i]) for all i < n, with the cache misses of up to kBatch keys overlapped.
+  template <RmiMatch kMatch = RmiMatch::kExact>
   void find_batch(const uint64_t* keys, size_t n, FindResult* out) const;
   static constexpr size_t kBatch = 16;
 
@@ -197,16 +185,26 @@ class RmiIndex {
     if (place.type() == RmiWordType::kLeaf) return slot_in_leaf(place);
     return {kSearchSlots};
   }
+  template <RmiMatch kMatch>
+  [[nodiscard]] static bool matches(const IndexEntry& entry, uint64_t key) {
+    return kMatch == RmiMatch::kExact ? entry.key == key : entry.key >= key;
+  }
   // Any prediction, blocks checked as they are met.
+  template <RmiMatch kMatch>
   [[nodiscard, gnu::noinline]] FindResult resolve_slowly(uint64_t key,
                                                          Prediction prediction) const {
-    if (prediction.slot_times_4 == kOutside || entries() == 0) return {0, FindCode::kMiss};
+    if (entries() == 0 || key > max_key()) return {0, FindCode::kMiss};
+    if (key < min_key()) {
+      if (kMatch == RmiMatch::kExact) return {0, FindCode::kMiss};
+      key = min_key();
+      prediction = predict(key);
+    }
     const uint64_t slot = lower_slot(key, prediction);
     if (slot == kNoSlot) return {0, FindCode::kCorrupt};
-    const IndexEntry& entry = slots_[slot];
-    if (entry.key != key) return {0, FindCode::kMiss};
-    return {entry.position, FindCode::kHit};
+    if (!matches<kMatch>(slots_[slot], key)) return {0, FindCode::kMiss};
+    return {slots_[slot].position, FindCode::kHit};
   }
+  template <RmiMatch kMatch>
   [[nodiscard]] FindResult find_in_line(uint64_t key, Prediction prediction) const;
   [[nodiscard]] uint64_t scan(uint64_t key, const IndexEntry* line) const;
   [[nodiscard]] static const IndexEntry* scan_two_lines(uint64_t key, const IndexEntry* s);
@@ -321,31 +319,34 @@ inline uint64_t RmiIndex::scan(uint64_t key, const IndexEntry* line) const {
 }
 
 // REQUIRES: every block is ready, the prediction is a slot.
-inline FindResult RmiIndex::find_in_line(uint64_t key, Prediction prediction) const {
+template <RmiMatch kMatch>
+FindResult RmiIndex::find_in_line(uint64_t key, Prediction prediction) const {
   const IndexEntry* s = scan_two_lines(key, line_of(prediction));
   // A branch, so that a hit's position is read without waiting for the comparison.
-  if (s->key == key) [[likely]]
+  if (matches<kMatch>(*s, key)) [[likely]]
     return {s->position, FindCode::kHit};
   if (s->key > key) return {0, FindCode::kMiss};
-  return resolve_slowly(key, prediction);
+  return resolve_slowly<kMatch>(key, prediction);
 }
 
-inline FindResult RmiIndex::find(uint64_t key) const {
+template <RmiMatch kMatch>
+FindResult RmiIndex::find(uint64_t key) const {
   if (key - root_low_ <= root_span_) [[likely]] {
     Place place = root_place(key);
     if (place.type() != RmiWordType::kLeaf) place = descend(place, key);
     if (place.type() == RmiWordType::kLeaf && blocks_.all_ready()) [[likely]] {
-      return find_in_line(key, slot_in_leaf(place));
+      return find_in_line<kMatch>(key, slot_in_leaf(place));
     }
   }
-  return resolve_slowly(key, predict_slowly(key));
+  return resolve_slowly<kMatch>(key, predict_slowly(key));
 }
 
-inline FindResult RmiIndex::resolve(uint64_t key, Prediction prediction) const {
+template <RmiMatch kMatch>
+FindResult RmiIndex::resolve(uint64_t key, Prediction prediction) const {
   if (prediction.slot_times_4 < kFirstSpecial && blocks_.all_ready()) [[likely]] {
-    return find_in_line(key, prediction);
+    return find_in_line<kMatch>(key, prediction);
   }
-  return resolve_slowly(key, prediction);
+  return resolve_slowly<kMatch>(key, prediction);
 }
 
 // Binary search in a search leaf, the place where no line fits: log2 of a bounded width, each probe
@@ -378,12 +379,13 @@ inline uint64_t RmiIndex::lower_slot(uint64_t key, Prediction prediction) const 
 // A pipeline: the model word of one key, the slots of the key kBatch after it, and the answer of
 // the key kBatch after that one are worked on in turn, so that memory never waits for the
 // processor.
-inline void RmiIndex::find_batch(const uint64_t* keys, size_t n, FindResult* out) const {
+template <RmiMatch kMatch>
+void RmiIndex::find_batch(const uint64_t* keys, size_t n, FindResult* out) const {
   Prediction predictions[kBatch];
   for (size_t step = 0; step < n + 2 * kBatch; ++step) {
     if (step >= 2 * kBatch) {
       const size_t i = step - 2 * kBatch;
-      out[i] = resolve(keys[i], predictions[i % kBatch]);
+      out[i] = resolve<kMatch>(keys[i], predictions[i % kBatch]);
     }
     if (step >= kBatch && step - kBatch < n) {
       const size_t i = step - kBatch;

@@ -71,7 +71,8 @@ struct Manifest {
   if (!name.ends_with(kEnd)) return false;
   const std::string_view target = name.substr(0, name.size() - kEnd.size());
   return parse_segment_name(target) || parse_numbered(target, "run-", ".rmi") ||
-         parse_numbered(target, "run-", ".keys") || target == kManifestName;
+         parse_numbered(target, "run-", ".keys") || parse_numbered(target, "run-", ".filter") ||
+         target == kManifestName;
 }
 [[nodiscard]] inline bool is_named(const Manifest& manifest, std::string_view name) {
   for (const RunMeta& run : manifest.runs) {

@@ -186,7 +186,7 @@ TEST_CASE("A server scrubs by itself, and a scrub that finds damage shows in log
     CHECK(server.stop().exit_code == 0);
   }
   std::fstream run(data + "/run-1.data", std::ios::binary | std::ios::in | std::ios::out);
-  run.seekp(100);
+  run.seekp(2 * 4096 - 10);  // in the last record of the first page
   run.put('X');
   run.close();
   ServerProcess server(data, {"--scrub-interval-secs", "1"});

@@ -37,6 +37,7 @@ constexpr std::string_view kSingles[] = {"appends_total",
                                          "next_offset",
                                          "rmi_index_leaves",
                                          "rmi_index_size_bytes",
+                                         "filter_bytes",
                                          "rmi_epsilon_max",
                                          "rmi_rebuilds_total",
                                          "read_only",
@@ -168,6 +169,7 @@ TEST_CASE("The counters move with the work, and no key is in a label", "[e2e]") 
   CHECK(client.metric("kyrodb_compaction_duration_seconds_count") == "1");
   CHECK(client.metric("kyrodb_wal_written_bytes_total") != "0");
   CHECK(client.metric("kyrodb_rmi_index_size_bytes") != "0");
+  CHECK(client.metric("kyrodb_filter_bytes") != "0");
   CHECK(client.metric("kyrodb_rmi_index_leaves") != "0");
   CHECK(client.metric("kyrodb_http_requests_total{route=\"kv\",code=\"201\"}") == "10");
   CHECK(client.metric("kyrodb_http_requests_total{route=\"kv\",code=\"404\"}") == "1");
@@ -178,8 +180,10 @@ TEST_CASE("The counters move with the work, and no key is in a label", "[e2e]") 
 
 TEST_CASE("The shape of an index is on the page, and its two variables tune it", "[e2e]") {
   std::string lines;
+  const std::string value(1000, 'v');     // three share a page, which is what the index leads to
   for (uint64_t i = 1; i <= 5000; ++i) {  // dense, then ever sparser
-    lines += "{\"op\":\"put\",\"key\":" + std::to_string(i * i * i / 1000) + ",\"value\":\"v\"}\n";
+    lines += "{\"op\":\"put\",\"key\":" + std::to_string(i * i * i / 1000) + ",\"value\":\"" +
+             value + "\"}\n";
   }
   struct Shape {
     uint64_t leaves = 0;

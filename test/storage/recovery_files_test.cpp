@@ -2,6 +2,9 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
+#include "kyro/storage/offline/backup.h"
+#include "kyro/storage/offline/dump.h"
+#include "kyro/storage/offline/salvage.h"
 #include "test/support/engine_harness.h"
 
 namespace kyro::test {
@@ -70,7 +73,9 @@ TEST_CASE("a missing or damaged index is rebuilt and answers as before") {
     check();
   }
   SECTION("a bit of header or trailer") {
-    for (const size_t at : {size_t{20}, size_t{40}, bytes.size() - 100, bytes.size() - 20}) {
+    const size_t trailer_end = bytes.rfind("KYRORMIT") + 8;
+    for (const size_t at :
+         {size_t{20}, size_t{40}, trailer_end - 100, trailer_end - 20, bytes.size() - 20}) {
       fs.put_file(indexes[0], bytes);
       damage_byte(fs, indexes[0], at);
       check();
@@ -84,7 +89,7 @@ TEST_CASE("a damaged slot of an index is never a wrong answer, and the index is 
   const Options options = small_options(fs);
   const Contents expected = make_two_runs(options);
   const auto indexes = files(fs, "run-", ".rmi");
-  damage_byte(fs, indexes[0], sizeof(RmiHeader) + GENERATE(size_t{0}, size_t{8}, size_t{1000}));
+  damage_byte(fs, indexes[0], sizeof(RmiHeader) + GENERATE(size_t{0}, size_t{8}, size_t{24}));
   auto engine = must_open(options);
   for (const auto& [key, stored] : expected) {
     std::string value;
@@ -141,11 +146,12 @@ TEST_CASE("a damaged record is an error for its key and for no other") {
   const auto runs = files(fs, "run-", ".data");
   const std::string bytes = fs.contents(runs[0]);
   const uint64_t first_bytes = kRecordHeaderBytes + std::string("even 0").size();
+  const size_t first_at = kPageBytes + PageView(bytes.data() + kPageBytes).begin();
   for (uint64_t bit = 0; bit < first_bytes * 8; ++bit) {
     INFO("bit " << bit);
     auto copy = fs.clone();
     std::string damaged = bytes;
-    const size_t at = kRunHeaderBytes + bit / 8;
+    const size_t at = first_at + bit / 8;
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << (bit % 8)));
     copy->put_file(runs[0], damaged);
     Options reopened = options;
@@ -245,15 +251,25 @@ TEST_CASE("a second opening is refused with the holder's pid, and the first goes
 
 namespace {
 
-// The golden store of a format version: what it holds, as write_golden_store() below made it.
-Contents golden_contents() {
+// The golden stores, oldest first: a manifest of format 1; one of format 2; runs of format 2.
+constexpr const char* kGoldenDirs[] = {"test/data/store-v1", "test/data/store-v2",
+                                       "test/data/store-v3"};
+
+uint64_t golden_records(size_t version) {
+  return version == 3 ? 52 : 51;
+}
+
+// What one of them holds, as write_golden_store() below made it.
+Contents golden_contents(size_t version) {
   Contents out;
+  const uint64_t last = golden_records(version) - 1;
+  if (version == 3) out[3] = {std::string(3000, 'l'), last - 1};
   for (uint64_t key = 0; key < 40; ++key) {
     if (key % 5 != 0) out[key << 57] = {"value " + std::to_string(key), key};
   }
   out[1] = {"with an expiry far away", 48};
   out[2] = {"", 49};
-  out[~uint64_t{0}] = {std::string("\0\xFF binary", 9), 50};
+  out[~uint64_t{0}] = {std::string("\0\xFF binary", 9), last};
   return out;
 }
 
@@ -270,22 +286,58 @@ void write_golden_store(const std::string& dir) {
   REQUIRE(engine->snapshot().ok());
   REQUIRE(engine->put(1, "with an expiry far away", uint64_t{1} << 50).ok());
   must_put(*engine, 2, "");
+  must_put(*engine, 3, std::string(3000, 'l'));  // lies outside its page
   REQUIRE(engine->snapshot().ok());
   must_put(*engine, ~uint64_t{0}, std::string("\0\xFF binary", 9));
 }
 
-constexpr const char* kGoldenDirs[] = {"test/data/store-v1", "test/data/store-v2"};
+// What an engine would give, by the tools that open none.
+Contents dumped_contents(FileSystem& fs, const std::string& dir) {
+  Contents out;
+  const Status dumped = dump_live(fs, dir, {}, [&](const RecordView& record, uint64_t) {
+    out[record.header.key] = {std::string(record.value), record.header.offset};
+  });
+  INFO(dumped.to_string());
+  REQUIRE(dumped.ok());
+  return out;
+}
 
 }  // namespace
 
-// Run once for each format version of the manifest, by name, and commit what it writes.
+// Run once for each format version, by name, and commit what it writes.
 TEST_CASE("write the golden store", "[.golden]") {
-  write_golden_store(kGoldenDirs[1]);
+  write_golden_store(kGoldenDirs[2]);
+}
+
+TEST_CASE("the offline tools take the golden store of each format version") {
+  const QuietLog quiet;
+  const size_t version = GENERATE(1u, 2u, 3u);
+  const std::string golden_dir = kGoldenDirs[version - 1];
+  if (!std::filesystem::exists(golden_dir)) {
+    WARN("no " << golden_dir << " here: run from the top of the repository");
+    return;
+  }
+  const TempDir dir;
+  const std::string store = dir.file("store");
+  std::filesystem::copy(golden_dir, store);
+  PosixFileSystem fs;
+  const auto report = verify_directory(fs, store);
+  REQUIRE(report.ok());
+  CHECK(report->damage.empty());
+  CHECK(report->repairable.size() == (version == 1 ? 2u : 0u));  // indexes of an older format
+  CHECK(dumped_contents(fs, store) == golden_contents(version));
+  REQUIRE(backup_directory(fs, store, dir.file("backup")).ok());
+  REQUIRE(restore_directory(fs, dir.file("backup"), dir.file("restored")).ok());
+  CHECK(dumped_contents(fs, dir.file("restored")) == golden_contents(version));
+  const auto saved = Salvage(fs, store, dir.file("saved")).run();
+  REQUIRE(saved.ok());
+  CHECK(saved->losses == 0);
+  CHECK(dumped_contents(fs, dir.file("saved")) == golden_contents(version));
 }
 
 TEST_CASE("the golden store of each format version opens and holds what it held") {
   const QuietLog quiet;
-  const size_t version = GENERATE(1u, 2u);
+  const size_t version = GENERATE(1u, 2u, 3u);
   const std::string golden_dir = kGoldenDirs[version - 1];
   if (!std::filesystem::exists(golden_dir)) {
     WARN("no " << golden_dir << " here: run from the top of the repository");
@@ -304,15 +356,41 @@ TEST_CASE("the golden store of each format version opens and holds what it held"
     }
   }
   auto engine = must_open(options);
-  CHECK(engine->view().runs.size() == 2);
-  CHECK(engine->next_offset() == 51);
+  REQUIRE(engine->view().runs.size() == 2);
+  for (const auto& run : engine->view().runs) CHECK(run->body().is_paged() == (version == 3));
+  CHECK(engine->next_offset() == golden_records(version));
   // The older one's indexes are of format 1 of index files, which is built anew from the data.
   CHECK(engine->stats().rmi_rebuilds.value() == (version == 1 || without_index ? 2u : 0u));
-  CHECK(contents_of(*engine) == golden_contents());
+  CHECK(contents_of(*engine) == golden_contents(version));
+  for (const auto& [key, stored] : golden_contents(version)) {
+    std::string value;
+    REQUIRE(engine->get(key, &value).ok());
+    CHECK(value == stored.value);
+  }
   CHECK(verify_runs(*engine).ok());
-  CHECK(read_whole_log(*engine, 0).size() == 51);
+  CHECK(read_whole_log(*engine, 0).size() == golden_records(version));
+  // A newer run beside the older ones.
+  Contents mixed = golden_contents(version);
+  must_put(*engine, uint64_t{1} << 57, "newer");
+  mixed[uint64_t{1} << 57] = {"newer", engine->next_offset() - 1};
+  REQUIRE(engine->snapshot().ok());
+  CHECK(contents_of(*engine) == mixed);
+  std::vector<uint64_t> keys;
+  for (const auto& [key, stored] : mixed) keys.push_back(key);
+  size_t found = 0;
+  REQUIRE(engine
+              ->multi_get(keys,
+                          [&](size_t i, const Lookup* lookup) {
+                            REQUIRE(lookup != nullptr);
+                            CHECK(lookup->value() == mixed.at(keys[i]).value);
+                            return ++found > 0;
+                          })
+              .ok());
+  CHECK(found == mixed.size());
   REQUIRE(engine->compact().ok());
-  CHECK(contents_of(*engine) == golden_contents());
+  REQUIRE(engine->view().runs.size() == 1);
+  CHECK(engine->view().runs[0]->body().is_paged());
+  CHECK(contents_of(*engine) == mixed);
 }
 
 }  // namespace kyro::test

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kyro/storage/engine.h"
+#include "kyro/storage/run/run_verify.h"
 #include "test/support/fault_fs.h"
 #include "test/support/test_util.h"
 
@@ -129,8 +130,8 @@ inline std::map<uint64_t, std::string> values_only(const Contents& contents) {
 // Every run, read whole and held against its index and the manifest.
 inline Status verify_runs(Engine& engine) {
   for (const auto& run : engine.view().runs) {
-    KYRO_TRY(run->verify_records());
-    KYRO_TRY(run->verify_index());
+    KYRO_TRY(verify_records(*run));
+    KYRO_TRY(verify_index(*run));
   }
   return Status();
 }

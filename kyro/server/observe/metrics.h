@@ -88,11 +88,13 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
     view = engine->view();
     wal_bytes = engine->wal_position();
   }
-  uint64_t leaves = 0, index_bytes = 0, epsilon = 0, delta_bytes = 0, delta_keys = 0;
+  uint64_t leaves = 0, index_bytes = 0, filter_bytes = 0, epsilon = 0, delta_bytes = 0,
+           delta_keys = 0;
   for (const SegmentRef& segment : view.segments) wal_bytes += segment.bytes;
   for (const auto& run : view.runs) {
     leaves += run->index().leaves();
-    index_bytes += run->index_bytes();
+    index_bytes += run->index().size_bytes();
+    filter_bytes += run->filter_bytes();
     epsilon = std::max<uint64_t>(epsilon, run->index().epsilon_max());
   }
   const auto add_delta = [&](const Delta& delta) {
@@ -121,6 +123,7 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
              engine != nullptr ? engine->next_offset() : 0);
   text.gauge("kyrodb_rmi_index_leaves", "Leaves of the learned indexes.", leaves);
   text.gauge("kyrodb_rmi_index_size_bytes", "Bytes of the learned indexes.", index_bytes);
+  text.gauge("kyrodb_filter_bytes", "Bytes of the filters that know absent keys.", filter_bytes);
   text.gauge("kyrodb_rmi_epsilon_max", "Slots between a key and its prediction at most.", epsilon);
   text.gauge("kyrodb_read_only", "1 after a failure that stopped writes.", is_read_only ? 1 : 0);
   text.gauge(

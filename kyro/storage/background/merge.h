@@ -19,6 +19,7 @@
 #include "kyro/base/cancel.h"
 #include "kyro/storage/read/cursor.h"
 #include "kyro/storage/read/lookup.h"
+#include "kyro/storage/read/run_cursor.h"
 #include "kyro/storage/run/dead_bytes.h"
 #include "kyro/storage/run/run.h"
 #include "kyro/storage/run/run_writer.h"
@@ -96,7 +97,7 @@ inline MergedCursor open_merge_sources(const MergeInput& input) {
   if (input.delta != nullptr) {
     sources.push_back(std::make_unique<DeltaCursor>(input.delta, input.end_offset));
   }
-  for (const auto& run : input.runs) sources.push_back(std::make_unique<RunCursor>(run));
+  for (const auto& run : input.runs) sources.push_back(open_cursor(run));
   return MergedCursor(std::move(sources));
 }
 
@@ -104,12 +105,10 @@ inline MergedCursor open_merge_sources(const MergeInput& input) {
 struct MergeSize {
   uint64_t records = 0;
   uint64_t record_bytes = 0;
-  // Room that merge_to_run() needs meanwhile: of each record also an entry of the key spool and, at
-  // the usual fill, one and a half of the index.
+  uint64_t large_bytes = 0;  // of them in large records
+  // Room that merge_to_run() needs meanwhile.
   [[nodiscard]] uint64_t needed_bytes() const {
-    constexpr uint64_t kIndexBytesPerRecord = 48;
-    constexpr uint64_t kFixedBytes = 64 * 1024;
-    return records == 0 ? 0 : record_bytes + records * kIndexBytesPerRecord + kFixedBytes;
+    return records == 0 ? 0 : run_bytes_max(records, record_bytes, large_bytes);
   }
 };
 
@@ -120,6 +119,7 @@ inline Result<MergeSize> measure_merge(const MergeInput& input, const Cancel& ca
   KYRO_TRY(for_each_kept(cursor, input, cancel, [&](const RecordHeader&, std::string_view record) {
     ++size.records;
     size.record_bytes += record.size();
+    if (PageFill::is_large(record.size())) size.large_bytes += record.size();
     return Status();
   }));
   return size;
@@ -131,11 +131,8 @@ inline Status merge_to_run(Directory& dir, uint64_t id, const RmiOptions& rmi,
   MergedCursor cursor = open_merge_sources(input);
   RunWriter writer(dir, id, rmi);
   const auto write = [&]() -> Status {
-    KYRO_TRY(writer.start());
-    const auto append = [&](const RecordHeader& header, std::string_view bytes) {
-      return writer.append(header, bytes);
-    };
-    KYRO_TRY(for_each_kept(cursor, input, cancel, append));
+    KYRO_TRY(writer.write(
+        [&](const auto& visit) { return for_each_kept(cursor, input, cancel, visit); }));
     if (writer.records() == 0) return Status();
     auto meta = writer.finish(input.first_offset, input.end_offset);
     KYRO_TRY(meta);
@@ -164,6 +161,7 @@ struct MergeChoice {
   for (size_t i = choice.begin; i < choice.end; ++i) {
     size.records += runs[i]->meta().records;
     size.record_bytes += runs[i]->meta().record_bytes;
+    size.large_bytes += runs[i]->body().large_bytes;  // not counted in version 1
   }
   return size.needed_bytes();
 }

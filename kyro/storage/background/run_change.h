@@ -201,7 +201,6 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
                             MergeManner manner, const Cancel& cancel, RunChange* change) {
   const uint64_t began_ns = monotonic_ns();
   MergeInput input;
-  uint64_t needed_bytes = 0;
   for (size_t i = choice.begin; i < choice.end; ++i) {
     const std::shared_ptr<Run>& run = view.runs[i];
     if (run->is_quarantined()) {
@@ -209,8 +208,6 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
     }
     input.runs.push_back(run);
     change->replaced.push_back(run->meta().id);
-    needed_bytes += run->data_bytes() + run->index_bytes() +
-                    run->meta().records * sizeof(IndexEntry);  // the key spool
   }
   const auto first = view.runs.begin() + static_cast<std::ptrdiff_t>(choice.begin);
   if (manner.is_thorough) input.covering_runs.assign(view.runs.begin(), first);
@@ -219,7 +216,8 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
   input.first_offset = input.runs.back()->meta().first_offset;
   input.end_offset = input.runs.front()->meta().end_offset;
   input.now_secs = state.clock.now_secs();
-  KYRO_TRY(run_change_detail::check_room(state, input, needed_bytes, cancel));
+  const uint64_t at_most = needed_bytes_of(view.runs, choice);
+  KYRO_TRY(run_change_detail::check_room(state, input, at_most, cancel));
   auto run = run_change_detail::make_run(state, input, cancel);
   KYRO_TRY(run);
   change->result = std::move(*run);

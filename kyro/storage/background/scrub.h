@@ -2,8 +2,8 @@
 // asks for it.
 //
 // A round reads the data file of each run once, in chunks with pauses between them (about 20 MB/s),
-// and compares it with the checksum in the manifest. Chunks bypass the page cache where the file
-// system can do that; elsewhere what was read is dropped again, which leaves what readers have
+// and compares its body with the checksum in the manifest. Chunks bypass the page cache where the
+// file system can do that; elsewhere what was read is dropped again, which leaves what readers have
 // mapped. So a round evicts nothing that is hot, and asks the disk rather than the cache. Indexes
 // are not read: lookups check them at first touch, and they can be rebuilt.
 //
@@ -69,12 +69,22 @@ class Scrubber {
     void operator()(char* memory) const { std::free(memory); }
   };
 
-  // Goes from record to record, wherever chunks end. Of a damaged run the result means nothing.
+  // Of a damaged run the result means nothing.
   struct Expired {
     uint64_t bytes = 0;
     uint64_t skip_bytes = 0;  // of the value under way
     std::string header;       // of the next record, as far as it is there
 
+    // Goes through a whole page.
+    void take_page(PageView page, uint64_t now_secs) {
+      for (size_t at = page.begin(); at + kRecordHeaderBytes <= kPageBytes;) {
+        const auto record = load<RecordHeader>(page.data() + at);
+        count(record, now_secs);
+        at += record.record_bytes();
+      }
+    }
+
+    // Goes from record to record, wherever chunks end.
     void take(std::string_view chunk, uint64_t now_secs) {
       while (!chunk.empty()) {
         const uint64_t skipped = std::min<uint64_t>(skip_bytes, chunk.size());
@@ -87,9 +97,13 @@ class Scrubber {
         const auto record = load<RecordHeader>(header.data());
         header.clear();
         skip_bytes = record.value_bytes;
-        const uint64_t expiry_secs = record.expiry_secs();
-        if (expiry_secs != 0 && expiry_secs <= now_secs) bytes += record.record_bytes();
+        count(record, now_secs);
       }
+    }
+
+    void count(const RecordHeader& record, uint64_t now_secs) {
+      const uint64_t expiry_secs = record.expiry_secs();
+      if (expiry_secs != 0 && expiry_secs <= now_secs) bytes += record.record_bytes();
     }
   };
 
@@ -118,6 +132,7 @@ class Scrubber {
       const auto run = find(id);
       if (run == nullptr) continue;
       meta_ = run->meta();
+      body_ = run->body();
       if (!open_file(OpenMode::kReadUncached) && !open_file(OpenMode::kRead)) continue;
       position_ = 0;
       crc_ = 0;
@@ -151,26 +166,44 @@ class Scrubber {
     if (*got < kChunkBytes) finish(is_as_written());
   }
 
-  // Goes on with bytes of the file at position_.
+  // Goes on with bytes of the file at position_; pages lie whole in a chunk.
   void take(std::string_view bytes) {
-    const uint64_t records_end = kRunHeaderBytes + meta_.record_bytes;
+    static_assert(kChunkBytes % kPageBytes == 0);
     if (position_ == 0) {
-      const RunHeader header = make_run_header(meta_.id);
+      const RunHeader header = make_run_header(meta_.id, body_.version());
       ends_are_good_ =
           bytes.size() >= sizeof header && std::memcmp(bytes.data(), &header, sizeof header) == 0;
-      bytes.remove_prefix(std::min<size_t>(bytes.size(), sizeof header));
     }
-    const uint64_t at = std::max<uint64_t>(position_, kRunHeaderBytes);
-    const uint64_t records =
-        at < records_end ? std::min<uint64_t>(records_end - at, bytes.size()) : 0;
-    crc_ = crc32c(bytes.substr(0, records), crc_);
-    if (meta_.expiring > 0) expired_.take(bytes.substr(0, records), state_.clock.now_secs());
-    bytes.remove_prefix(records);
-    if (footer_.size() <= sizeof(RunFooter)) footer_.append(bytes);
+    const std::string_view body = part_of(bytes, kRunHeaderBytes, body_.end);
+    crc_ = crc32c(body, crc_);
+    if (meta_.expiring > 0) count_expired(bytes);
+    if (footer_.size() <= sizeof(RunFooter)) {
+      footer_.append(part_of(bytes, body_.end, ~uint64_t{0}));
+    }
+  }
+
+  // Of `bytes`, which lie at position_, those that lie in [begin, end).
+  [[nodiscard]] std::string_view part_of(std::string_view bytes, uint64_t begin,
+                                         uint64_t end) const {
+    const uint64_t from = std::max(begin, position_);
+    const uint64_t to = std::min(end, position_ + bytes.size());
+    return from < to ? bytes.substr(from - position_, to - from) : std::string_view();
+  }
+
+  void count_expired(std::string_view bytes) {
+    const uint64_t now_secs = state_.clock.now_secs();
+    if (!body_.is_paged()) {
+      return expired_.take(part_of(bytes, kRunHeaderBytes, body_.end), now_secs);
+    }
+    std::string_view pages = part_of(bytes, body_.page_begin(0), body_.large_begin());
+    for (; pages.size() >= kPageBytes; pages.remove_prefix(kPageBytes)) {
+      expired_.take_page(PageView(pages.data()), now_secs);
+    }
+    expired_.take(part_of(bytes, body_.large_begin(), body_.end), now_secs);
   }
 
   [[nodiscard]] bool is_as_written() const {
-    const RunFooter footer = make_run_footer(meta_);
+    const RunFooter footer = make_run_footer(meta_, body_);
     return ends_are_good_ && crc_ == meta_.record_crc && footer_.size() == sizeof footer &&
            std::memcmp(footer_.data(), &footer, sizeof footer) == 0;
   }
@@ -191,10 +224,11 @@ class Scrubber {
 
   // The run that is being read.
   RunMeta meta_;
+  RunBody body_;
   std::unique_ptr<File> file_;
   bool is_cached_ = false;
   uint64_t position_ = 0;
-  uint32_t crc_ = 0;  // of the records so far
+  uint32_t crc_ = 0;  // of the body so far
   Expired expired_;
   bool ends_are_good_ = true;
   std::string footer_;

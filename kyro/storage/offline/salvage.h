@@ -171,13 +171,17 @@ class Salvage {
     uint64_t first = ~uint64_t{0};
     uint64_t end = 0;
     RunWriter writer(*to_, next_run_, {});
-    KYRO_TRY(writer.start());
-    const Status scanned =
-        (*scan)->each_record(reporter(), [&](const RecordView& record, std::string_view bytes) {
-          first = std::min(first, record.header.offset);
-          end = std::max(end, record.header.offset + 1);
-          return writer.append(record.header, bytes);
-        });
+    ReportLoss report = reporter();
+    const Status scanned = writer.write([&](const auto& visit) {
+      const Status walked =
+          (*scan)->each_record(report, [&](const RecordView& record, std::string_view bytes) {
+            first = std::min(first, record.header.offset);
+            end = std::max(end, record.header.offset + 1);
+            return visit(record.header, bytes);
+          });
+      report = [](const std::string&) {};  // all has been said when it is walked again
+      return walked;
+    });
     if (!scanned.ok() && scanned.code() != Code::kCorruption) return scanned;
     if ((*scan)->meta()) {
       first = (*scan)->meta()->first_offset;
@@ -265,13 +269,16 @@ class Salvage {
   Status flush_log() {
     if (log_ == nullptr) return Status();
     RunWriter writer(*to_, next_run_, {});
-    KYRO_TRY(writer.start());
-    Delta::Iterator at(*log_);
-    for (at.seek_first(); at.valid(); at.next()) {
-      const char* record = at.record(~uint64_t{0});
-      const RecordView view = RecordRef(record).view();
-      KYRO_TRY(writer.append(view.header, {record, view.header.record_bytes()}));
-    }
+    const Status written = writer.write([&](const auto& visit) {
+      Delta::Iterator at(*log_);
+      for (at.seek_first(); at.valid(); at.next()) {
+        const char* record = at.record(~uint64_t{0});
+        const RecordView view = RecordRef(record).view();
+        KYRO_TRY(visit(view.header, std::string_view(record, view.header.record_bytes())));
+      }
+      return Status();
+    });
+    KYRO_TRY(written);
     const uint64_t first = log_->first_offset();
     const uint64_t end = log_->end_offset();
     log_.reset();

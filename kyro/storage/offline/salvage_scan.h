@@ -1,18 +1,17 @@
 // Finding what is good in damaged files: records of a run, groups of a log segment.
 //
 // A record is good if its checksum is right, its key is above the one before it and its offset in
-// the run's range. Where one is bad, the place of the next comes from the index, if that is whole,
-// else from the bad record's own length; never from a search, since a client's value may contain
-// bytes that look like a record. Of a file that is another run than the manifest names nothing is
-// good. A group is good if it carries the segment's nonce, which is random and known to no client,
-// and its checksum is right: so after damage, but not in a torn tail (log/segment_end.h), the next
-// one may be searched.
+// the run's range. Runs of pages: salvage_pages.h. In one of version 1, where a record is bad, the
+// place of the next comes from the index, if that is whole, else from the bad record's own length;
+// never from a search, since a client's value may contain bytes that look like a record. Of a file
+// that is another run than the manifest names nothing is good. A group is good if it carries the
+// segment's nonce, which is random and known to no client, and its checksum is right: so after
+// damage, but not in a torn tail (log/segment_end.h), the next one may be searched.
 //
 // Thread rule: pure reading. Ownership: what is visited points into the mapping.
 #pragma once
 
 #include <cstring>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,12 +23,10 @@
 #include "kyro/storage/fs/directory.h"
 #include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"
+#include "kyro/storage/offline/salvage_pages.h"
 #include "kyro/storage/run/run_format.h"
 
 namespace kyro {
-
-// Told of each place where something is lost.
-using ReportLoss = std::function<void(const std::string& what)>;
 
 class RunScan {
  public:
@@ -41,7 +38,7 @@ class RunScan {
     scan->name_ = run_data_name(id);
     KYRO_TRY(map_file(dir, scan->name_, &scan->data_));
     KYRO_TRY(scan->read_ends(id, expected));
-    if (scan->meta_) scan->open_index(dir);
+    if (scan->meta_ && !scan->body_.is_paged()) scan->open_index(dir);
     return scan;
   }
 
@@ -49,32 +46,18 @@ class RunScan {
   // kCorruption where the records are good, but not the ones that the run had: none may be used.
   template <class Visit>
   Status each_record(const ReportLoss& lost, Visit visit) {
-    const std::string_view bytes = view();
     if (!ends_.ok()) lost(std::string(ends_.message()));
-    uint64_t position = kRunHeaderBytes;
     uint64_t good = 0;
     uint32_t crc = 0;
     bool has_bad = false;
-    RecordView record;
-    while (position < end_) {
-      if (!decode_at(position, &record)) {
-        has_bad = true;
-        lost(name_ + " at " + std::to_string(position) + ": a damaged record");
-        const auto next = place_after(position);
-        if (!next) {
-          lost(name_ + " at " + std::to_string(position) + ": nothing leads further, " +
-               std::to_string(end_ - position) + " bytes are left out");
-          break;
-        }
-        position = *next;
-        continue;
-      }
-      last_key_ = record.header.key;
-      const std::string_view encoded = bytes.substr(position, record.header.record_bytes());
-      KYRO_TRY(visit(record, encoded));
-      crc = crc32c(encoded, crc);
-      position += encoded.size();
-      ++good;
+    if (body_.is_paged()) {
+      PageScan scan(name_, view(), id_, body_, meta_);
+      KYRO_TRY(scan.each_record(lost, visit));
+      good = scan.good();
+      crc = scan.crc();
+      has_bad = scan.has_lost();
+    } else {
+      KYRO_TRY(each_dense_record(lost, visit, &good, &crc, &has_bad));
     }
     is_whole_ = meta_ && good == meta_->records && crc == meta_->record_crc;
     if (!meta_ || is_whole_) return Status();
@@ -107,11 +90,40 @@ class RunScan {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
 
-  // Where the records end, from the manifest, else from the footer, else the file's end.
+  template <class Visit>
+  Status each_dense_record(const ReportLoss& lost, const Visit& visit, uint64_t* good,
+                           uint32_t* crc, bool* has_bad) {
+    uint64_t position = kRunHeaderBytes;
+    RecordView record;
+    last_key_.reset();
+    while (position < body_.end) {
+      if (!decode_at(position, &record)) {
+        *has_bad = true;
+        lost(name_ + " at " + std::to_string(position) + ": a damaged record");
+        const auto next = place_after(position);
+        if (!next) {
+          lost(name_ + " at " + std::to_string(position) + ": nothing leads further, " +
+               std::to_string(body_.end - position) + " bytes are left out");
+          break;
+        }
+        position = *next;
+        continue;
+      }
+      last_key_ = record.header.key;
+      const std::string_view encoded = view().substr(position, record.header.record_bytes());
+      KYRO_TRY(visit(record, encoded));
+      *crc = crc32c(encoded, *crc);
+      position += encoded.size();
+      ++*good;
+    }
+    return Status();
+  }
+
+  // What lies where, from the footer, else from the manifest and what is there.
   Status read_ends(uint64_t id, const RunMeta* expected) {
     const std::string_view bytes = view();
-    end_ = bytes.size();
-    ends_ = expected != nullptr ? check_run_ends(bytes, *expected, name_)
+    id_ = id;
+    ends_ = expected != nullptr ? check_run_ends(bytes, *expected, name_).status()
                                 : check_run_header(bytes, id, name_);
     if (ends_.code() == Code::kUnsupported) return ends_;
     const auto footer = read_run_footer(bytes);
@@ -125,7 +137,14 @@ class RunScan {
     } else {
       ends_ = Status(Code::kCorruption, name_ + ": its footer is damaged");
     }
-    if (meta_) end_ = std::min<uint64_t>(end_, kRunHeaderBytes + meta_->record_bytes);
+    body_ = PageScan::guess_body(bytes, id);
+    if (footer && footer->pages > 0 && footer->pages <= bytes.size() / kPageBytes &&
+        footer->large_bytes <= bytes.size()) {
+      body_ = RunBody::of_pages(footer->pages, footer->large_bytes);
+    } else if (footer || !body_.is_paged()) {  // version 1
+      body_ = RunBody::of_records(meta_ ? meta_->record_bytes : bytes.size());
+      body_.end = std::min<uint64_t>(body_.end, bytes.size());
+    }
     return Status();
   }
 
@@ -138,13 +157,12 @@ class RunScan {
         std::memcmp(bytes.last(sizeof seal).data(), &seal, sizeof seal) != 0) {
       return;
     }
-    auto index = RmiIndex::open(bytes.first(bytes.size() - sizeof seal), meta_->records,
-                                kRunHeaderBytes + meta_->record_bytes);
+    auto index = RmiIndex::open(bytes.first(bytes.size() - sizeof seal), meta_->records, body_.end);
     if (index.ok() && index->verify().ok()) index_ = std::make_unique<RmiIndex>(std::move(*index));
   }
 
   bool decode_at(uint64_t position, RecordView* record) const {
-    const std::string_view rest = view().substr(position, end_ - position);
+    const std::string_view rest = view().substr(position, body_.end - position);
     if (decode_record(rest, record) != RecordCheck::kOk) return false;
     const uint64_t offset = record->header.offset;
     if (last_key_ && record->header.key <= *last_key_) return false;
@@ -157,14 +175,14 @@ class RunScan {
       if (last_key_ && *last_key_ == ~uint64_t{0}) return std::nullopt;
       auto at = index_->lower_bound(last_key_ ? *last_key_ + 1 : 0);
       while (at.valid() && at.position() <= position) at.next();
-      if (!at.valid() || at.position() >= end_) return std::nullopt;
+      if (!at.valid() || at.position() >= body_.end) return std::nullopt;
       return at.position();
     }
-    if (end_ - position < kRecordHeaderBytes) return std::nullopt;
+    if (body_.end - position < kRecordHeaderBytes) return std::nullopt;
     const auto header = load<RecordHeader>(view().data() + position);
     const uint64_t next = position + header.record_bytes();
     RecordView ignored;
-    if (next >= end_ || !decode_at(next, &ignored)) return std::nullopt;
+    if (next >= body_.end || !decode_at(next, &ignored)) return std::nullopt;
     return next;
   }
 
@@ -176,7 +194,8 @@ class RunScan {
   Status ends_;  // what is wrong with header and footer
   bool is_whole_ = false;
   std::optional<uint64_t> last_key_;
-  uint64_t end_ = 0;
+  uint64_t id_ = 0;
+  RunBody body_;
 };
 
 // Calls visit(RecordView, record bytes) for every record of the good groups of `segment`, also of

@@ -19,6 +19,7 @@
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/offline/offline.h"
 #include "kyro/storage/run/run.h"
+#include "kyro/storage/run/run_verify.h"
 
 namespace kyro {
 
@@ -39,12 +40,12 @@ using VerifyProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_al
 
 namespace verify_detail {
 
-inline Status verify_run(Directory& dir, const RunMeta& meta, const Run::Progress& progress,
+inline Status verify_run(Directory& dir, const RunMeta& meta, const RunProgress& progress,
                          VerifyReport* report) {
   ++report->runs;
   auto run = Run::open_data(dir, meta);
   Status status = run.status();
-  if (status.ok()) status = (*run)->verify_records(progress);
+  if (status.ok()) status = verify_records(**run, progress);
   if (status.code() == Code::kCorruption) {
     report->damage.emplace_back(status.message());
     return Status();
@@ -52,7 +53,7 @@ inline Status verify_run(Directory& dir, const RunMeta& meta, const Run::Progres
   KYRO_TRY(status);
   report->run_records += meta.records;
   status = (*run)->open_index(dir, {});
-  if (status.ok()) status = (*run)->verify_index();
+  if (status.ok()) status = verify_index(**run);
   if (status.ok() || status.code() == Code::kUnsupported) return status;
   // The index knows nothing of files, so it cannot say which one it is.
   const std::string name = run_index_name(meta.id);
@@ -136,7 +137,7 @@ Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report
   uint64_t bytes_all = 0;
   uint64_t bytes_done = 0;
   for (const RunMeta& meta : manifest->runs) bytes_all += meta.record_bytes;
-  const Run::Progress add = [&](uint64_t bytes) {
+  const RunProgress add = [&](uint64_t bytes) {
     bytes_done += bytes;
     if (progress) progress(bytes_done, bytes_all);
   };

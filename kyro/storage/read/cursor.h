@@ -1,5 +1,5 @@
-// Walking records in key order, up or down: over one delta, over one run, and over many of them
-// merged.
+// Walking records in key order, up or down: over one delta, and over deltas and runs merged. (Over
+// one run: run_cursor.h.)
 //
 // A cursor stands on a record or at the end. The merged cursor yields each key once, with its
 // newest version that the bound allows; tombstones and expired records included, since only the
@@ -10,17 +10,12 @@
 // record of no type, again for every few versions it has passed, so that no single step is long;
 // the merged cursor passes them on. Deltas that are merged into runs have none.
 //
-// Invariant: a walk over a run is complete or ends with a status. Upwards the records lie one
-// after the other; downwards the index leads from each to the one before it, and their bytes must
-// touch.
-//
 // Thread rule: one thread per cursor. Ownership: a cursor holds its delta or run by reference
 // count; records are valid while the cursor is.
 #pragma once
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -104,85 +99,6 @@ class DeltaCursor final : public RecordCursor {
   const uint64_t bound_;
   const Direction direction_;
   bool is_decided_ = true;  // the record is the key's, not one of no type on the way to it
-};
-
-class RunCursor final : public RecordCursor {
- public:
-  explicit RunCursor(std::shared_ptr<const Run> run, Direction direction = Direction::kUp)
-      : run_(std::move(run)), direction_(direction) {}
-  void seek(uint64_t key) override {
-    ahead_ = Readahead(direction_);
-    direction_ == Direction::kUp ? seek_up(key) : seek_down(key);
-  }
-  void next() override {
-    if (direction_ == Direction::kUp) {
-      const uint64_t key = record_.header.key;
-      position_ += record_.header.record_bytes();
-      if (load_record() && record_.header.key <= key) fail();
-    } else {
-      step_down();
-    }
-  }
-
- private:
-  void seek_up(uint64_t key) {
-    if (key <= run_->meta().key_min) {  // a walk over all of it does not depend on the index
-      position_ = run_->first_position();
-    } else {
-      const RmiIndex::Cursor at = run_->index().lower_bound(key);
-      if (at.corrupt() || run_->index_lost_pages()) return fail_in_index();
-      position_ = at.valid() ? at.position() : run_->end_position();
-    }
-    if (load_record() && record_.header.key < key) fail();
-  }
-
-  void seek_down(uint64_t key) {
-    at_.emplace(run_->index().floor(key));
-    if (!at_->valid()) {
-      valid_ = false;
-      if (at_->corrupt() || run_->index_lost_pages()) fail_in_index();
-      return;
-    }
-    position_ = at_->position();
-    if (load_record() && record_.header.key != at_->key()) fail();
-  }
-
-  void step_down() {
-    const uint64_t end = position_;
-    at_->prev();
-    if (at_->corrupt()) return fail_in_index();
-    if (!at_->valid()) {
-      valid_ = false;
-      if (end != run_->first_position()) fail_in_index();
-      return;
-    }
-    position_ = at_->position();
-    if (!load_record()) return;
-    const bool touches = position_ + record_.header.record_bytes() == end;
-    if (!touches || record_.header.key != at_->key()) fail();
-  }
-
-  bool load_record() {
-    valid_ = position_ < run_->end_position();
-    if (valid_ && !run_->record_at(position_, ahead_, &record_)) fail();
-    return valid_;
-  }
-  void fail_in_index() {
-    run_->note_index_damage();
-    fail();
-  }
-  void fail() {
-    status_ = Status(Code::kCorruption, run_->name() + " at " + std::to_string(position_) +
-                                            ": the record or its index entry is damaged");
-    damaged_run_ = run_.get();
-    valid_ = false;
-  }
-
-  const std::shared_ptr<const Run> run_;
-  const Direction direction_;
-  uint64_t position_ = 0;  // of the record
-  Readahead ahead_;
-  std::optional<RmiIndex::Cursor> at_;  // downwards: the same place in the index
 };
 
 // Merges cursors of one direction that are given newest first. A binary heap on (key, age): one

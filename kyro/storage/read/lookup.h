@@ -75,18 +75,15 @@ static_assert(sizeof(Lookup) == 2 * sizeof(void*));
   return Status(Code::kCorruption, run.name() + ": the record or its index entry is damaged");
 }
 
-// What the index of `run` says of `key`, followed to the record.
-[[nodiscard]] inline Lookup follow(const std::shared_ptr<Run>& run, FindResult found,
-                                   uint64_t key) {
-  if (found.code == FindCode::kHit) [[likely]]
-    return {run->get_at(found.position, key), run};
-  if (run->is_miss(found)) return {};
-  return {RecordRef(), run};
+// What a run has said about a key.
+[[nodiscard]] inline Lookup lookup_of(const std::shared_ptr<Run>& run, RunFound found) {
+  if (found.code == FindCode::kMiss) return {};
+  return {found.record, run};
 }
 
 // The version of `key` in one run.
 [[nodiscard]] inline Lookup find_in_run(const std::shared_ptr<Run>& run, uint64_t key) {
-  return follow(run, run->index().find(key), key);
+  return lookup_of(run, run->find(key));
 }
 
 // The newest version of `key` in those runs from `next` on that may hold it. They predict and fetch
@@ -104,7 +101,7 @@ static_assert(sizeof(Lookup) == 2 * sizeof(void*));
     }
     for (size_t i = 0; i < count; ++i) {
       const std::shared_ptr<Run>& run = *candidates[i];
-      const Lookup found = follow(run, run->index().resolve(key, predictions[i]), key);
+      const Lookup found = lookup_of(run, run->resolve(key, predictions[i]));
       if (found.source() != Source::kNone) return found;
     }
   }

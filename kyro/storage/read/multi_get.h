@@ -1,9 +1,8 @@
 // Many point reads at once, with the cache misses of neighbours overlapped at every stage.
 //
 // Keys are taken in chunks. A chunk goes through the deltas, then through the runs from the newest
-// to the oldest, each asked for the keys that are still open (RmiIndex::find_batch); an entry in
-// the index settles a key, whatever the record says. Then the records are fetched ahead, verified
-// and handed out in the order of the keys.
+// to the oldest, each asked for the keys that are still open (Run::find_batch). Then the records
+// are fetched ahead, verified and handed out in the order of the keys.
 //
 // Thread rule: any thread; the caller keeps the view alive. Memory: one chunk on the stack.
 #pragma once
@@ -22,7 +21,7 @@ namespace kyro {
 
 class MultiGet {
  public:
-  static constexpr size_t kChunk = 256;
+  static constexpr size_t kChunk = Run::kBatch;
 
   explicit MultiGet(const Moment& moment) : moment_(moment) {}
 
@@ -89,18 +88,12 @@ class MultiGet {
       if (run->may_hold(keys[open_[i]])) asked_[asked++] = keys[open_[i]];
     }
     if (asked == 0) return;
-    run->index().find_batch(asked_.data(), asked, results_.data());
+    run->find_batch(asked_.data(), asked, results_.data());
     size_t next = 0;
     keep_open([&](size_t i) {
       if (!run->may_hold(keys[i])) return true;
-      const FindResult& result = results_[next++];
-      if (result.code == FindCode::kHit) [[likely]] {
-        places_[i] = {run->place_at(result.position), run};
-        return false;
-      }
-      if (run->is_miss(result)) return true;
-      places_[i] = {RecordRef(), run};
-      return false;
+      places_[i] = lookup_of(run, results_[next++]);
+      return places_[i].source() == Source::kNone;
     });
   }
 
@@ -139,7 +132,7 @@ class MultiGet {
   std::array<uint16_t, kChunk> open_;  // indices of keys without a place yet, ascending
   size_t open_count_ = 0;
   std::array<uint64_t, kChunk> asked_;
-  std::array<FindResult, kChunk> results_;
+  std::array<RunFound, kChunk> results_;
 };
 
 }  // namespace kyro

@@ -21,6 +21,7 @@
 #include "kyro/base/direction.h"
 #include "kyro/base/status.h"
 #include "kyro/storage/read/cursor.h"
+#include "kyro/storage/read/run_cursor.h"
 #include "kyro/storage/view.h"
 
 namespace kyro {
@@ -84,7 +85,7 @@ class Scan {
     for (const auto& delta : view.frozen) add(delta);
     for (const auto& run : view.runs) {
       if (run->meta().key_max < range.first || run->meta().key_min > range.last) continue;
-      sources.push_back(std::make_unique<RunCursor>(run, range.direction));
+      sources.push_back(open_cursor(run, range.direction));
     }
     return sources;
   }

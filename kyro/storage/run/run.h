@@ -1,26 +1,27 @@
 // A run as readers see it: the mapped data file and the learned index over it.
 //
+// A lookup asks the index for the page that may hold the key (a few megabytes for ten million keys,
+// mostly in the caches), the page's directory for the record, and believes the record: one read
+// from the disk where the page is not in memory. Runs of version 1 have no pages: their index leads
+// to each record.
+//
 // Invariants:
 //   - immutable: the files never change while this object lives, only their names may go;
 //   - a record is returned only if its checksum is right and its key is the one asked for; whatever
-//     else is found there is kCorrupt, never "not found";
+//     else is found there is kCorrupt, never "not found" (page.h says when that is believed);
 //   - every position from the index is checked against the data file before it is followed.
 //
 // Thread rule: any number of readers. Ownership: shared; a view, a merge or a slow response each
 // hold a reference, and the mappings go with the last one.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
-#include <cstring>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "kyro/base/cancel.h"
 #include "kyro/index/huge_bytes.h"
@@ -28,31 +29,10 @@
 #include "kyro/storage/fs/directory.h"
 #include "kyro/storage/fs/readahead.h"
 #include "kyro/storage/run/run_format.h"
-#include "kyro/storage/run/run_writer.h"
+#include "kyro/storage/run/run_index.h"
+#include "kyro/storage/run/run_pages.h"
 
 namespace kyro {
-
-// kUnsupported for the bytes of an index of a newer format. (It could be made anew; but whoever
-// wrote it may have left more that is newer, and goes on with it.)
-[[nodiscard]] inline Status check_index_version(std::span<const std::byte> bytes, uint64_t id) {
-  const Status status = check_rmi_version(bytes);
-  if (status.ok()) return status;
-  return Status(status.code(), run_index_name(id) + ": " + std::string(status.message()));
-}
-[[nodiscard]] inline Status check_index_version(Directory& dir, uint64_t id) {
-  auto file = dir.open(run_index_name(id), OpenMode::kRead);
-  if (file.status().code() == Code::kNotFound) return Status();
-  KYRO_TRY(file);
-  std::array<std::byte, sizeof(RmiHeader)> head{};
-  auto got = (*file)->read_at(0, head.data(), head.size());
-  KYRO_TRY(got);
-  return check_index_version(std::span<const std::byte>(head).first(*got), id);
-}
-
-struct RunOptions {
-  RmiOptions rmi;
-  bool huge_index = false;  // copy the index into anonymous huge pages
-};
 
 class Run {
  public:
@@ -73,42 +53,39 @@ class Run {
   // False if the key lies outside the run's range.
   [[nodiscard]] bool may_hold(uint64_t key) const { return key - key_min_ <= key_span_; }
 
-  // Where the index expects `key`, already being fetched: the first half of a lookup, so that
-  // the misses of several runs or keys overlap.
+  // The version of `key`, verified.
+  [[nodiscard]] RunFound find(uint64_t key) const {
+    if (body_.is_paged()) [[likely]]
+      return find_in_page(key, index_->find<RmiMatch::kCeiling>(key));
+    return follow(key, index_->find(key));
+  }
+
+  // The same in two halves, so that the misses of several runs overlap: where the index expects
+  // `key`, already being fetched, and the answer.
   [[nodiscard]] RmiIndex::Prediction predict(uint64_t key) const {
     const RmiIndex::Prediction prediction = index_->predict(key);
     index_->prefetch(prediction);
     return prediction;
   }
-
-  // Whether a lookup in the index that is no hit means that the key is not there. An index that has
-  // lost pages since it was checked may say anything; the data will show it, but for a miss.
-  [[nodiscard]] bool is_miss(const FindResult& found) const {
-    if (found.code == FindCode::kMiss && !index_lost_pages()) return true;
-    note_index_damage();
-    return false;
+  [[nodiscard]] RunFound resolve(uint64_t key, RmiIndex::Prediction prediction) const {
+    if (body_.is_paged()) [[likely]]
+      return find_in_page(key, index_->resolve<RmiMatch::kCeiling>(key, prediction));
+    return follow(key, index_->resolve(key, prediction));
   }
 
-  // The record of `key` at `position`, as an index lookup returned it; null where it is damaged.
-  [[nodiscard]] RecordRef get_at(uint64_t position, uint64_t key) const {
-    if (check_at(position) != RecordCheck::kOk) [[unlikely]]
-      return {};
-    const RecordRef record(begin_ + position);
-    return record.key() == key ? record : RecordRef();
-  }
-
-  // The same in two steps, with time in between to fetch it: where it should lie (null if that is
-  // outside), and whether it does.
-  [[nodiscard]] RecordRef place_at(uint64_t position) const {
-    if (position < first_position() || position >= end_position()) return {};
-    return RecordRef(begin_ + position);
-  }
+  // out[i] = find(keys[i]) for all i < n, at most kBatch, with the cache misses of neighbours
+  // overlapped; but a hit's record is only where it should be, and is_valid() has the last word.
+  static constexpr size_t kBatch = 256;
+  void find_batch(const uint64_t* keys, size_t n, RunFound* out) const;
   [[nodiscard]] bool is_valid(RecordRef place, uint64_t key) const {
-    return !get_at(static_cast<uint64_t>(place.data() - begin_), key).is_null();
+    if (body_.is_paged()) [[likely]]
+      return pages_.is_valid(place, key);
+    return check_at(static_cast<uint64_t>(place.data() - begin_)) == RecordCheck::kOk &&
+           place.key() == key;
   }
 
-  // Decodes and verifies the record at a byte position, one of a walk; false where there is no
-  // valid one.
+  // Decodes and verifies the record at a position of version 1, one of a walk; false where there is
+  // no valid one.
   [[nodiscard]] bool record_at(uint64_t position, Readahead& ahead, RecordView* out) const {
     ahead.come_to(*data_, position);
     if (check_at(position) != RecordCheck::kOk) return false;
@@ -116,28 +93,31 @@ class Run {
     return true;
   }
 
-  // A record that record_at() has decoded, as it lies there.
-  [[nodiscard]] static std::string_view encoded(const RecordView& record) {
-    return {record.value.data() - kRecordHeaderBytes, record.value.size() + kRecordHeaderBytes};
+  // Pages, looked up or walked over.
+  [[nodiscard]] const RunPages& pages() const { return pages_; }
+  [[nodiscard]] PageView page_at(uint64_t number, Readahead& ahead) const {
+    ahead.come_to(*data_, body_.page_begin(number));
+    return pages_.page(number);
   }
-
-  // Told of bytes that have been read since it was called last.
-  using Progress = std::function<void(uint64_t bytes)>;
-
-  // Reads every record: checksums, order, offsets, the whole-file checksum.
-  Status verify_records(const Progress& progress = {}) const;
-  // Reads the whole index and checks that it leads to every record. REQUIRES: verify_records() ok.
-  Status verify_index() const;
+  // Decodes and verifies the record of an entry; false where there is no valid one. `ahead` is that
+  // of a walk over the large ones.
+  [[nodiscard]] bool record_of(PageView page, size_t entry, Readahead& ahead,
+                               RecordView* out) const;
 
   [[nodiscard]] const RunMeta& meta() const { return meta_; }
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const RmiIndex& index() const { return *index_; }
+  [[nodiscard]] const RunBody& body() const { return body_; }
+  // Of the records of version 1.
   [[nodiscard]] uint64_t first_position() const { return kRunHeaderBytes; }
-  [[nodiscard]] uint64_t end_position() const { return kRunHeaderBytes + meta_.record_bytes; }
+  [[nodiscard]] uint64_t end_position() const { return body_.end; }
+  [[nodiscard]] std::span<const std::byte> bytes() const { return data_->bytes(); }
   [[nodiscard]] uint64_t data_bytes() const { return data_->bytes().size(); }
+  // With the filter.
   [[nodiscard]] uint64_t index_bytes() const { return index_bytes_.size(); }
   // When it was written, in Unix time, as the file system has it; 0 where nobody knows.
   [[nodiscard]] uint64_t made_secs() const { return made_secs_; }
+  [[nodiscard]] uint64_t filter_bytes() const { return filter_bytes_; }
   // Touches every page of data and index, so that reads find them in memory.
   void warm(const Cancel& cancel) const;
 
@@ -177,18 +157,29 @@ class Run {
   Status rebuild_index(Directory& dir, const RunOptions& options) const;
 
  private:
+  // Of a record of version 1.
   [[nodiscard]] RecordCheck check_at(uint64_t position) const {
-    if (position - kRunHeaderBytes >= record_bytes_) [[unlikely]]
+    if (position - kRunHeaderBytes >= body_.end - kRunHeaderBytes) [[unlikely]]
       return RecordCheck::kTruncated;
-    return check_record(begin_ + position, kRunHeaderBytes + record_bytes_ - position);
+    return check_record(begin_ + position, body_.end - position);
   }
+  [[nodiscard]] RunFound follow(uint64_t key, FindResult found) const;
+  [[nodiscard]] RunFound find_in_page(uint64_t key, FindResult at) const {
+    const RunFound found =
+        at.code == FindCode::kHit ? pages_.find(at.position, key) : RunFound{{}, at.code};
+    return found.code == FindCode::kHit ? found : not_found(found.code, at.code);
+  }
+  // That it is a miss, or damage.
+  [[nodiscard]] RunFound not_found(FindCode code, FindCode index_code) const;
+  Status gather_index(RunIndexWriter& index) const;
 
   // What a lookup needs, together. The smallest key, and the distance to the largest.
   uint64_t key_min_ = 0;
   uint64_t key_span_ = 0;
   std::unique_ptr<RmiIndex> index_;
   const char* begin_ = nullptr;  // of the mapped data
-  uint64_t record_bytes_ = 0;    // of all records in it
+  RunBody body_;
+  RunPages pages_;
 
   RunMeta meta_;
   std::string name_;
@@ -197,6 +188,7 @@ class Run {
   std::unique_ptr<Mapping> index_file_;
   HugeBytes huge_index_;
   std::span<const std::byte> index_bytes_;
+  uint64_t filter_bytes_ = 0;
   mutable std::atomic<bool> quarantined_{false};
   mutable std::atomic<bool> index_damaged_{false};
   mutable std::atomic<uint64_t> expired_bytes_{0};
@@ -232,10 +224,12 @@ inline Result<std::shared_ptr<Run>> Run::open_data(Directory& dir, const RunMeta
   run->data_ = std::move(*mapping);
   run->data_->advise(Access::kRandom);
   const auto bytes = run->data_->bytes();
-  KYRO_TRY(check_run_ends({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, meta,
-                          run->name_));
+  const auto body =
+      check_run_ends({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, meta, run->name_);
+  KYRO_TRY(body);
+  run->body_ = *body;
   run->begin_ = reinterpret_cast<const char*>(bytes.data());
-  run->record_bytes_ = meta.record_bytes;
+  if (body->is_paged()) run->pages_.open(run->begin_, meta.id, *body);
   run->key_min_ = meta.key_min;
   run->key_span_ = meta.key_max - meta.key_min;
   return run;
@@ -249,12 +243,6 @@ inline Status Run::open_index(Directory& dir, const RunOptions& options) {
   index_file_ = std::move(*mapping);
   index_bytes_ = index_file_->bytes();
   KYRO_TRY(check_index_version(index_bytes_, meta_.id));
-  const IndexSeal seal = make_index_seal(meta_);
-  if (index_bytes_.size() < sizeof seal ||
-      std::memcmp(index_bytes_.last(sizeof seal).data(), &seal, sizeof seal) != 0) {
-    return Status(Code::kCorruption, run_index_name(meta_.id) + ": not the index of this run");
-  }
-  index_bytes_ = index_bytes_.first(index_bytes_.size() - sizeof seal);
   if (options.huge_index) {
     auto huge = HugeBytes::copy_of(index_bytes_);
     KYRO_TRY(huge);
@@ -264,14 +252,75 @@ inline Status Run::open_index(Directory& dir, const RunOptions& options) {
   } else {
     index_file_->advise(Access::kRandom);
   }
-  auto index = RmiIndex::open(index_bytes_, meta_.records, end_position());
+  const auto parts = split_run_index(index_bytes_, meta_, body_);
+  KYRO_TRY(parts);
+  auto index = body_.is_paged() ? RmiIndex::open(parts->model, body_.pages, body_.pages)
+                                : RmiIndex::open(parts->model, meta_.records, end_position());
   KYRO_TRY(index);
+  pages_.set_filter(parts->filter);
+  filter_bytes_ = parts->filter_bytes;
   index_ = std::make_unique<RmiIndex>(std::move(*index));
   return Status();
 }
 
+// ---- lookups ----
+
+// An index that has lost pages since it was checked may say anything; what is found where it leads
+// shows that, but for a miss.
+[[gnu::noinline]] inline RunFound Run::not_found(FindCode code, FindCode index_code) const {
+  if (index_code == FindCode::kCorrupt || index_lost_pages() || pages_.filter_is_damaged()) {
+    note_index_damage();
+  }
+  return {{}, index_lost_pages() ? FindCode::kCorrupt : code};
+}
+
+inline RunFound Run::follow(uint64_t key, FindResult found) const {
+  if (found.code != FindCode::kHit) [[unlikely]]
+    return not_found(found.code, found.code);
+  const RecordRef record(begin_ + found.position);
+  if (check_at(found.position) != RecordCheck::kOk || record.key() != key) [[unlikely]]
+    return {{}, FindCode::kCorrupt};
+  return {record, FindCode::kHit};
+}
+
+inline void Run::find_batch(const uint64_t* keys, size_t n, RunFound* out) const {
+  KYRO_CHECK(n <= kBatch);
+  FindResult at[kBatch];
+  if (body_.is_paged()) {
+    index_->find_batch<RmiMatch::kCeiling>(keys, n, at);
+    pages_.find_batch(keys, n, at, out);
+  } else {
+    index_->find_batch(keys, n, at);
+    for (size_t i = 0; i < n; ++i) {
+      out[i] = {{}, at[i].code};
+      if (at[i].code != FindCode::kHit) continue;
+      out[i].record = RecordRef(begin_ + at[i].position);
+      // Where the index leads outside it is damage.
+      if (at[i].position - kRunHeaderBytes >= body_.end - kRunHeaderBytes) {
+        out[i] = {{}, FindCode::kCorrupt};
+      }
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if (out[i].code != FindCode::kHit) [[unlikely]]
+      out[i] = not_found(out[i].code, at[i].code);
+  }
+}
+
+inline bool Run::record_of(PageView page, size_t entry, Readahead& ahead, RecordView* out) const {
+  const uint32_t place = page.place_of(entry);
+  if (PageView::is_stub(place) && page.stub_at(place).place < body_.large_bytes) {
+    ahead.come_to(*data_, body_.large_begin() + page.stub_at(place).place);
+  }
+  const RecordRef record = pages_.record_of(page, place);
+  if (record.is_null()) return false;
+  *out = record.view();
+  return true;
+}
+
+// ---- what happens to all of it ----
+
 inline void Run::warm(const Cancel& cancel) const {
-  constexpr size_t kPageBytes = 4096;
   constexpr size_t kCheckedBytes = 64 * kPageBytes;
   for (Mapping* mapping : {data_.get(), index_file_.get()}) {
     if (mapping == nullptr) continue;  // an index in anonymous memory
@@ -285,86 +334,46 @@ inline void Run::warm(const Cancel& cancel) const {
   }
 }
 
+// All that the index is made of.
+inline Status Run::gather_index(RunIndexWriter& index) const {
+  const auto damaged = [&](uint64_t position) {
+    return Status(Code::kCorruption, name_ + " at " + std::to_string(position) +
+                                         ": a damaged record, so the index cannot be rebuilt");
+  };
+  Readahead ahead;
+  Readahead ahead_large;
+  RecordView record;
+  for (uint64_t number = 0; number < body_.pages; ++number) {
+    const PageView at = page_at(number, ahead);
+    if (!pages_.is_sound(number)) return damaged(body_.page_begin(number));
+    for (size_t entry = 0; entry < at.count(); ++entry) {
+      if (!record_of(at, entry, ahead_large, &record)) return damaged(body_.page_begin(number));
+      index.add_key(record.header.key);
+    }
+    KYRO_TRY(index.add({record.header.key, number}));
+  }
+  if (body_.is_paged()) return Status();
+  uint64_t records = 0;
+  for (uint64_t position = first_position(); position < end_position(); ++records) {
+    if (!record_at(position, ahead, &record)) return damaged(position);
+    KYRO_TRY(index.add({record.header.key, position}));
+    position += record.header.record_bytes();
+  }
+  if (records == meta_.records) return Status();
+  return Status(Code::kCorruption, name_ + ": the number of records is not what it says");
+}
+
 inline Status Run::rebuild_index(Directory& dir, const RunOptions& options) const {
-  const std::string spool_name = run_spool_name(meta_.id);
+  RunIndexWriter index(dir, meta_.id, body_.is_paged());
   const auto rebuild = [&]() -> Status {
-    auto file = dir.open(spool_name, OpenMode::kCreate);
-    KYRO_TRY(file);
-    FileSink spool(std::move(*file), FileSink::Use::kTemporary);
-    uint64_t position = first_position();
-    uint64_t records = 0;
-    Readahead ahead;
-    for (RecordView record; position < end_position(); ++records) {
-      if (!record_at(position, ahead, &record)) {
-        return Status(Code::kCorruption, name_ + " at " + std::to_string(position) +
-                                             ": a damaged record, so the index cannot be rebuilt");
-      }
-      const IndexEntry entry{record.header.key, position};
-      KYRO_TRY(spool.append(&entry, sizeof entry));
-      position += record.header.record_bytes();
-    }
-    if (records != meta_.records) {
-      return Status(Code::kCorruption, name_ + ": the number of records is not what it says");
-    }
-    KYRO_TRY(spool.flush());
-    KYRO_TRY(build_run_index(dir, meta_, spool_name, options.rmi));
+    KYRO_TRY(index.start());
+    KYRO_TRY(gather_index(index));
+    KYRO_TRY(index.build(meta_, options.rmi));
     return dir.sync();
   };
   const Status status = rebuild();
-  if (!status.ok()) {  // what is half made must not fill the disk
-    static_cast<void>(dir.remove(spool_name));
-    static_cast<void>(dir.remove(run_index_name(meta_.id) + ".tmp"));
-  }
+  if (!status.ok()) index.abandon();  // what is half made must not fill the disk
   return status;
-}
-
-inline Status Run::verify_records(const Progress& progress) const {
-  const auto damaged = [this](uint64_t position, const char* what) {
-    return Status(Code::kCorruption, name_ + " at " + std::to_string(position) + ": " + what);
-  };
-  uint64_t position = first_position();
-  uint64_t records = 0;
-  uint64_t previous_key = 0;
-  uint32_t crc = 0;
-  constexpr uint64_t kReportBytes = 16 * kMiB;
-  uint64_t reported = position;
-  Readahead ahead;
-  for (RecordView record; position < end_position(); ++records) {
-    if (progress && position - reported >= kReportBytes) {
-      progress(position - reported);
-      reported = position;
-    }
-    if (!record_at(position, ahead, &record)) return damaged(position, "a damaged record");
-    const uint64_t key = record.header.key;
-    if (records > 0 && key <= previous_key) return damaged(position, "keys out of order");
-    if (record.header.offset < meta_.first_offset || record.header.offset >= meta_.end_offset) {
-      return damaged(position, "an offset outside the run's range");
-    }
-    crc = crc32c(encoded(record), crc);
-    previous_key = key;
-    position += record.header.record_bytes();
-  }
-  if (progress) progress(position - reported);
-  if (records != meta_.records || crc != meta_.record_crc) {
-    return damaged(position, "the records are not the ones the manifest speaks of");
-  }
-  return Status();
-}
-
-inline Status Run::verify_index() const {
-  KYRO_TRY(index_->verify());
-  uint64_t position = first_position();
-  Readahead ahead;
-  for (RecordView record; position < end_position(); position += record.header.record_bytes()) {
-    if (!record_at(position, ahead, &record)) break;
-    const FindResult found = index_->find(record.header.key);
-    if (found.code != FindCode::kHit || found.position != position) {
-      return Status(Code::kCorruption, run_index_name(meta_.id) +
-                                           ": it does not lead to the record at " +
-                                           std::to_string(position) + " of " + name_);
-    }
-  }
-  return Status();
 }
 
 }  // namespace kyro

@@ -74,7 +74,8 @@ struct Family {
   void write(Engine& engine, uint64_t begin, uint64_t end, const std::string& prefix) {
     for (uint64_t n = begin; n < end; ++n) {
       const uint64_t key = n % 37 * 0x0500000000000001u;
-      const std::string value = std::to_string(100 + n) + std::string(n * 7 % 300, 'v') + prefix;
+      const std::string value =
+          std::to_string(100 + n) + std::string(n % 17 == 3 ? 1300 : n * 7 % 300, 'v') + prefix;
       if (n % 11 == 5) {
         REQUIRE(engine.remove(key).status().code() != Code::kIoError);
         continue;

@@ -217,11 +217,15 @@ TEST_CASE("damage anywhere in a run ends a walk in either direction with an erro
   std::mt19937_64 random(seed);
   Store store;
   Versions versions;
-  for (uint64_t i = 0; i < 40; ++i) versions[i * 3] = {true, std::string(i % 7, 'v'), i, 0};
-  const RunMeta meta = store.write(versions, 0, 40)->meta();
+  for (uint64_t i = 0; i < 140; ++i) {
+    versions[i * 3] = {true, std::string(i % 50 == 9 ? 1200 : i % 7, 'v'), i, 0};
+  }
+  const RunMeta meta = store.write(versions, 0, 140)->meta();
+  const RunBody body = store.open(meta)->body();
+  REQUIRE(body.pages > 1);
   const std::string path = "data/" + run_data_name(meta.id);
   const std::string good = store.fs.contents(path);
-  for (size_t at = kRunHeaderBytes; at < kRunHeaderBytes + meta.record_bytes; ++at) {
+  for (size_t at = kPageBytes; at < body.end; ++at) {
     std::string bad = good;
     bad[at] = static_cast<char>(bad[at] ^ (1 << (random() % 8)));
     store.fs.put_file(path, bad);
@@ -229,16 +233,16 @@ TEST_CASE("damage anywhere in a run ends a walk in either direction with an erro
     const auto run = Run::open(*store.dir, meta, {}, &rebuilt);
     REQUIRE(run.ok());
     for (const Direction direction : {Direction::kUp, Direction::kDown}) {
-      RunCursor cursor(*run, direction);
+      const auto cursor = open_cursor(*run, direction);
       size_t count = 0;
-      for (cursor.seek(direction == Direction::kUp ? 0 : ~uint64_t{0}); cursor.valid();
-           cursor.next()) {
-        REQUIRE(versions.contains(cursor.record().header.key));
+      for (cursor->seek(direction == Direction::kUp ? 0 : ~uint64_t{0}); cursor->valid();
+           cursor->next()) {
+        REQUIRE(versions.contains(cursor->record().header.key));
         ++count;
       }
       REQUIRE(count < versions.size());
-      REQUIRE(cursor.status().code() == Code::kCorruption);
-      REQUIRE(cursor.damaged_run() == run->get());
+      REQUIRE(cursor->status().code() == Code::kCorruption);
+      REQUIRE(cursor->damaged_run() == run->get());
     }
   }
 }

@@ -13,13 +13,13 @@ namespace {
 
 Versions versions_of(const std::shared_ptr<Run>& run) {
   Versions out;
-  RunCursor cursor(run);
-  for (cursor.seek(0); cursor.valid(); cursor.next()) {
-    const RecordView& r = cursor.record();
+  const auto cursor = open_cursor(run);
+  for (cursor->seek(0); cursor->valid(); cursor->next()) {
+    const RecordView& r = cursor->record();
     out[r.header.key] = {!r.is_tombstone(), std::string(r.value), r.header.offset,
                          r.header.expiry_secs()};
   }
-  REQUIRE(cursor.status().ok());
+  REQUIRE(cursor->status().ok());
   return out;
 }
 
@@ -28,7 +28,7 @@ Versions random_versions(std::mt19937_64& random, size_t n, uint64_t key_range, 
   for (size_t i = 0; i < n; ++i) {
     Version version;
     version.is_put = random() % 4 != 0;
-    if (version.is_put) version.value = std::string(random() % 60, static_cast<char>(random()));
+    if (version.is_put) version.value = random_value(random);
     if (version.is_put && random() % 3 == 0) version.expiry_secs = 1 + random() % 100;
     version.offset = (*offset)++;
     out[random() % key_range] = version;
@@ -95,6 +95,8 @@ TEST_CASE("a run answers for exactly the records it was written with") {
     if (size > 1) versions[0] = versions[~uint64_t{0}] = {true, "edge", offset++, 0};
     const auto run = store.write(versions, 0, offset);
     CHECK(versions_of(run) == versions);
+    CHECK(run->data_bytes() + run->index_bytes() <=
+          run_bytes_max(run->meta().records, run->meta().record_bytes, run->body().large_bytes));
     CHECK(run->meta().key_min == versions.begin()->first);
     CHECK(run->meta().key_max == versions.rbegin()->first);
     for (uint64_t key = 0; key < size * 3; ++key) {
@@ -102,11 +104,11 @@ TEST_CASE("a run answers for exactly the records it was written with") {
       const Lookup lookup = find_in_run(run, key);
       REQUIRE(lookup.source() == (found == versions.end() ? Source::kNone : Source::kRun));
       if (found != versions.end()) REQUIRE(lookup.value() == found->second.value);
-      RunCursor cursor(run);
-      cursor.seek(key);
+      const auto cursor = open_cursor(run);
+      cursor->seek(key);
       const auto from = versions.lower_bound(key);
-      REQUIRE(cursor.valid() == (from != versions.end()));
-      if (cursor.valid()) REQUIRE(cursor.record().header.key == from->first);
+      REQUIRE(cursor->valid() == (from != versions.end()));
+      if (cursor->valid()) REQUIRE(cursor->record().header.key == from->first);
     }
   }
 }
