@@ -39,6 +39,7 @@ class DiskSpace {
       total_.store(*total, std::memory_order_relaxed);
       free_.store(*free, std::memory_order_relaxed);
       is_unknown_.store(false, std::memory_order_relaxed);
+      if (!is_full()) refused_bytes_.store(0, std::memory_order_relaxed);
       return;
     }
     total_.store(0, std::memory_order_relaxed);
@@ -84,7 +85,15 @@ class DiskSpace {
   [[nodiscard]] bool is_short() const {
     return is_known() && free_.load(std::memory_order_relaxed) < kept_bytes() * 3 / 2;
   }
-  [[nodiscard]] bool is_full() const { return keeps_room() && !admits(0, kept_bytes()); }
+  // A put of so many bytes was refused: until there is room for it the disk is full, although a
+  // smaller one might still find some.
+  void note_refused(uint64_t bytes) {
+    if (bytes <= refused_bytes_.load(std::memory_order_relaxed)) return;
+    refused_bytes_.store(bytes, std::memory_order_relaxed);
+  }
+  [[nodiscard]] bool is_full() const {
+    return keeps_room() && !admits(refused_bytes_.load(std::memory_order_relaxed), kept_bytes());
+  }
   [[nodiscard]] uint64_t free_bytes() const { return free_.load(std::memory_order_relaxed); }
   // So many bytes may be written before the volume is asked again.
   [[nodiscard]] uint64_t sample_bytes() const {
@@ -108,6 +117,7 @@ class DiskSpace {
   std::atomic<bool> is_unknown_{false};
   std::atomic<uint64_t> total_{0};  // of the volume; 0: unknown
   std::atomic<uint64_t> free_{0};
+  std::atomic<uint64_t> refused_bytes_{0};  // the largest put that found no room
 };
 
 }  // namespace kyro

@@ -78,6 +78,7 @@ class Admission {
         (wish.is_relief && state_.space.admits(wish.bytes, kept / 4))) {
       return Status();
     }
+    state_.space.note_refused(wish.bytes);
     return Status(Code::kNoSpace,
                   "the disk is full: " + std::to_string(state_.space.free_bytes()) +
                       " bytes are free, " + std::to_string(kept) +
