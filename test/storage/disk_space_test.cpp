@@ -122,7 +122,7 @@ TEST_CASE("a full disk is warned of and its refusals are counted, until it has r
   options.reserve_bytes = 256 * kKiB;
   auto engine = must_open(options);
   CHECK(engine->disk_warnings().empty());
-  // Room that a flush gives back ends the warning, even between two looks: what is seen once counts.
+  // Room that a flush gives back ends the warning, even between two looks: once seen is enough.
   uint64_t refusals = 0;
   Warnings seen;
   for (uint64_t key = 0; key < 100'000; ++key) {
