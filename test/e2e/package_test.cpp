@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -99,8 +100,10 @@ void check_on_overlay(const std::string& way) {
   const TempDir dir;
   if (!make_package("deb", dir.file("old"), "9.8.7")) return;
   if (!make_package("deb", dir.file("new"), "9.8.8")) return;
-  const Outcome outcome = shell("test/package/on_overlay.sh " + way + " " + dir.file("old") +
-                                "/kyrodb_*.deb " + dir.file("new") + "/kyrodb_*.deb </dev/null");
+  const std::string command = "test/package/on_overlay.sh " + way + " " + dir.file("old") +
+                              "/kyrodb_*.deb " + dir.file("new") + "/kyrodb_*.deb </dev/null";
+  // Beside compilers apt takes its time.
+  const Outcome outcome = Process({"/bin/bash", "-c", command}).wait(std::chrono::minutes(6));
   INFO(outcome.out << outcome.err);
   if (outcome.exit_code == kSkipped) {
     WARN(outcome.out);
