@@ -16,17 +16,17 @@ step() { echo "== $1"; }
 # Starts what the unit starts, as the user that it names; runs "$@" once it serves; stops it.
 while_served() {
   local unit=/lib/systemd/system/kyrodb.service command pid
+  : >/tmp/server.log
   local -a settings
   command=$(sed -n 's/^ExecStart=//p' "$unit")
   mapfile -t settings < <(sed -n 's/^Environment=//p' "$unit" && grep -v '^#' /etc/default/kyrodb)
   # shellcheck disable=SC2086  # the words of a command
   setpriv --reuid "$(sed -n 's/^User=//p' "$unit")" --regid kyrodb --clear-groups \
-    env "${settings[@]}" $command 2>/tmp/server.log &
+    env "${settings[@]}" $command 2>>/tmp/server.log &
   pid=$!
-  until kyrodbctl ready >/dev/null 2>&1; do
-    kill -0 "$pid" || { cat /tmp/server.log && exit 1; }
-    sleep 0.05  # between two questions
-  done
+  # Ends without the line if the server does.
+  grep -q -m 1 '"event":"serving"' < <(tail --pid="$pid" --lines=+1 --follow /tmp/server.log) ||
+    { cat /tmp/server.log && exit 1; }
   "$@"
   kill "$pid"
   wait "$pid"
@@ -73,7 +73,7 @@ main_pid() {
 }
 
 booted() {
-  local pid
+  local pid before
   rm -f /usr/sbin/policy-rc.d  # of machines whose packages shall start nothing
   step "installation"
   apt-get install -y -q --allow-downgrades /old.deb
@@ -90,11 +90,13 @@ booted() {
   [ "$(dpkg-query -W -f '${Version}' kyrodb)" = 9.8.8 ]
   step "kill"
   pid=$(main_pid)
+  before=$(journalctl --unit kyrodb --lines 1 --show-cursor | sed -n 's/^-- cursor: //p')
   systemctl kill --signal KILL kyrodb
-  until [ "$(systemctl show --property NRestarts --value kyrodb)" = 1 ] && main_pid >/dev/null; do
-    sleep 0.05  # between two questions
-  done
+  grep -q -m 1 '"event":"serving"' < <(
+    journalctl --unit kyrodb --output cat --follow --lines all --after-cursor "$before"
+  )
   check_value
+  [ "$(main_pid)" != "$pid" ]
   remove_and_purge
 }
 

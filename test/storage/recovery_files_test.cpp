@@ -302,6 +302,17 @@ Contents dumped_contents(FileSystem& fs, const std::string& dir) {
   return out;
 }
 
+// False, with a warning, where the golden stores are not.
+bool copy_golden_store(size_t version, const std::string& to) {
+  const std::string golden_dir = kGoldenDirs[version - 1];
+  if (!std::filesystem::exists(golden_dir)) {
+    WARN("no " << golden_dir << " here: run from the top of the repository");
+    return false;
+  }
+  std::filesystem::copy(golden_dir, to);
+  return true;
+}
+
 }  // namespace
 
 // Run once for each format version, by name, and commit what it writes.
@@ -312,14 +323,9 @@ TEST_CASE("write the golden store", "[.golden]") {
 TEST_CASE("the offline tools take the golden store of each format version") {
   const QuietLog quiet;
   const size_t version = GENERATE(1u, 2u, 3u);
-  const std::string golden_dir = kGoldenDirs[version - 1];
-  if (!std::filesystem::exists(golden_dir)) {
-    WARN("no " << golden_dir << " here: run from the top of the repository");
-    return;
-  }
   const TempDir dir;
+  if (!copy_golden_store(version, dir.file("store"))) return;
   const std::string store = dir.file("store");
-  std::filesystem::copy(golden_dir, store);
   PosixFileSystem fs;
   const auto report = verify_directory(fs, store);
   REQUIRE(report.ok());
@@ -338,13 +344,8 @@ TEST_CASE("the offline tools take the golden store of each format version") {
 TEST_CASE("the golden store of each format version opens and holds what it held") {
   const QuietLog quiet;
   const size_t version = GENERATE(1u, 2u, 3u);
-  const std::string golden_dir = kGoldenDirs[version - 1];
-  if (!std::filesystem::exists(golden_dir)) {
-    WARN("no " << golden_dir << " here: run from the top of the repository");
-    return;
-  }
   const TempDir dir;
-  std::filesystem::copy(golden_dir, dir.file("store"));
+  if (!copy_golden_store(version, dir.file("store"))) return;
   Options options;
   options.data_dir = dir.file("store");
   options.reserve_bytes = 0;

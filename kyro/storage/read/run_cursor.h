@@ -20,11 +20,27 @@
 
 namespace kyro {
 
+// What cursors over runs share: the run, and how a walk ends at damage.
+class RunCursor : public RecordCursor {
+ protected:
+  explicit RunCursor(std::shared_ptr<const Run> run) : run_(std::move(run)) {}
+
+  // `what` is damaged at that position of the file.
+  void end_at_damage(uint64_t position, const char* what) {
+    status_ =
+        Status(Code::kCorruption, run_->name() + " at " + std::to_string(position) + ": " + what);
+    damaged_run_ = run_.get();
+    valid_ = false;
+  }
+
+  const std::shared_ptr<const Run> run_;
+};
+
 // A cursor over a run of pages.
-class PagedRunCursor final : public RecordCursor {
+class PagedRunCursor final : public RunCursor {
  public:
-  explicit PagedRunCursor(std::shared_ptr<const Run> run, Direction direction)
-      : run_(std::move(run)), is_up_(direction == Direction::kUp) {}
+  PagedRunCursor(std::shared_ptr<const Run> run, Direction direction)
+      : RunCursor(std::move(run)), is_up_(direction == Direction::kUp) {}
   void seek(uint64_t key) override {
     ahead_ = ahead_large_ = Readahead(is_up_ ? Direction::kUp : Direction::kDown);
     const RunMeta& meta = run_->meta();
@@ -112,14 +128,10 @@ class PagedRunCursor final : public RecordCursor {
     fail();
   }
   void fail() {
-    status_ = Status(Code::kCorruption,
-                     run_->name() + " at " + std::to_string(run_->body().page_begin(number_)) +
-                         ": the page, a record of it or its index entry is damaged");
-    damaged_run_ = run_.get();
-    valid_ = false;
+    end_at_damage(run_->body().page_begin(number_),
+                  "the page, a record of it or its index entry is damaged");
   }
 
-  const std::shared_ptr<const Run> run_;
   const bool is_up_;
   uint64_t number_ = 0;  // of the page
   size_t entry_ = 0;     // of its entries
@@ -129,10 +141,10 @@ class PagedRunCursor final : public RecordCursor {
 };
 
 // A cursor over a run of version 1.
-class DenseRunCursor final : public RecordCursor {
+class DenseRunCursor final : public RunCursor {
  public:
-  explicit DenseRunCursor(std::shared_ptr<const Run> run, Direction direction = Direction::kUp)
-      : run_(std::move(run)), direction_(direction) {}
+  DenseRunCursor(std::shared_ptr<const Run> run, Direction direction)
+      : RunCursor(std::move(run)), direction_(direction) {}
   void seek(uint64_t key) override {
     ahead_ = Readahead(direction_);
     direction_ == Direction::kUp ? seek_up(key) : seek_down(key);
@@ -194,14 +206,8 @@ class DenseRunCursor final : public RecordCursor {
     run_->note_index_damage();
     fail();
   }
-  void fail() {
-    status_ = Status(Code::kCorruption, run_->name() + " at " + std::to_string(position_) +
-                                            ": the record or its index entry is damaged");
-    damaged_run_ = run_.get();
-    valid_ = false;
-  }
+  void fail() { end_at_damage(position_, "the record or its index entry is damaged"); }
 
-  const std::shared_ptr<const Run> run_;
   const Direction direction_;
   uint64_t position_ = 0;  // of the record
   Readahead ahead_;

@@ -16,7 +16,8 @@
 // Thread rule: submit() and commit() from any thread; the rest under the writer's role, which one
 // thread holds at a time: the committer's own, or a caller of commit() or commit_enqueued() that
 // finds nobody at work and is spared two context switches. The latter must not sleep: what would
-// need a sync, or a wait for the flusher, it leaves to the committer's own thread.
+// need a sync, or a wait for the flusher, it leaves to the committer's own thread. One exception: a
+// log write that fails is cut back by whoever made it, with a sync, before anything else.
 #pragma once
 
 #include <algorithm>
