@@ -29,7 +29,7 @@ class Reactor final {
   static constexpr int kAcceptsPerEvent = 64;
   static constexpr uint64_t kAcceptPauseMs = 100;  // after running out of descriptors
   static constexpr uint64_t kStarvedPollMs = 5;
-  static constexpr size_t kShedAtOnce = 16;  // idle connections, for their descriptors
+  static constexpr size_t kShedAtOnce = 8;  // idle connections, for their descriptors
 
   enum class Command : uint8_t { kServe, kStopAccepting, kDrain, kStop };
 
