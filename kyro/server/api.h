@@ -434,10 +434,11 @@ class Api final : public Handler {
   WaitingReads waiting_reads_{http_stats_.waits};
   const StreamRules rules_{held_moments_, shared_pieces_, access_, {}, &http_stats_.calls};
   const Health health_{engine_, draining_};
-  Calls calls_{{open_writes_, mget_limits_, http_stats_.subscribe, rules_},
-               health_,
-               max_value_bytes_,
-               max_batch_bytes_};
+  Calls calls_{
+      {open_writes_, mget_limits_, http_stats_.subscribe, waiting_reads_, rules_, draining_},
+      health_,
+      max_value_bytes_,
+      max_batch_bytes_};
   std::vector<RoundPin> pins_;
 };
 

@@ -54,6 +54,9 @@ enum class Route : uint16_t {
   kCallWrite,
   kCallPutStream,
   kCallScan,
+  kCallWait,
+  kCallCount,
+  kCallDeleteRange,
   kCallNearest,
   kCallSubscribe,
   kCallOffset,
@@ -136,6 +139,9 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kCallWrite, "/kyrodb.v1.KV/Write", "grpc_write", kCallMethods},
     {Route::kCallPutStream, "/kyrodb.v1.KV/PutStream", "grpc_put_stream", kCallMethods},
     {Route::kCallScan, "/kyrodb.v1.KV/Scan", "grpc_scan", kCallMethods},
+    {Route::kCallWait, "/kyrodb.v1.KV/Wait", "grpc_wait", kCallMethods},
+    {Route::kCallCount, "/kyrodb.v1.KV/Count", "grpc_count", kCallMethods},
+    {Route::kCallDeleteRange, "/kyrodb.v1.KV/DeleteRange", "grpc_delete_range", kCallMethods},
     {Route::kCallNearest, "/kyrodb.v1.KV/Nearest", "grpc_nearest", kCallMethods},
     {Route::kCallSubscribe, "/kyrodb.v1.KV/Subscribe", "grpc_subscribe", kCallMethods},
     {Route::kCallOffset, "/kyrodb.v1.KV/Offset", "grpc_offset", kCallMethods},
@@ -192,10 +198,11 @@ struct Of {};
   if (path.size() > 1 && (path[1] == 'k' || path[1] == 'g')) {
     return first_of(
         Of<Route::kCallGet, Route::kCallPut, Route::kCallDelete, Route::kCallMultiGet,
-           Route::kCallWrite, Route::kCallPutStream, Route::kCallScan, Route::kCallNearest,
-           Route::kCallSubscribe, Route::kCallOffset, Route::kCallSnapshot, Route::kCallCompact,
-           Route::kCallBuildIndex, Route::kCallHealthCheck, Route::kCallHealthWatch,
-           Route::kCallReflection, Route::kCallReflectionAlpha>());
+           Route::kCallWrite, Route::kCallPutStream, Route::kCallScan, Route::kCallWait,
+           Route::kCallCount, Route::kCallDeleteRange, Route::kCallNearest, Route::kCallSubscribe,
+           Route::kCallOffset, Route::kCallSnapshot, Route::kCallCompact, Route::kCallBuildIndex,
+           Route::kCallHealthCheck, Route::kCallHealthWatch, Route::kCallReflection,
+           Route::kCallReflectionAlpha>());
   }
   if (!begins_with(path, "/v1/")) {
     return first_of(
@@ -258,6 +265,8 @@ struct Of {};
     case Route::kCallGet:
     case Route::kCallMultiGet:
     case Route::kCallScan:
+    case Route::kCallWait:
+    case Route::kCallCount:
     case Route::kCallNearest:
     case Route::kCallSubscribe:
     case Route::kCallOffset:
@@ -279,6 +288,7 @@ inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCoun
     case Route::kNone:
     case Route::kOffset:
     case Route::kKvWait:  // its time is the client's wish
+    case Route::kCallWait:
     case Route::kCallOffset:
     case Route::kCallPutStream:  // as long as its client likes
       return RouteClass::kOther;
@@ -287,6 +297,8 @@ inline constexpr size_t kRouteClassCount = static_cast<size_t>(RouteClass::kCoun
     case Route::kReplay:
     case Route::kSubscribe:
     case Route::kCallScan:
+    case Route::kCallCount:
+    case Route::kCallDeleteRange:
     case Route::kCallSubscribe:
       return RouteClass::kScan;
     case Route::kMget:

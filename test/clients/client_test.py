@@ -155,6 +155,45 @@ class Methods(Case):
         self.assertEqual(scan(first=1100, end=1100), [])
         self.assertEqual(scan(first=5, end=4), [])
 
+    def test_lifetimes_as_moments(self):
+        until = int(time.time()) + 3600
+        offset = self.put(12, b"until", expires=until).offset
+        records = [self.get(12), self.kv.Nearest(pb.NearestRequest(key=12)),
+                   next(self.kv.Scan(pb.ScanRequest(first=12, end=13))),
+                   self.kv.MultiGet(pb.MultiGetRequest(keys=[12])).items[0],
+                   next(self.kv.Subscribe(pb.SubscribeRequest(from_offset=offset)))]
+        for record in records:
+            self.assertLessEqual(abs(record.expires - until), 2)
+        self.fails(Code.INVALID_ARGUMENT, self.put, 12, b"x", expires=until, ttl_secs=5)
+
+    def test_count_and_delete_range(self):
+        self.kv.Write(pb.WriteRequest(operations=[
+            pb.Operation(put=pb.PutRequest(key=k, value=b"r")) for k in range(3000, 3100)]))
+        of = pb.CountRequest(first=3000, end=3100)
+        counted = self.kv.Count(of)
+        self.assertEqual(counted.count, 100)
+        self.assertEqual(counted.as_of, self.kv.Offset(pb.OffsetRequest()).next_offset)
+        self.fails(Code.INVALID_ARGUMENT, self.kv.DeleteRange, pb.DeleteRangeRequest(end=3100))
+        some = self.kv.DeleteRange(pb.DeleteRangeRequest(first=3000, end=3100, limit=30))
+        self.assertEqual((some.deleted, some.complete, some.next), (30, False, 3030))
+        rest = self.kv.DeleteRange(pb.DeleteRangeRequest(first=some.next, end=3100))
+        self.assertEqual((rest.deleted, rest.complete), (70, True))
+        self.assertEqual(self.kv.Count(of).count, 0)
+
+    def test_wait(self):
+        offset = self.put(13, b"old").offset
+        ask = pb.WaitRequest(key=13, known_offset=offset, wait_secs=30)
+        self.assertTrue(self.kv.Wait(pb.WaitRequest(key=13, known_offset=offset)).unchanged)
+        waits = self.kv.Wait.future(ask)
+        absent = self.kv.Wait.future(pb.WaitRequest(key=14, wait_secs=30))
+        self.put(13, b"new")
+        self.put(14, b"there")
+        self.assertEqual((waits.result().value, waits.result().unchanged), (b"new", False))
+        self.assertEqual(absent.result().value, b"there")
+        self.fails(Code.NOT_FOUND, self.kv.Wait, pb.WaitRequest(key=404))
+        self.fails(Code.DEADLINE_EXCEEDED, self.kv.Wait, pb.WaitRequest(key=404, wait_secs=30),
+                   timeout=0.2)
+
     def test_nearest(self):
         self.kv.Write(pb.WriteRequest(operations=[
             pb.Operation(put=pb.PutRequest(key=k, value=b"n%d" % k)) for k in (2000, 2010)]))
@@ -249,6 +288,21 @@ class Streams(Case):
         self.assertEqual(next(only_new).offset, new)
         only_new.cancel()
 
+    def test_subscriptions_of_some_keys(self):
+        start = self.kv.Offset(pb.OffsetRequest()).next_offset
+        for key in range(700, 710):
+            self.put(key, b"x")
+
+        def keys(count, **filter_):
+            call = self.kv.Subscribe(pb.SubscribeRequest(from_offset=start, **filter_), timeout=30)
+            found = [next(call).key for _ in range(count)]
+            call.cancel()
+            return found
+        self.assertEqual(keys(1, key=707), [707])
+        self.assertEqual(keys(3, range=pb.KeyRange(first=703, end=706)), [703, 704, 705])
+        self.fails(Code.INVALID_ARGUMENT, self.kv.Subscribe,
+                   pb.SubscribeRequest(range=pb.KeyRange(first=5, end=5)))
+
     def test_deadlines(self):
         call = self.kv.Subscribe(pb.SubscribeRequest(), timeout=0.3)
         began = time.monotonic()
@@ -329,6 +383,10 @@ class Tokens(Case):
         self.assertEqual(len(list(self.kv.Scan(pb.ScanRequest(), **reader))), 1)
         self.assertEqual(self.kv.Nearest(pb.NearestRequest(key=9), **reader).key, 1)
         self.kv.Offset(pb.OffsetRequest(), **reader)
+        self.assertEqual(self.kv.Count(pb.CountRequest(), **reader).count, 1)
+        self.assertTrue(self.kv.Wait(pb.WaitRequest(key=1), **reader).value)
+        self.fails(Code.PERMISSION_DENIED, self.kv.DeleteRange, pb.DeleteRangeRequest(first=0),
+                   **reader)
         stub = Stub(self.channel, health, "Health")  # as /health and /ready: without a token
         stub.Check(health.HealthCheckRequest())
 

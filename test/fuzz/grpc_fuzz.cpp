@@ -22,6 +22,11 @@ void require(bool condition) {
   if (!condition) std::abort();
 }
 
+// When something with a lifetime expires.
+uint64_t at_once(const Lifetime&) {
+  return 1;
+}
+
 // The messages of a body that comes in pieces, and how it ends.
 std::string messages_of(std::string_view body, size_t piece) {
   rpc::MessageReader reader(1 << 16);
@@ -38,7 +43,7 @@ std::string messages_of(std::string_view body, size_t piece) {
 
 // What an OperationReader makes of a message, in steps of so many bytes.
 std::string operations_of(std::string_view message, size_t step) {
-  OperationReader reader(message, 1'000'000, 1 << 20);
+  OperationReader reader(message, at_once, 1 << 20);
   std::string seen;
   while (!reader.at_end()) {
     Mutation mutation;
@@ -56,10 +61,12 @@ std::string operations_of(std::string_view message, size_t step) {
 
 void decode(std::string_view message) {
   rpc::PutRequest put;
-  if (put.decode(message)) static_cast<void>(mutation_of(put, 1));
+  if (put.decode(message)) static_cast<void>(mutation_of(put, at_once));
   static_cast<void>(rpc::GetRequest().decode(message));
   static_cast<void>(rpc::DeleteRequest().decode(message));
   static_cast<void>(rpc::ScanRequest().decode(message));
+  static_cast<void>(rpc::WaitRequest().decode(message));
+  static_cast<void>(rpc::RangeRequest().decode(message));
   static_cast<void>(rpc::NearestRequest().decode(message));
   static_cast<void>(rpc::SubscribeRequest().decode(message));
   static_cast<void>(rpc::HealthCheckRequest().decode(message));

@@ -185,7 +185,8 @@ TEST_CASE("What the read token may do are the methods that change nothing, on no
     INFO(info.path);
     const bool is_admin = info.path.starts_with("/kyrodb.v1.Admin/");
     const bool is_write = info.name == "grpc_put" || info.name == "grpc_delete" ||
-                          info.name == "grpc_write" || info.name == "grpc_put_stream";
+                          info.name == "grpc_write" || info.name == "grpc_put_stream" ||
+                          info.name == "grpc_delete_range";
     CHECK(is_admin_route(info.route) == is_admin);
     CHECK(is_read(info.route, Method::kPost) == (!is_admin && !is_write && !info.is_probe));
   }

@@ -68,36 +68,58 @@ class ValueMessage {
 };
 
 // GetResponse without its value.
-[[nodiscard]] inline ValueMessage get_response(uint64_t offset, uint64_t expires_in_secs) {
+[[nodiscard]] inline ValueMessage get_response(uint64_t offset, uint64_t expires_in_secs,
+                                               uint64_t expires_secs) {
   ValueMessage message;
   message.add(2, offset);
   message.add(3, expires_in_secs);
+  message.add(4, expires_secs);
   return message;
 }
 inline constexpr uint32_t kGetValue = 1;
 
-[[nodiscard]] inline ValueMessage record_message(uint64_t key, uint64_t offset) {
+// GetResponse of a Wait in which nothing has happened.
+[[nodiscard]] inline ValueMessage unchanged_response(uint64_t offset) {
+  ValueMessage message;
+  message.add(2, offset);
+  message.add(5, 1);
+  return message;
+}
+
+[[nodiscard]] inline ValueMessage record_message(uint64_t key, uint64_t offset,
+                                                 uint64_t expires_secs) {
   ValueMessage message;
   message.add(1, key);
   message.add(3, offset);
+  message.add(4, expires_secs);
   return message;
 }
 inline constexpr uint32_t kRecordValue = 2;
 
-[[nodiscard]] inline ValueMessage log_record_message(const RecordView& record) {
+[[nodiscard]] inline ValueMessage log_record_message(const RecordView& record,
+                                                     uint64_t expires_secs) {
   ValueMessage message;
   message.add(1, record.header.offset);
   message.add(2, record.is_tombstone() ? 1 : 0);
   message.add(3, record.header.key);
+  message.add(5, expires_secs);
+  return message;
+}
+// LogRecord that says how far the subscriber has come.
+[[nodiscard]] inline ValueMessage progress_message(uint64_t offset) {
+  ValueMessage message;
+  message.add(1, offset);
+  message.add(2, 2);
   return message;
 }
 inline constexpr uint32_t kLogRecordValue = 4;
 
 // An item of a MultiGetResponse that was found.
-[[nodiscard]] inline ValueMessage found_item(uint64_t offset) {
+[[nodiscard]] inline ValueMessage found_item(uint64_t offset, uint64_t expires_secs) {
   ValueMessage message;
   message.add(1, 1);
   message.add(3, offset);
+  message.add(4, expires_secs);
   return message;
 }
 inline constexpr uint32_t kItems = 1;

@@ -47,6 +47,7 @@ struct PutRequest {
   uint64_t key = 0;
   std::string_view value;
   uint64_t ttl_secs = 0;
+  uint64_t expires_secs = 0;
   Condition condition;
 
   [[nodiscard]] bool decode(std::string_view bytes) {
@@ -54,6 +55,7 @@ struct PutRequest {
       if (field.is_varint(1)) key = field.value;
       if (field.is_bytes(2)) value = field.bytes;
       if (field.is_varint(3)) ttl_secs = field.value;
+      if (field.is_varint(5)) expires_secs = field.value;
       return !field.is_bytes(4) || condition.decode(field.bytes);
     });
   }
@@ -67,6 +69,21 @@ struct GetRequest {
     return decode_fields(bytes, [this](const ProtoField& field) {
       if (field.is_varint(1)) key = field.value;
       if (field.is_varint(2)) offset_only = field.value != 0;
+      return true;
+    });
+  }
+};
+
+struct WaitRequest {
+  uint64_t key = 0;
+  std::optional<uint64_t> known_offset;
+  uint64_t wait_secs = 0;
+
+  [[nodiscard]] bool decode(std::string_view bytes) {
+    return decode_fields(bytes, [this](const ProtoField& field) {
+      if (field.is_varint(1)) key = field.value;
+      if (field.is_varint(2)) known_offset = field.value;
+      if (field.is_varint(3)) wait_secs = field.value;
       return true;
     });
   }
@@ -147,6 +164,22 @@ struct ScanRequest {
   }
 };
 
+// CountRequest, KeyRange, and DeleteRangeRequest, which has a limit.
+struct RangeRequest {
+  std::optional<uint64_t> first;
+  std::optional<uint64_t> end;
+  uint64_t limit = 0;
+
+  [[nodiscard]] bool decode(std::string_view bytes) {
+    return decode_fields(bytes, [this](const ProtoField& field) {
+      if (field.is_varint(1)) first = field.value;
+      if (field.is_varint(2)) end = field.value;
+      if (field.is_varint(3)) limit = field.value;
+      return true;
+    });
+  }
+};
+
 struct NearestRequest {
   uint64_t key = 0;
   uint64_t direction = 0;  // 0 FLOOR, 1 CEIL
@@ -162,11 +195,22 @@ struct NearestRequest {
 
 struct SubscribeRequest {
   std::optional<uint64_t> from_offset;
+  std::optional<uint64_t> key;
+  std::optional<RangeRequest> range;  // at most one of the two
+  bool progress = false;
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
       if (field.is_varint(1)) from_offset = field.value;
-      return true;
+      if (field.is_varint(4)) progress = field.value != 0;
+      if (field.is_varint(2)) {
+        key = field.value;
+        range.reset();
+      }
+      if (!field.is_bytes(3)) return true;
+      key.reset();
+      if (!range) range.emplace();
+      return range->decode(field.bytes);
     });
   }
 };

@@ -52,9 +52,10 @@ class BatchWrite final : public Task, public WriteRequest {
   static void start_call(Engine& engine, OpenWrites& open, Exchange& x, size_t message_bytes) {
     auto* batch = new BatchWrite(engine, open, x.take_body());
     const std::span<char> message = batch->body_.body().last(message_bytes);
-    batch->source_ =
-        std::make_unique<OperationReader>(std::string_view(message.data(), message.size()),
-                                          engine.now_secs(), engine.options().max_batch_bytes);
+    batch->source_ = std::make_unique<OperationReader>(
+        std::string_view(message.data(), message.size()),
+        [&engine](const Lifetime& lifetime) { return expiry_of(engine, lifetime); },
+        engine.options().max_batch_bytes);
     batch->begin(x);
   }
 

@@ -5,23 +5,38 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "kyro/base/limits.h"
 #include "kyro/base/status.h"
 #include "kyro/server/grpc/call.h"
 #include "kyro/server/grpc/messages.h"
 #include "kyro/server/routes/batch_lines.h"
+#include "kyro/server/routes/query.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/storage/write/write_request.h"
 
 namespace kyro {
 
-[[nodiscard]] inline Status check_ttl(uint64_t ttl_secs) {
-  if (ttl_secs <= kTtlSecsMax) return Status();
-  return Status(Code::kInvalid, "ttl_secs is at most 1000 years");
+// How long a put is to live; 0 stands for a field that is not there.
+[[nodiscard]] inline Result<Lifetime> lifetime_of(const rpc::PutRequest& put) {
+  if (put.ttl_secs > kTtlSecsMax) return Status(Code::kInvalid, "ttl_secs is at most 1000 years");
+  if (put.expires_secs > kExpirySecsMax) {
+    return Status(Code::kInvalid, "expires is a moment of Unix time in whole seconds");
+  }
+  if (put.ttl_secs != 0 && put.expires_secs != 0) {
+    return Status(Code::kInvalid, "ttl_secs and expires exclude each other");
+  }
+  Lifetime lifetime;
+  if (put.ttl_secs != 0) lifetime.ttl_secs = put.ttl_secs;
+  if (put.expires_secs != 0) lifetime.expires_secs = put.expires_secs;
+  return lifetime;
 }
+// expiry_of(lifetime) is when by the store's clock what has a lifetime expires.
+using ExpiryOfLifetime = std::function<uint64_t(const Lifetime& lifetime)>;
 
 // A condition that is there has to ask for something.
 [[nodiscard]] inline Status check_condition(const rpc::Condition& asked) {
@@ -60,13 +75,16 @@ inline bool apply_condition(const rpc::Condition& asked, uint64_t key, Condition
   return asked.want != rpc::Condition::Want::kNothing;
 }
 
-// A put but for the checksum of its value, in a second `now_secs`.
-[[nodiscard]] inline Result<Mutation> mutation_of(const rpc::PutRequest& put, uint64_t now_secs) {
-  KYRO_TRY(check_ttl(put.ttl_secs));
+// A put but for the checksum of its value.
+template <class ExpiryOf>
+[[nodiscard]] Result<Mutation> mutation_of(const rpc::PutRequest& put, const ExpiryOf& expiry_of) {
+  const auto lifetime = lifetime_of(put);
+  KYRO_TRY(lifetime);
   KYRO_TRY(check_condition(put.condition));
+  const bool has_lifetime = lifetime->ttl_secs || lifetime->expires_secs;
   return Mutation{.type = RecordType::kPut,
                   .key = put.key,
-                  .expiry_secs = put.ttl_secs != 0 ? now_secs + put.ttl_secs : 0,
+                  .expiry_secs = has_lifetime ? expiry_of(*lifetime) : 0,
                   .value = put.value};
 }
 
@@ -77,10 +95,9 @@ class OperationReader final : public BatchSource {
   // lines in a batch of the same limit, of which the shortest has this many bytes.
   static constexpr uint64_t kLineBytesMin = 24;
 
-  // Lifetimes count from `now_secs`.
-  OperationReader(std::string_view message, uint64_t now_secs, uint64_t batch_bytes_max)
+  OperationReader(std::string_view message, ExpiryOfLifetime expiry_of, uint64_t batch_bytes_max)
       : message_(message),
-        now_secs_(now_secs),
+        expiry_of_(std::move(expiry_of)),
         operations_max_(batch_bytes_max / kLineBytesMin),
         fields_(message, ProtoReader::kUnbounded) {
     find_next();
@@ -142,7 +159,7 @@ class OperationReader final : public BatchSource {
       case rpc::Operation::Kind::kNone:
         return Status(Code::kInvalid, "neither put nor delete");
       case rpc::Operation::Kind::kPut: {
-        auto put = mutation_of(operation.put, now_secs_);
+        auto put = mutation_of(operation.put, expiry_of_);
         KYRO_TRY(put);
         mutation_ = *put;
         is_conditional_ = apply_condition(operation.put.condition, mutation_.key, &condition_);
@@ -158,7 +175,7 @@ class OperationReader final : public BatchSource {
   }
 
   const std::string_view message_;
-  const uint64_t now_secs_;
+  const ExpiryOfLifetime expiry_of_;
   const uint64_t operations_max_;
   ProtoReader fields_;
   State state_ = State::kEnd;

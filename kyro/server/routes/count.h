@@ -1,4 +1,4 @@
-// GET /v1/count: how many live keys a range has, as of one moment.
+// GET /v1/count, and the call Count: how many live keys a range has, as of one moment.
 //
 // Exact, so every record of the range is looked at, in slices, as a scan of it would; the answer
 // has the offset of the moment. A count ends with its client, with its token, and where it would
@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/sliced_body.h"
@@ -20,8 +21,8 @@ namespace kyro {
 class CountBody final : public SlicedBody {
  public:
   // REQUIRES: a pin until hold().
-  CountBody(Engine& engine, const ScanRange& range)
-      : engine_(engine), moment_(engine.moment()), scan_(moment_, range) {}
+  CountBody(Engine& engine, const ScanRange& range, bool is_call)
+      : engine_(engine), is_call_(is_call), moment_(engine.moment()), scan_(moment_, range) {}
 
   const View* hold() override { return moment_.view; }
 
@@ -33,6 +34,10 @@ class CountBody final : public SlicedBody {
     });
     KYRO_TRY(state);
     if (*state != Scan::State::kEnd) return false;
+    if (is_call_) {
+      out += rpc::numbers_message({count_, moment_.bound});
+      return true;
+    }
     out += "{\"count\":";
     append_decimal(out, count_);
     append_as_of(out, moment_);
@@ -42,6 +47,7 @@ class CountBody final : public SlicedBody {
 
  private:
   Engine& engine_;
+  const bool is_call_;
   const Moment moment_;  // what of it is read, the scan holds
   Scan scan_;
   uint64_t count_ = 0;
@@ -50,7 +56,11 @@ class CountBody final : public SlicedBody {
 inline void respond_count(Engine& engine, Exchange& x, const StreamRules& rules) {
   const auto range = find_range(x.request().query);
   if (!range.ok()) return respond_status(x, range.status());
-  respond_sliced(x, kJsonType, std::make_unique<CountBody>(engine, *range), rules);
+  respond_sliced(x, kJsonType, std::make_unique<CountBody>(engine, *range, false), rules);
+}
+inline void respond_count_call(Engine& engine, Exchange& x, const ScanRange& range,
+                               const StreamRules& rules) {
+  respond_sliced(x, rpc::kCallType, std::make_unique<CountBody>(engine, range, true), rules);
 }
 
 }  // namespace kyro

@@ -1,4 +1,4 @@
-// DELETE /v1/scan: removes the live keys of a range, in slices.
+// DELETE /v1/scan, and the call DeleteRange: removes the live keys of a range, in slices.
 //
 // A slice looks for up to kKeysPerCommit keys as of the moment in which it begins, and commits
 // their tombstones together: all of them or none. So nothing waits long for another, and the answer
@@ -23,6 +23,7 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/grpc/answers.h"
 #include "kyro/server/routes/open_writes.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
@@ -51,11 +52,17 @@ class RangeDelete final : public Task, public WriteRequest {
                              "a range to delete needs its first key: start=0 for all there is");
     }
     if (open.batch_must_wait(x)) return;
-    open.add_batch();
-    auto* self = new RangeDelete(engine, open, rules, draining, *range);
-    self->permit_ = rules.access.permit(x.request());
+    auto* self = new RangeDelete(engine, open, x, rules, draining, *range);
     self->left_ = limit->value_or(~uint64_t{0});
     self->string_keys_ = *string_keys;
+    self->step(x);
+  }
+
+  static void start_call(Engine& engine, OpenWrites& open, Exchange& x, const StreamRules& rules,
+                         const std::atomic<bool>& draining, const ScanRange& range,
+                         uint64_t keys_max) {
+    auto* self = new RangeDelete(engine, open, x, rules, draining, range);
+    self->left_ = keys_max;
     self->step(x);
   }
 
@@ -81,14 +88,17 @@ class RangeDelete final : public Task, public WriteRequest {
   // Keys that lie far apart are committed before there are enough: a slice holds its moment.
   static constexpr int kSlicesPerCommit = 64;
 
-  RangeDelete(Engine& engine, OpenWrites& open, const StreamRules& rules,
+  RangeDelete(Engine& engine, OpenWrites& open, const Exchange& x, const StreamRules& rules,
               const std::atomic<bool>& draining, const ScanRange& range)
       : engine_(engine),
         open_(open),
         moments_(rules.moments),
         draining_(draining),
         range_(range),
-        next_(range.first) {}
+        permit_(rules.access.permit(x.request())),
+        next_(range.first) {
+    open_.add_batch();
+  }
 
   [[nodiscard]] bool must_end() const {
     return draining_.load(std::memory_order_acquire) || !permit_.is_valid();
@@ -148,14 +158,28 @@ class RangeDelete final : public Task, public WriteRequest {
   }
 
   void answer(Exchange& x) {
-    std::string body = "{";
-    append_progress(body);
-    x.respond(200, kJsonType, body);
+    if (rpc::is_call(x)) {
+      rpc::respond_message(
+          x, rpc::numbers_message({deleted_, is_complete_ ? 1u : 0u, is_complete_ ? 0 : next_}));
+    } else {
+      std::string body = "{";
+      append_progress(body);
+      x.respond(200, kJsonType, body);
+    }
     dispose();
   }
 
   // An error says what has been done before it.
   void fail(Exchange& x, const Status& why) {
+    if (rpc::is_call(x)) {
+      std::string message(why.message());
+      message.append("; ")
+          .append(std::to_string(deleted_))
+          .append(" have been deleted, go on with ");
+      message.append(std::to_string(next_));
+      rpc::respond_failed(x, rpc::grpc_code_of(why.code()), message);
+      return dispose();
+    }
     std::string body;
     append_error_json(body, code_name(why.code()), why.message());
     body.back() = ',';
@@ -181,7 +205,7 @@ class RangeDelete final : public Task, public WriteRequest {
   const std::atomic<bool>& draining_;
   const ScanRange range_;
   const uint64_t began_ns_ = monotonic_ns();
-  Permit permit_;
+  const Permit permit_;
   bool string_keys_ = false;
   std::unique_ptr<Scan> scan_;  // of the slice under way
   std::optional<HeldMoments::Hold> held_;

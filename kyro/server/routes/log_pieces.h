@@ -97,7 +97,8 @@ class LogPieces {
   }
 
   void append_message(std::string& out, size_t room, const RecordView& record) {
-    rpc::ValueMessage message = rpc::log_record_message(record);
+    rpc::ValueMessage message =
+        rpc::log_record_message(record, engine_.to_unix(record.header.expiry_secs()));
     const std::string_view head = message.framed(rpc::kLogRecordValue, record.value.size());
     if (RecordEncoder::is_small(record.value) || head.size() + record.value.size() <= room) {
       out.append(head).append(record.value);

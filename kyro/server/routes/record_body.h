@@ -99,4 +99,20 @@ void respond_value_message(Exchange& x, std::string_view head, std::string_view 
   x.respond(200, rpc::kCallType, whole);
 }
 
+// Answers a call with a GetResponse. REQUIRES: the calling thread holds an EpochPin.
+inline void respond_get_message(Exchange& x, const Lookup& found, bool offset_only, Engine& engine,
+                                HeldMoments& moments) {
+  uint64_t expires_in_secs = 0;
+  if (const uint64_t expiry_secs = found.expiry_secs(); expiry_secs != 0) {
+    const uint64_t now_secs = engine.now_secs();
+    expires_in_secs = expiry_secs > now_secs ? expiry_secs - now_secs : 1;
+  }
+  const std::string_view value = offset_only ? std::string_view() : found.value();
+  rpc::ValueMessage answer =
+      rpc::get_response(found.offset(), expires_in_secs, engine.to_unix(found.expiry_secs()));
+  respond_value_message(x, answer.framed(rpc::kGetValue, value.size()), value, [&] {
+    return hold_value(found.holder(), found.source() == Source::kDelta, engine, moments);
+  });
+}
+
 }  // namespace kyro

@@ -177,7 +177,8 @@ class ScanBody final : public SlicedBody {
 
   void append_message(std::string& out, size_t end, const RecordView& record) {
     const std::string_view value = query_.keys_only ? std::string_view() : record.value;
-    rpc::ValueMessage message = rpc::record_message(record.header.key, record.header.offset);
+    rpc::ValueMessage message = rpc::record_message(record.header.key, record.header.offset,
+                                                    engine_.to_unix(record.header.expiry_secs()));
     const std::string_view head = message.framed(rpc::kRecordValue, value.size());
     if (RecordEncoder::is_small(value)) {
       out.append(head).append(value);
@@ -263,8 +264,9 @@ class NearestTask final : public Task {
     if (!state.ok()) {
       respond_status(x, state.status());
     } else if (*state == Scan::State::kStopped && rpc::is_call(x)) {
-      const uint64_t offset = found.header.offset;
-      rpc::ValueMessage message = rpc::record_message(found.header.key, offset);
+      const RecordHeader& header = found.header;
+      rpc::ValueMessage message =
+          rpc::record_message(header.key, header.offset, engine_.to_unix(header.expiry_secs()));
       respond_value_message(
           x, message.framed(rpc::kRecordValue, found.value.size()), found.value,
           [this] { return hold_value(std::move(scan_), true, engine_, rules_.moments); });

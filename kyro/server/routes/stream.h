@@ -2,9 +2,10 @@
 // messages of a call).
 //
 // A subscriber that falls behind what the log retains is told so and closed; a caller is told
-// whatever ends its stream by the status. Only events need a heartbeat: HTTP/2 has pings. Past and
-// live records come from the same place, so there is no seam between them. The first piece is read
-// before the head goes out, so an error in it has a proper status.
+// whatever ends its stream by the status. Events need a heartbeat; a caller, whose HTTP/2 has
+// pings, gets one where it has asked for it. Past and live records come from the same place, so
+// there is no seam between them. The first piece is read before the head goes out, so an error in
+// it has a proper status.
 //
 // Thread rule: produce() on the reactor. Ownership: the server owns the stream.
 #pragma once
@@ -58,7 +59,7 @@ class SubscribeStream final : public BodyStream {
   SubscribeStream(Engine& engine, std::unique_ptr<LogReader> reader, SubscribeStats& stats,
                   SharedPieces& shared, const Permit& permit = {},
                   uint64_t heartbeat_interval_ms = kHeartbeatMs, const KeyFilter& filter = {},
-                  const rpc::StreamEnd& call_end = {})
+                  const rpc::StreamEnd& call_end = {}, bool tells_progress = false)
       : engine_(engine),
         end_(call_end),
         pieces_(engine, std::move(reader), end_.is_call() ? LogForm::kMessages : LogForm::kEvents,
@@ -66,7 +67,8 @@ class SubscribeStream final : public BodyStream {
         stats_(stats),
         shared_(shared),
         permit_(permit),
-        heartbeat_ms_(heartbeat_interval_ms) {
+        heartbeat_ms_(heartbeat_interval_ms),
+        is_silent_(end_.is_call() && !tells_progress) {
     stats_.subscribers.add(1);
   }
   ~SubscribeStream() override {
@@ -104,8 +106,8 @@ class SubscribeStream final : public BodyStream {
     if (is_draining_ && pieces_.is_between_records()) return end(out, kStopping);
     // The timer may be early by a little, and comes again only after another interval.
     const bool is_due = now - last_output_ns_ >= heartbeat_ms_ * (1'000'000 / 2);
-    const bool is_silent = out.size() == before && caught_up;
-    if (is_silent && is_due && !end_.is_call()) append_heartbeat(out);
+    const bool has_nothing = out.size() == before && caught_up;
+    if (has_nothing && is_due && !is_silent_) append_heartbeat(out);
     if (out.size() != before) last_output_ns_ = now;
     return caught_up ? Next::kWait : Next::kMore;
   }
@@ -130,10 +132,16 @@ class SubscribeStream final : public BodyStream {
   // back later goes on from there, and not from where the log has long been trimmed. An id without
   // data is no event.
   void append_heartbeat(std::string& out) const {
+    const uint64_t next = pieces_.next_offset();
+    if (end_.is_call()) {
+      rpc::ValueMessage progress = rpc::progress_message(next - 1);
+      if (next > 0) out += progress.framed(rpc::kLogRecordValue, 0);
+      return;
+    }
     out += ": heartbeat\n";
-    if (!pieces_.filter().wants_all() && pieces_.next_offset() > 0) {
+    if (!pieces_.filter().wants_all() && next > 0) {
       out += "id: ";
-      append_decimal(out, pieces_.next_offset() - 1);
+      append_decimal(out, next - 1);
       out += '\n';
     }
     out += '\n';
@@ -175,6 +183,7 @@ class SubscribeStream final : public BodyStream {
   SharedPieces& shared_;
   const Permit permit_;
   const uint64_t heartbeat_ms_;
+  const bool is_silent_;  // where there is nothing new
   uint64_t last_output_ns_ = monotonic_ns();
   std::string first_piece_;
   bool is_greeted_ = false;
@@ -240,6 +249,12 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
       rules);
 }
 
+// The keys in [first, end); kInvalid if there is none.
+[[nodiscard]] inline Result<KeyFilter> filter_of(uint64_t first, std::optional<uint64_t> end) {
+  if (end && *end <= first) return Status(Code::kInvalid, "there is no key in that range");
+  return KeyFilter{first, end ? *end - 1 : ~uint64_t{0}};
+}
+
 // What parameters "key", or "start" and "end", select; everything without them.
 [[nodiscard]] inline Result<KeyFilter> find_filter(std::string_view query) {
   const auto key = find_number(query, "key");
@@ -252,17 +267,13 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
     return Status(Code::kInvalid, "one key, or a range of them: not both");
   }
   if (key->has_value()) return KeyFilter{**key, **key};
-  KeyFilter filter{.first = start->value_or(0)};
-  if (end->has_value() && **end <= filter.first) {
-    return Status(Code::kInvalid, "there is no key in that range");
-  }
-  if (end->has_value()) filter.last = **end - 1;
-  return filter;
+  return filter_of(start->value_or(0), *end);
 }
 
 // Events, or the messages of a call.
 inline void subscribe_from(Engine& engine, Exchange& x, uint64_t start, const KeyFilter& filter,
-                           SubscribeStats& stats, const StreamRules& rules) {
+                           SubscribeStats& stats, const StreamRules& rules,
+                           bool tells_progress = false) {
   const LogRange range = engine.log_range();
   auto reader = engine.read_log(start);
   if (!reader.ok()) return respond_gone(x, reader.status(), range);
@@ -270,7 +281,7 @@ inline void subscribe_from(Engine& engine, Exchange& x, uint64_t start, const Ke
       engine, x,
       std::make_unique<SubscribeStream>(
           engine, std::move(*reader), stats, rules.pieces, rules.access.permit(x.request()),
-          SubscribeStream::kHeartbeatMs, filter, rpc::StreamEnd(x, rules.calls)));
+          SubscribeStream::kHeartbeatMs, filter, rpc::StreamEnd(x, rules.calls), tells_progress));
 }
 
 inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats,

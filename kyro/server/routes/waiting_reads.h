@@ -1,5 +1,5 @@
-// GET /v1/kv/K?wait_secs=S: a read that answers when the key changes, or after a time, for clients
-// that take no streams.
+// GET /v1/kv/K?wait_secs=S, and the call Wait: a read that answers when the key changes, or after a
+// time, for clients that take no streams.
 //
 // With If-None-Match it waits for another version than those named (or for none: 404), without it
 // for the key to be there. After S seconds it answers as it would have at once: 304, or 404. It
@@ -170,11 +170,19 @@ class KeyWait final : public WaitingReads::Read {
     if (tags->match.is_present) {
       return x.respond_error(400, "invalid", "a read that waits takes If-None-Match only");
     }
-    std::unique_ptr<KeyWait> self(new KeyWait(engine, waiting, rules, std::move(tags->none_match)));
-    self->key = key;
-    self->permit = rules.access.permit(x.request());
-    self->end_ns_ = monotonic_ns() + wait_secs * kSecondNs;
-    if (!self->answer(x, wait_secs == 0)) self.release()->wait(x);
+    start(
+        std::unique_ptr<KeyWait>(new KeyWait(engine, waiting, rules, std::move(tags->none_match))),
+        x, key, wait_secs, rules);
+  }
+
+  // Of the version that the client knows, if it does.
+  static void start_call(Engine& engine, Exchange& x, uint64_t key, std::optional<uint64_t> known,
+                         uint64_t wait_secs, WaitingReads& waiting, const StreamRules& rules) {
+    TagList tags;
+    tags.is_present = known.has_value();
+    if (known) tags.strong.push_back(*known);
+    start(std::unique_ptr<KeyWait>(new KeyWait(engine, waiting, rules, std::move(tags))), x, key,
+          wait_secs, rules);
   }
 
   void run(Exchange* x) override {
@@ -182,12 +190,12 @@ class KeyWait final : public WaitingReads::Read {
     if (x == nullptr) return;
     if (!permit.is_valid()) {
       x->add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
-      return x->respond_error(401, "unauthorized", kWithdrawn);
+      return respond_refusal(*x, 401, "unauthorized", kWithdrawn);
     }
     if (is_refused_) {
       waiting_.count_refused();
       x->add_header("Retry-After", "1");
-      return x->respond_error(503, "overloaded", "too many reads are waiting");
+      return respond_refusal(*x, 503, "overloaded", "too many reads are waiting");
     }
     const bool is_last = monotonic_ns() >= end_ns_ || waiting_.is_ended();
     if (!answer(*x, is_last)) self.release()->wait(*x);
@@ -198,6 +206,14 @@ class KeyWait final : public WaitingReads::Read {
 
   KeyWait(Engine& engine, WaitingReads& waiting, const StreamRules& rules, TagList known)
       : engine_(engine), waiting_(waiting), moments_(rules.moments), known_(std::move(known)) {}
+
+  static void start(std::unique_ptr<KeyWait> self, Exchange& x, uint64_t key, uint64_t wait_secs,
+                    const StreamRules& rules) {
+    self->key = key;
+    self->permit = rules.access.permit(x.request());
+    self->end_ns_ = monotonic_ns() + wait_secs * kSecondNs;
+    if (!self->answer(x, wait_secs == 0)) self.release()->wait(x);
+  }
 
   // Looks at the key. Whether there is something to say: a failure, another version than those the
   // client knows, or that the one it knows is gone.
@@ -223,10 +239,17 @@ class KeyWait final : public WaitingReads::Read {
     }
     if (!is_news && !must) return false;
     if (!status.ok()) return respond_status(x, status), true;
+    if (rpc::is_call(x)) return respond_call(x, found, is_news), true;
     if (found.expiry_secs() != 0) add_expires(x, found.expiry_secs(), engine_.now_secs());
     add_etag(x, found.offset());
     is_news ? respond_bytes(x, found, engine_, moments_) : x.respond(304, {}, {});
     return true;
+  }
+
+  void respond_call(Exchange& x, const Lookup& found, bool is_news) {
+    if (is_news) return respond_get_message(x, found, false, engine_, moments_);
+    rpc::ValueMessage unchanged = rpc::unchanged_response(found.offset());
+    rpc::respond_message(x, unchanged.framed(rpc::kGetValue, 0));
   }
 
   // Waits, unless something has happened since it was looked.

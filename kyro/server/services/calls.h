@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,10 +26,13 @@
 #include "kyro/server/routes/admin.h"
 #include "kyro/server/routes/batch.h"
 #include "kyro/server/routes/call_writes.h"
+#include "kyro/server/routes/count.h"
+#include "kyro/server/routes/delete_range.h"
 #include "kyro/server/routes/mget.h"
 #include "kyro/server/routes/record_body.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/stream.h"
+#include "kyro/server/routes/waiting_reads.h"
 #include "kyro/server/routes/write.h"
 #include "kyro/server/services/health.h"
 #include "kyro/server/services/multi_get.h"
@@ -45,7 +49,9 @@ class Calls {
     OpenWrites& open_writes;
     MgetLimits& mget_limits;
     SubscribeStats& subscribe_stats;
+    WaitingReads& waiting_reads;
     const StreamRules& rules;
+    const std::atomic<bool>& draining;
   };
 
   Calls(const Shared& shared, const Health& health, uint64_t max_value_bytes,
@@ -113,6 +119,12 @@ class Calls {
         return BatchWrite::start_call(*engine, shared_.open_writes, x, message->size());
       case Route::kCallScan:
         return scan(x, *engine, *message);
+      case Route::kCallWait:
+        return wait(x, *engine, *message);
+      case Route::kCallCount:
+        return count(x, *engine, *message);
+      case Route::kCallDeleteRange:
+        return delete_range(x, *engine, *message);
       case Route::kCallNearest:
         return nearest(x, *engine, *message);
       case Route::kCallSubscribe:
@@ -196,23 +208,24 @@ class Calls {
     Lookup found;
     const Status status = engine.lookup(request.key, &found);
     if (!status.ok()) return rpc::respond_failed(x, status);
-    uint64_t expires_in_secs = 0;
-    if (const uint64_t expiry_secs = found.expiry_secs(); expiry_secs != 0) {
-      const uint64_t now_secs = engine.now_secs();
-      expires_in_secs = expiry_secs > now_secs ? expiry_secs - now_secs : 1;
+    respond_get_message(x, found, request.offset_only, engine, shared_.rules.moments);
+  }
+
+  void wait(Exchange& x, Engine& engine, std::string_view message) const {
+    rpc::WaitRequest request;
+    if (!decode(x, message, &request)) return;
+    if (request.wait_secs > WaitingReads::kSecondsMax) {
+      return rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument, "wait_secs is at most 300");
     }
-    const std::string_view value = request.offset_only ? std::string_view() : found.value();
-    rpc::ValueMessage answer = rpc::get_response(found.offset(), expires_in_secs);
-    respond_value_message(x, answer.framed(rpc::kGetValue, value.size()), value, [&] {
-      const bool is_in_delta = found.source() == Source::kDelta;
-      return hold_value(found.holder(), is_in_delta, engine, shared_.rules.moments);
-    });
+    KeyWait::start_call(engine, x, request.key, request.known_offset, request.wait_secs,
+                        shared_.waiting_reads, shared_.rules);
   }
 
   void put(Exchange& x, Engine& engine, std::string_view message) const {
     rpc::PutRequest request;
     if (!decode(x, message, &request)) return;
-    const auto mutation = mutation_of(request, engine.now_secs());
+    const auto mutation = mutation_of(
+        request, [&engine](const Lifetime& lifetime) { return expiry_of(engine, lifetime); });
     if (!mutation.ok()) return rpc::respond_failed(x, mutation.status());
     PendingWrite::start_call(engine, shared_.open_writes, x, PendingWrite::Kind::kCallPut,
                              request.key, request.value, mutation->expiry_secs,
@@ -251,6 +264,25 @@ class Calls {
     respond_sliced(x, rpc::kCallType, std::make_unique<ScanBody>(engine, query), shared_.rules);
   }
 
+  void count(Exchange& x, Engine& engine, std::string_view message) const {
+    rpc::RangeRequest request;
+    if (!decode(x, message, &request)) return;
+    const ScanRange range = scan_range(request.first.value_or(0), request.end, false);
+    respond_count_call(engine, x, range, shared_.rules);
+  }
+
+  void delete_range(Exchange& x, Engine& engine, std::string_view message) const {
+    rpc::RangeRequest request;
+    if (!decode(x, message, &request)) return;
+    if (!request.first) {
+      return rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument,
+                                 "a range to delete needs its first key: 0 for all there is");
+    }
+    const uint64_t keys_max = request.limit != 0 ? request.limit : ~uint64_t{0};
+    RangeDelete::start_call(engine, shared_.open_writes, x, shared_.rules, shared_.draining,
+                            scan_range(*request.first, request.end, false), keys_max);
+  }
+
   void nearest(Exchange& x, Engine& engine, std::string_view message) const {
     rpc::NearestRequest request;
     if (!decode(x, message, &request)) return;
@@ -265,7 +297,12 @@ class Calls {
     rpc::SubscribeRequest request;
     if (!decode(x, message, &request)) return;
     const uint64_t start = request.from_offset ? *request.from_offset : engine.log_range().next;
-    subscribe_from(engine, x, start, {}, shared_.subscribe_stats, shared_.rules);
+    Result<KeyFilter> filter = KeyFilter{};
+    if (request.key) filter = KeyFilter{*request.key, *request.key};
+    if (request.range) filter = filter_of(request.range->first.value_or(0), request.range->end);
+    if (!filter.ok()) return rpc::respond_failed(x, filter.status());
+    subscribe_from(engine, x, start, *filter, shared_.subscribe_stats, shared_.rules,
+                   request.progress);
   }
 
   static void offset(Exchange& x, const Engine& engine, std::string_view message) {

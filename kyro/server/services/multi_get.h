@@ -107,7 +107,8 @@ class MultiGetBody final : public SlicedBody {
       return;
     }
     const std::string_view value = found->value();
-    rpc::ValueMessage item = rpc::found_item(found->offset());
+    rpc::ValueMessage item =
+        rpc::found_item(found->offset(), engine_.to_unix(found->expiry_secs()));
     const std::string_view head = item.nested(rpc::kItems, rpc::kItemValue, value.size());
     message_bytes_ += head.size() + value.size();
     if (RecordEncoder::is_small(value)) {
@@ -127,7 +128,8 @@ class MultiGetBody final : public SlicedBody {
         return true;
       }
       const size_t value_bytes = found->value().size();
-      rpc::ValueMessage item = rpc::found_item(found->offset());
+      rpc::ValueMessage item =
+          rpc::found_item(found->offset(), engine_.to_unix(found->expiry_secs()));
       message_bytes_ += item.nested(rpc::kItems, rpc::kItemValue, value_bytes).size() + value_bytes;
       looked_at += value_bytes;
       return looked_at < kMeasureSliceBytes;

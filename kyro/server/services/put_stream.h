@@ -23,6 +23,7 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/call.h"
 #include "kyro/server/routes/sliced_body.h"
+#include "kyro/server/routes/write.h"
 #include "kyro/server/services/put_bundle.h"
 #include "kyro/storage/engine.h"
 
@@ -167,7 +168,8 @@ class PutStream final : public PutBundleOwner, public std::enable_shared_from_th
   bool add_to(PutBundle& bundle, std::string_view message) {
     rpc::PutRequest put;
     Result<Mutation> mutation = Status(Code::kInvalid, "the message is no PutRequest");
-    if (put.decode(message)) mutation = mutation_of(put, engine_.now_secs());
+    const auto when = [this](const Lifetime& lifetime) { return expiry_of(engine_, lifetime); };
+    if (put.decode(message)) mutation = mutation_of(put, when);
     Status status = mutation.status();
     if (status.ok()) status = engine_.check({&*mutation, 1});
     const bool is_conditional = put.condition.want != rpc::Condition::Want::kNothing;
