@@ -1,5 +1,5 @@
 // `kyrodbctl`: the command line client. One table of commands; parsing, help, man page and
-// completions read it. What the commands do is in requests.h, ranges.h, streams.h, transfer.h.
+// completions read it. What the commands do is in the headers beside it.
 //
 // Thread rule: one thread.
 #pragma once
@@ -13,6 +13,7 @@
 
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
+#include "kyro/client/backup.h"
 #include "kyro/client/ranges.h"
 #include "kyro/client/requests.h"
 #include "kyro/client/session.h"
@@ -90,6 +91,10 @@ inline constexpr CliFlag kSubscribeFlags[] = {
     kLimit,
 };
 inline constexpr CliFlag kWatchFlags[] = {kLimit};
+inline constexpr CliFlag kBackupFlags[] = {
+    {"output", "FILE", "where the archive goes; - is standard output", {}, {}, 'o'},
+};
+inline constexpr CliFlag kBackupsFlags[] = {{"remove", "NAME", "remove this one instead"}};
 
 using Call = const CliCall&;
 
@@ -160,7 +165,12 @@ inline constexpr CliCommand kCommands[] = {
      [](Call c) { return send_maintenance(c, "/v1/rmi/build"); }},
     {"warmup", "", "bring the data into memory", 0, 0,
      [](Call c) { return send_maintenance(c, "/v1/warmup"); }},
-    {"backup", "NAME", "make a backup in the server's --backup-dir", 1, 1, run_backup},
+    {"backup", "[NAME]", "make a backup in the server's --backup-dir, or here", 0, 1, run_backup,
+     kBackupFlags,
+     "With -o it comes as a tar archive, while writes go on, and appears under its name only when "
+     "it is whole; kyrodb verify and kyrodb restore take it as it is. With NAME it lies below "
+     "--backup-dir.", "dump save"},
+    {"backups", "", "the backups in the server's --backup-dir", 0, 0, run_backups, kBackupsFlags},
     {"replay", "", "records of the log, a JSON line each", 0, 0, run_replay, kReplayFlags},
     {"subscribe", "", "records of the log, past and live, until it is interrupted", 0, 0,
      run_subscribe, kSubscribeFlags, {}, "follow tail listen"},

@@ -24,11 +24,18 @@ class Progress {
   // At most five times a second, and at once the first time. `done` of `total` bytes, if the total
   // is known.
   void show(uint64_t records, uint64_t done_bytes = 0, std::optional<uint64_t> total_bytes = {}) {
-    constexpr uint64_t kEveryNs = 200'000'000;
-    const uint64_t now = monotonic_ns();
-    if (!is_shown_ || (shown_ns_ != 0 && now - shown_ns_ < kEveryNs)) return;
-    shown_ns_ = now;
+    if (!is_due()) return;
     std::fprintf(stderr, "\r%s\033[K", line(records, seconds(), done_bytes, total_bytes).c_str());
+  }
+
+  // The same for bytes.
+  void show_bytes(uint64_t done, uint64_t total) {
+    if (!is_due()) return;
+    const double mib = static_cast<double>(done) / 1048576;
+    const double took = seconds();
+    std::fprintf(stderr, "\r%.1f of %.1f MiB, %.0f MiB/s, %.0f %%\033[K", mib,
+                 static_cast<double>(total) / 1048576, took > 0 ? mib / took : 0,
+                 total == 0 ? 100 : 100 * static_cast<double>(done) / static_cast<double>(total));
   }
 
   // Takes the line from the terminal.
@@ -56,6 +63,14 @@ class Progress {
   }
 
  private:
+  bool is_due() {
+    constexpr uint64_t kEveryNs = 200'000'000;
+    const uint64_t now = monotonic_ns();
+    if (!is_shown_ || (shown_ns_ != 0 && now - shown_ns_ < kEveryNs)) return false;
+    shown_ns_ = now;
+    return true;
+  }
+
   const bool is_shown_;
   const uint64_t began_ns_;
   uint64_t shown_ns_ = 0;

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/backup_name.h"
 #include "kyro/client/lines.h"
 #include "kyro/client/session.h"
 
@@ -84,15 +83,6 @@ inline int send_keyed(const CliCall& call, Request request) {
 inline int send_maintenance(const CliCall& call, std::string target) {
   return send_request(
       call, {.method = "POST", .target = std::move(target), .timeout_ms = kMaintenanceTimeoutMs});
-}
-
-inline int run_backup(const CliCall& call) {
-  const std::string& name = call.words[0];
-  if (!is_backup_name(name)) {
-    return ctl_usage_error(
-        "NAME is made of letters, digits, '.', '_' and '-', and does not begin with '.'");
-  }
-  return send_maintenance(call, "/v1/backup?name=" + name);
 }
 
 // Turns --if-match and --if-none-match into their fields.

@@ -25,10 +25,10 @@ inline void add_parameter(std::string& target, std::string_view name, uint64_t v
   target += std::to_string(value);
 }
 
-// Sends a GET and receives the answer's head; a failed status is received whole and told. 0 or the
-// exit code.
+// Sends a GET and receives the answer's head, into `head` if wanted; a failed status is
+// received whole and told. 0 or the exit code.
 inline int begin_stream(CtlClient& client, const std::string& target, std::string_view accept,
-                        const HeaderList& more = {}) {
+                        const HeaderList& more = {}, HttpResponse* head = nullptr) {
   HeaderList headers = client.headers;
   headers.emplace_back("Accept", accept);
   headers.insert(headers.end(), more.begin(), more.end());
@@ -40,8 +40,9 @@ inline int begin_stream(CtlClient& client, const std::string& target, std::strin
     status = client.http.receive_body(&response.body, &is_at_end);
   }
   if (!status.ok()) return ctl_no_answer(client, status);
-  if (response.status == 200) return kExitOk;
-  return ctl_fail_answer(response);
+  if (response.status != 200) return ctl_fail_answer(response);
+  if (head != nullptr) *head = std::move(response);
+  return kExitOk;
 }
 
 // What part of the key space a scan is about, as its flags say.

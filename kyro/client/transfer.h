@@ -3,13 +3,11 @@
 // An export is one stream over the key range: NDJSON lines {"key":…,"value":…} (`value_base64`
 // where the bytes are not UTF-8, `expires` where they do), or CSV whose values are the bytes
 // themselves, in quotes where they need them, or base64, with a column `expires` if wanted. A file
-// is written under the name FILE.partial and renamed when it is whole and synced, so that a broken
-// export is never taken for a good one.
+// appears under its name when it is whole (output_file.h).
 //
 // Thread rule: one thread.
 #pragma once
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,7 +15,6 @@
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -26,6 +23,7 @@
 
 #include "kyro/client/csv.h"
 #include "kyro/client/import.h"
+#include "kyro/client/output_file.h"
 #include "kyro/client/streams.h"
 
 namespace kyro {
@@ -58,61 +56,6 @@ inline int run_import(const CliCall& call) {
   });
 }
 
-// Where an export goes. Ownership: closes the file, and removes it if finish() was not reached.
-class ExportFile {
- public:
-  explicit ExportFile(const std::string& path) : path_(path) {
-    struct stat info {};
-    if (path == "-") {
-      file_ = stdout;
-    } else if (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
-      file_ = std::fopen(path.c_str(), "we");  // a device or a pipe
-    } else {
-      // A name of its own and a new file: what is there already is nobody's to overwrite. Through a
-      // link the file it leads to is replaced, and whoever could not read it cannot afterwards.
-      const bool exists = stat(path.c_str(), &info) == 0;
-      if (char* real = exists ? realpath(path.c_str(), nullptr) : nullptr; real != nullptr) {
-        path_ = real;
-        std::free(real);
-      }
-      partial_ = path_ + "." + std::to_string(getpid()) + ".partial";
-      const int fd = open(partial_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-      if (fd < 0) {
-        partial_.clear();  // not ours to remove
-        return;
-      }
-      if (exists) static_cast<void>(fchmod(fd, info.st_mode & 07777));
-      file_ = fdopen(fd, "w");
-    }
-  }
-  ExportFile(const ExportFile&) = delete;
-  ExportFile& operator=(const ExportFile&) = delete;
-  ~ExportFile() {
-    if (file_ != nullptr && file_ != stdout) std::fclose(file_);
-    if (!partial_.empty()) unlink(partial_.c_str());
-  }
-
-  [[nodiscard]] bool write(std::string_view bytes) {
-    return file_ != nullptr && std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size();
-  }
-
-  // Everything has arrived; false with errno if not.
-  [[nodiscard]] bool finish() {
-    if (file_ == nullptr || std::fflush(file_) != 0) return false;
-    if (partial_.empty()) return true;
-    if (fsync(fileno(file_)) != 0 || std::rename(partial_.c_str(), path_.c_str()) != 0)
-      return false;
-    partial_.clear();
-    return true;
-  }
-  [[nodiscard]] bool is_open() const { return file_ != nullptr; }
-
- private:
-  std::string path_;
-  std::string partial_;  // to be renamed or removed
-  FILE* file_ = nullptr;
-};
-
 class Exporter {
  public:
   // What the lines are; base64 and the column are of CSV.
@@ -122,7 +65,7 @@ class Exporter {
     bool has_expires = false;
   };
 
-  Exporter(ExportFile& out, const Form& form) : out_(out), form_(form) {
+  Exporter(OutputFile& out, const Form& form) : out_(out), form_(form) {
     if (!form.is_csv) return;
     buffer_ = form.is_base64 ? "key,value_base64" : "key,value";
     buffer_ += form.has_expires ? ",expires\r\n" : "\r\n";
@@ -197,7 +140,7 @@ class Exporter {
     return written;
   }
 
-  ExportFile& out_;
+  OutputFile& out_;
   const Form form_;
   std::string buffer_;
   std::string value_;
@@ -220,7 +163,7 @@ inline int run_export(const CliCall& call) {
     return ctl_usage_error("--expires is for CSV; NDJSON has it anyway");
   }
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
-    ExportFile out(path);
+    OutputFile out(path);
     if (!out.is_open()) return ctl_fail(path + ": " + strerrordesc_np(errno));
     return Exporter(out, form).run(client, range_of(call), path);
   });

@@ -37,6 +37,7 @@
 #include "kyro/server/readiness.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/admin.h"
+#include "kyro/server/routes/backup.h"
 #include "kyro/server/routes/batch.h"
 #include "kyro/server/routes/body_check.h"
 #include "kyro/server/routes/count.h"
@@ -323,7 +324,12 @@ class Api final : public Handler {
       case Route::kWarmup:
         return AdminTask::start(*engine(), x, Job::Kind::kWarm);
       case Route::kBackup:
-        return AdminTask::start_backup(*engine(), x, backup_dir_);
+        return backup(x);
+      case Route::kBackups:
+        if (x.request().method == Method::kDelete) {
+          return BackupTask::change(*engine(), x, backup_dir_, rules_);
+        }
+        return BackupTask::list(*engine(), x, backup_dir_, rules_);
       case Route::kHealth:
         return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
       case Route::kReady:
@@ -370,6 +376,13 @@ class Api final : public Handler {
       return RangeDelete::start(*engine(), open_writes_, x, rules_, draining_);
     }
     respond_scan(*engine(), x, rules_);
+  }
+
+  void backup(Exchange& x) {
+    if (x.request().method == Method::kPost) {
+      return BackupTask::change(*engine(), x, backup_dir_, rules_);
+    }
+    BackupTask::send(*engine(), x, http_stats_.backup_streams, rules_);
   }
 
   void offset(Exchange& x) {

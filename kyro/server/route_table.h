@@ -39,6 +39,7 @@ enum class Route : uint16_t {
   kRmiBuild,
   kWarmup,
   kBackup,
+  kBackups,
   kHealth,
   kReady,
   kMetrics,
@@ -97,6 +98,7 @@ struct RouteInfo {
 
 inline constexpr std::string_view kReadMethods = "GET, HEAD, OPTIONS";
 inline constexpr std::string_view kPostMethods = "POST, OPTIONS";
+inline constexpr std::string_view kBackupMethods = "GET, HEAD, POST, OPTIONS";
 inline constexpr std::string_view kRangeMethods = "GET, HEAD, DELETE, OPTIONS";
 inline constexpr std::string_view kKvMethods = "GET, HEAD, PUT, DELETE, OPTIONS";
 inline constexpr std::string_view kCallMethods = "POST";
@@ -124,7 +126,8 @@ inline constexpr std::array<RouteInfo, kRouteCount> kRoutes = {{
     {Route::kCompact, "/v1/compact", "compact", kPostMethods},
     {Route::kRmiBuild, "/v1/rmi/build", "rmi_build", kPostMethods},
     {Route::kWarmup, "/v1/warmup", "warmup", kPostMethods},
-    {Route::kBackup, "/v1/backup", "backup", kPostMethods},
+    {Route::kBackup, "/v1/backup", "backup", kBackupMethods},
+    {Route::kBackups, "/v1/backups", "backups", kRangeMethods},
     {Route::kHealth, "/health", "health", kReadMethods, false, true, false},
     {Route::kReady, "/ready", "ready", kReadMethods, false, true, false},
     {Route::kMetrics, "/metrics", "metrics", kReadMethods, false, true, false},
@@ -210,7 +213,7 @@ struct Of {};
   }
   switch (path.size() > 4 ? path[4] : '\0') {
     case 'b':
-      return first_of(Of<Route::kBatch, Route::kBackup>());
+      return first_of(Of<Route::kBatch, Route::kBackup, Route::kBackups>());
     case 'c':
       return first_of(Of<Route::kCeil, Route::kCompact, Route::kCount>());
     case 'f':
@@ -250,6 +253,7 @@ struct Of {};
     case Route::kCompact:
     case Route::kRmiBuild:
     case Route::kBackup:
+    case Route::kBackups:
     case Route::kWarmup:
     case Route::kCallSnapshot:
     case Route::kCallCompact:
@@ -339,11 +343,12 @@ static_assert(kRouteCount <= 256);
     case Method::kHead:
       return info.allow.starts_with('G');
     case Method::kPost:
-      return info.allow.starts_with('P');
+      return info.allow.starts_with('P') || info.route == Route::kBackup;
     case Method::kPut:
       return info.route == Route::kKv;
     case Method::kDelete:
-      return info.route == Route::kKv || info.route == Route::kScan;
+      return info.route == Route::kKv || info.route == Route::kScan ||
+             info.route == Route::kBackups;
     default:
       return false;
   }

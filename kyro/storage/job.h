@@ -7,8 +7,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "kyro/base/cancel.h"
 #include "kyro/base/mutex.h"
@@ -24,11 +26,15 @@ struct Job {
     kBackup,        // make a backup (background/online_backup.h) of everything acknowledged so far
     kWarm,          // bring every page of the runs and their indexes into memory
     kScrub,         // read every run again; quarantine those that are not what was written
+    kStream,        // take hold of everything acknowledged so far (background/store_stream.h)
+    kListBackups,   // those below a directory (background/backup_shelf.h)
+    kRemoveBackup,  // the backup `name` there
   };
 
   Kind kind = Kind::kSnapshot;
-  std::string to = {};  // of a backup: a directory that is not there yet
-  Cancel cancel = {};   // asked beside the engine, which gives all work up when it ends
+  std::string to = {};    // of a backup: a directory that is not there yet
+  Cancel cancel = {};     // asked beside the engine, which gives all work up when it ends
+  std::string name = {};  // of a backup below `to`
 };
 
 struct CopyStats {
@@ -46,10 +52,25 @@ struct CompactStats {
   uint64_t keys_retained = 0;
 };
 
+class StoreStream;
+
+// A backup as it lies there.
+struct BackupInfo {
+  std::string name;
+  uint64_t files = 0;
+  uint64_t bytes = 0;        // of them, shared ones too
+  uint64_t next_offset = 0;  // it holds everything below
+  uint64_t made_secs = 0;    // Unix time
+  bool is_whole = false;     // else it has no manifest that can be read
+};
+inline constexpr size_t kListedBackupsMax = 1000;
+
 struct JobOutcome {
   Status status;
   CompactStats compacted = {};
   CopyStats copied = {};
+  std::shared_ptr<StoreStream> stream = {};
+  std::vector<BackupInfo> backups = {};
 };
 
 using JobDone = std::function<void(const JobOutcome&)>;

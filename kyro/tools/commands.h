@@ -121,8 +121,8 @@ inline int backup(const CliCall& call) {
   const auto stats = backup_directory(fs, call.words[0], call.words[1]);
   if (!stats.ok()) {
     return fail(stats.status(),
-                "ask the server for a backup: start it with --backup-dir DIR, then "
-                "POST /v1/backup?name=NAME");
+                "ask the server for a backup: kyrodbctl backup -o FILE, or start it with "
+                "--backup-dir DIR, then POST /v1/backup?name=NAME");
   }
   std::printf("backup %s: offsets below %llu, ", printable(call.words[1]).c_str(),
               ull(stats->next_offset));
@@ -221,7 +221,7 @@ inline constexpr CliCommand kTools[] = {
     {"verify", "DIR", "check a data directory that is not in use", 1, 1, tools_detail::verify,
      tools_detail::kVerifyFlags,
      "Reads everything: manifest, runs, indexes, log. Changes nothing. Exit 0 if it is clean, 1 if "
-     "it is damaged."},
+     "it is damaged. DIR may be the tar archive that kyrodbctl backup -o FILE makes."},
     {"backup",
      "DIR DEST",
      "copy a data directory that is not in use",
@@ -230,12 +230,12 @@ inline constexpr CliCommand kTools[] = {
      tools_detail::backup,
      {},
      "DEST must be new or empty. What never changes is hard-linked where DEST is on the same file "
-     "system, else copied. A running server makes its own: POST /v1/backup?name=NAME, see "
-     "--backup-dir."},
+     "system, else copied. A running server makes its own: kyrodbctl backup."},
     {"restore", "BACKUP DIR", "make a data directory out of a backup", 2, 2, tools_detail::restore,
      tools_detail::kRestoreFlags,
-     "Verifies the backup first; DIR must be new or empty. The new database has an id of its own, "
-     "and its offsets go on 2^32 higher. It shares no file with the backup: what never changes is "
+     "BACKUP is a directory, or the tar archive that kyrodbctl backup -o FILE makes. Verifies the "
+     "backup first; DIR must be new or empty. The new database has an id of its own, and its "
+     "offsets go on 2^32 higher. It shares no file with the backup: what never changes is "
      "copied, by reference where the file system can (XFS, Btrfs)."},
     {"dump", "DIR", "print the live records of a data directory that is not in use", 1, 1,
      tools_detail::dump, tools_detail::kDumpFlags,

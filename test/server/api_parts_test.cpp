@@ -171,7 +171,7 @@ TEST_CASE("What the read token may do are the methods that change nothing, on no
     INFO(info.path);
     const bool is_admin = info.name == "snapshot" || info.name == "compact" ||
                           info.name == "rmi_build" || info.name == "warmup" ||
-                          info.name == "backup";
+                          info.name == "backup" || info.name == "backups";
     CHECK(is_admin_route(info.route) == is_admin);
     for (const Method method : {Method::kGet, Method::kHead, Method::kOptions}) {
       CHECK(is_read(info.route, method) == !is_admin);

@@ -90,6 +90,7 @@ class HttpStats {
   SubscribeStats subscribe;
   WaitStats waits;
   rpc::CallStats calls;
+  Gauge backup_streams;
   Counter stale_readers;
   Counter over_rate_data;
   Counter over_rate_admin;

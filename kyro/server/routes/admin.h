@@ -4,15 +4,11 @@
 // Ownership: an AdminTask is made with new and disposes of itself in run().
 #pragma once
 
-#include <algorithm>
 #include <memory>
 #include <string>
-#include <utility>
 
-#include "kyro/base/backup_name.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
-#include "kyro/server/routes/query.h"
 #include "kyro/server/routes/reply.h"
 #include "kyro/storage/engine.h"
 
@@ -21,24 +17,12 @@ namespace kyro {
 class AdminTask final : public Task {
  public:
   static void start(Engine& engine, Exchange& exchange, Job::Kind kind) {
-    start(engine, exchange, {kind}, {});
-  }
-
-  // Makes the backup `name` below `backup_dir` (empty: backups are not allowed).
-  static void start_backup(Engine& engine, Exchange& exchange, const std::string& backup_dir) {
-    if (backup_dir.empty()) {
-      return exchange.respond_error(403, "forbidden",
-                                    "this server makes no backups: start it with --backup-dir");
-    }
-    const auto name = find_param(exchange.request().query, "name");
-    if (!name.ok()) return respond_status(exchange, name.status());
-    if (!name->has_value() || !is_backup_name(**name)) {
-      return exchange.respond_error(
-          400, "bad_name",
-          "parameter \"name\" must be 1 to 128 of A-Z a-z 0-9 . _ - and not begin with a dot");
-    }
-    start(engine, exchange, {Job::Kind::kBackup, backup_dir + "/" + std::string(**name)},
-          std::string(**name));
+    auto* task = new AdminTask(engine, kind);
+    exchange.defer(task);
+    engine.start({kind}, [task](const JobOutcome& outcome) {
+      task->outcome_ = outcome;
+      task->post();
+    });
   }
 
   void run(Exchange* exchange) override {
@@ -69,17 +53,7 @@ class AdminTask final : public Task {
     }
   }
 
-  AdminTask(Engine& engine, Job::Kind kind, std::string name)
-      : engine_(engine), kind_(kind), name_(std::move(name)) {}
-
-  static void start(Engine& engine, Exchange& exchange, Job job, std::string name) {
-    auto* task = new AdminTask(engine, job.kind, std::move(name));
-    exchange.defer(task);
-    engine.start(std::move(job), [task](const JobOutcome& outcome) {
-      task->outcome_ = outcome;
-      task->post();
-    });
-  }
+  AdminTask(Engine& engine, Job::Kind kind) : engine_(engine), kind_(kind) {}
 
   [[nodiscard]] std::string body() const {
     std::string out;
@@ -99,13 +73,6 @@ class AdminTask final : public Task {
         out = "{\"ok\":true";
         field("count", outcome_.compacted.keys_retained);
         return out + "}";
-      case Job::Kind::kBackup:
-        out = "{\"backup\":\"ok\",\"name\":\"" + name_ + "\"";
-        field("next_offset", outcome_.copied.next_offset);
-        field("files", outcome_.copied.files);
-        field("linked_bytes", outcome_.copied.linked_bytes);
-        field("copied_bytes", outcome_.copied.copied_bytes);
-        return out + "}";
       case Job::Kind::kCompact:
         out = "{\"compact\":\"ok\",\"stats\":{";
         field("before_bytes", outcome_.compacted.before_bytes);
@@ -114,13 +81,13 @@ class AdminTask final : public Task {
         field("segments_active", outcome_.compacted.segments_active);
         field("keys_retained", outcome_.compacted.keys_retained);
         return out + "}}";
+      default:
+        return out;
     }
-    return out;
   }
 
   Engine& engine_;
   const Job::Kind kind_;
-  const std::string name_;  // of a backup
   JobOutcome outcome_;
 };
 

@@ -62,7 +62,7 @@ class HeldMoments {
   // `view` is held from now on, for as long as `hold` lives.
   void begin(const View& view, Hold* hold) {
     hold->table_ = this;
-    hold->deltas_.push_back(view.active->first_offset());
+    if (view.active != nullptr) hold->deltas_.push_back(view.active->first_offset());
     for (const auto& delta : view.frozen) hold->deltas_.push_back(delta->first_offset());
     const MutexLock lock(mutex_);
     for (const uint64_t delta : hold->deltas_) ++deltas_[delta];

@@ -45,7 +45,9 @@ namespace kyro {
     case Route::kMget:
       return "expires";
     case Route::kBackup:
-      return "name";
+      return method == Method::kPost ? "name" : "";
+    case Route::kBackups:
+      return method == Method::kDelete ? "name" : "";
     case Route::kStatus:
       return "history sample";
     default:

@@ -25,12 +25,14 @@
 #include "kyro/base/heartbeat.h"
 #include "kyro/base/mutex.h"
 #include "kyro/base/thread.h"
+#include "kyro/storage/background/backup_shelf.h"
 #include "kyro/storage/background/flusher.h"
 #include "kyro/storage/background/merge.h"
 #include "kyro/storage/background/online_backup.h"
 #include "kyro/storage/background/reclaim.h"
 #include "kyro/storage/background/run_change.h"
 #include "kyro/storage/background/scrub.h"
+#include "kyro/storage/background/store_stream.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/job.h"
 
@@ -254,6 +256,24 @@ inline JobOutcome Merger::execute(const Job& job) {
       if (copied.ok()) outcome.copied = *copied;
       break;
     }
+    case Job::Kind::kStream: {
+      auto stream = StoreStream::begin(state_, cancel);
+      outcome.status = stream.status();
+      if (stream.ok()) outcome.stream = std::move(*stream);
+      break;
+    }
+    case Job::Kind::kListBackups: {
+      auto backups = list_backups(state_.fs, job.to, cancel);
+      outcome.status = backups.status();
+      if (backups.ok()) outcome.backups = std::move(*backups);
+      break;
+    }
+    case Job::Kind::kRemoveBackup:
+      outcome.status = remove_backup(state_.fs, job.to, job.name);
+      log_event(outcome.status.ok() ? LogLevel::kInfo : LogLevel::kWarn, "backup_removed",
+                {{"name", job.name},
+                 {"outcome", outcome.status.ok() ? "ok" : outcome.status.to_string()}});
+      break;
     case Job::Kind::kWarm:
       for (const auto& run : state_.copy_view().runs) run->warm(cancel);
       break;

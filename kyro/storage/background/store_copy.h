@@ -1,15 +1,12 @@
 // Making a second store out of the files of a first one: backups, online and offline, and restores.
 //
-//   gather()   gives every immutable file that the manifest names (runs, indexes, sealed segments)
-//   a
-//              second name in the new directory, or opens it where it has to be copied
-//   finish()   copies those, then the last segment up to a group's end, and ends it with a mark
-//              "abandoned": whoever opens the copy numbers on 2^32 higher, because the original may
-//              have given out the offsets that follow. The manifest comes last.
+//   gather()   takes hold of the original's files (store_files.h) and gives those that never change
+//              a second name in the new directory, where that can be
+//   finish()   copies the others, then the last segment up to a group's end. The manifest comes
+//              last.
 //
 // Invariants:
 //   - a directory without a manifest is no store, so half a copy is never taken for one;
-//   - what the copy holds is a prefix of the original's log; no byte of the original is written;
 //   - files that share their bytes are never written again by anyone: the segment that is appended
 //     to is always copied.
 //
@@ -27,10 +24,9 @@
 #include <vector>
 
 #include "kyro/base/cancel.h"
+#include "kyro/storage/background/store_files.h"
 #include "kyro/storage/fs/directory.h"
 #include "kyro/storage/job.h"
-#include "kyro/storage/log/segment_end.h"
-#include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/manifest.h"
 
 namespace kyro {
@@ -70,116 +66,55 @@ class StoreCopy {
 
   // Takes hold of all that `manifest` names and that its state needs.
   Status gather(const Manifest& manifest) {
-    manifest_ = manifest;
-    drop_flushed_segments(&manifest_);
-    const auto& segments = manifest_.segments;
-    for (const RunMeta& run : manifest_.runs) {
-      KYRO_TRY(take(run_data_name(run.id)));
-      const Status indexed = take(run_index_name(run.id));
-      if (!indexed.ok() && indexed.code() != Code::kNotFound) return indexed;  // it can be rebuilt
-    }
-    if (segments.empty()) return Status();
-    for (size_t i = 0; i + 1 < segments.size(); ++i) {
-      KYRO_TRY(take(segment_name(segments[i].first_offset)));
-    }
-    auto reader = SegmentReader::open(from_, segments.back());
-    KYRO_TRY(reader);
-    tail_ = std::move(*reader);
-    return Status();
+    return files_.gather(from_, manifest, [this](const std::string& name, uint64_t bytes) {
+      return link(name, bytes);
+    });
   }
 
   // Completes the copy with all records below `end`; without `end`, with all the log there is.
   // `database_id`, if given, replaces the original's.
   Result<CopyStats> finish(std::optional<uint64_t> end, const std::string& database_id = {}) {
-    KYRO_TRY(read_tail(end));
+    const auto next_offset = files_.read_tail(end, cancel_);
+    KYRO_TRY(next_offset);
+    stats_.next_offset = *next_offset;
+    SegmentReader* const tail = files_.tail();
     KYRO_TRY(check_room());
     for (const std::string& name : linked_) KYRO_TRY(sync_file(name));
-    for (Copied& copied : to_copy_) {
-      KYRO_TRY(copy_file(*copied.file, copied.name, copied.bytes, {}));
+    for (StoreFiles::Held& held : files_.held()) {
+      KYRO_TRY(copy_file(*held.file, held.name, held.bytes, {}));
     }
-    if (tail_ != nullptr) {
-      KYRO_TRY(copy_file(tail_->file(), tail_->name(), tail_->position(), end_mark()));
+    if (tail != nullptr) {
+      KYRO_TRY(copy_file(tail->file(), tail->name(), tail->position(), files_.end_mark()));
     }
     KYRO_TRY(to_->sync());
-    if (!database_id.empty()) manifest_.database_id = database_id;
-    ++manifest_.generation;
+    if (!database_id.empty()) files_.manifest().database_id = database_id;
     bool renamed = false;
-    KYRO_TRY(write_file_atomically(*to_, kManifestName, encode_manifest(manifest_), &renamed));
+    KYRO_TRY(
+        write_file_atomically(*to_, kManifestName, encode_manifest(files_.manifest()), &renamed));
     is_whole_ = true;
     stats_.files = made_.size() + 1;
     return stats_;
   }
 
  private:
-  struct Copied {
-    std::string name;
-    std::unique_ptr<File> file;
-    uint64_t bytes;
-  };
-
-  // Links a file, or keeps it open to be copied: an open file stays whole whatever becomes of its
-  // name.
-  Status take(const std::string& name) {
-    auto file = from_.open(name, OpenMode::kRead);
-    KYRO_TRY(file);
-    auto bytes = (*file)->size();
-    KYRO_TRY(bytes);
+  // Gives a file a second name; false where it has to be copied.
+  Result<bool> link(const std::string& name, uint64_t bytes) {
     const Status linked = sharing_ == Sharing::kLinked
                               ? from_.link(name, *to_)
                               : Status(Code::kUnsupported, "copies are wanted");
-    if (linked.code() == Code::kUnsupported) {
-      to_copy_.push_back({name, std::move(*file), *bytes});
-      return Status();
-    }
+    if (linked.code() == Code::kUnsupported) return false;
     KYRO_TRY(linked);
     made_.push_back(name);
     linked_.push_back(name);
-    stats_.linked_bytes += *bytes;
-    return Status();
-  }
-
-  // Reads the last segment up to `end` and makes the manifest say that the log ends there.
-  Status read_tail(std::optional<uint64_t> end) {
-    if (tail_ == nullptr) {  // no log at all: the first segment will begin after the jump
-      stats_.next_offset = manifest_.next_offset;
-      manifest_.next_offset += kOffsetJump;
-      return Status();
-    }
-    while (!end || tail_->next_offset() < *end) {
-      KYRO_TRY(cancel_.check());
-      auto step = tail_->next();
-      KYRO_TRY(step);
-      if (*step == SegmentReader::Step::kStop) break;
-    }
-    if (!end) {
-      const auto judged = judge_segment_end(*tail_, SegmentSequel::none(manifest_.next_offset));
-      KYRO_TRY(judged);
-      KYRO_TRY(judged->damage);
-    } else if (tail_->next_offset() < *end) {
-      return Status(Code::kCorruption, tail_->name() + " at " + std::to_string(tail_->position()) +
-                                           ": acknowledged records are damaged");
-    }
-    stats_.next_offset = manifest_.next_offset = tail_->next_offset();
-    return Status();
-  }
-
-  // The group that ends the copied log.
-  [[nodiscard]] std::string end_mark() const {
-    GroupHeader header{};
-    header.previous_crc = tail_->chain_crc();
-    header.nonce = tail_->header().nonce;
-    header.first_offset = header.durable = tail_->next_offset();
-    header.flags = make_group_flags(GroupKind::kAbandoned, FsyncPolicy::kAlways);
-    std::string group(kGroupHeaderBytes, '\0');
-    finish_group(&group, header);
-    return group;
+    stats_.linked_bytes += bytes;
+    return true;
   }
 
   // Asks instead of trying: a copy must not take the last bytes from the log of a live store.
   Status check_room() {
     uint64_t needed_bytes = kMiB;
-    for (const Copied& copied : to_copy_) needed_bytes += copied.bytes;
-    if (tail_ != nullptr) needed_bytes += tail_->position();
+    for (const StoreFiles::Held& held : files_.held()) needed_bytes += held.bytes;
+    if (files_.tail() != nullptr) needed_bytes += files_.tail()->position();
     auto free_bytes = to_->free_bytes();
     KYRO_TRY(free_bytes);
     if (*free_bytes >= needed_bytes) return Status();
@@ -199,7 +134,8 @@ class StoreCopy {
     made_.push_back(name);
     auto to = to_->open(name, OpenMode::kCreate);
     KYRO_TRY(to);
-    if (!(*to)->share_blocks(from, bytes)) KYRO_TRY(copy_bytes(from, **to, name, bytes));
+    if (!from.has_blocks() || !(*to)->share_blocks(from, bytes))
+      KYRO_TRY(copy_bytes(from, **to, name, bytes));
     if (!end_mark.empty()) KYRO_TRY((*to)->write_at(bytes, end_mark));
     KYRO_TRY((*to)->sync());
     (*to)->drop_cache();  // nobody will read it soon
@@ -240,11 +176,9 @@ class StoreCopy {
   const std::unique_ptr<Directory> to_;
   const Sharing sharing_;
   const Cancel cancel_;
-  Manifest manifest_;  // of the copy
+  StoreFiles files_;
   std::vector<std::string> made_;
   std::vector<std::string> linked_;
-  std::vector<Copied> to_copy_;
-  std::unique_ptr<SegmentReader> tail_;  // the segment that is being written, or was last
   CopyStats stats_;
   bool is_begun_ = false;
   bool is_whole_ = false;

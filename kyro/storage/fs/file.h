@@ -69,6 +69,8 @@ class File {
     static_cast<void>(end);
     return Status();
   }
+  // Whether it is a file of its own, with blocks to share; else a part of one.
+  [[nodiscard]] virtual bool has_blocks() const { return true; }
   // Makes this empty file one of the first `bytes` of `from`, sharing its blocks until either is
   // written to; false where that cannot be: then a copy has to do.
   [[nodiscard]] virtual bool share_blocks(File& from, uint64_t bytes) {

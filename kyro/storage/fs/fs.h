@@ -27,9 +27,10 @@
 namespace kyro {
 
 enum class DirMode : uint8_t {
-  kExisting,  // must be there
-  kCreate,    // made if it is not there, and what is missing above it
-  kOwnName,   // made if it is not there; the last part of the path must not be a symbolic link
+  kExisting,      // must be there
+  kCreate,        // made if it is not there, and what is missing above it
+  kOwnName,       // made if it is not there; the last part of the path must not be a symbolic link
+  kExistingName,  // must be there; the same of its last part
 };
 
 class FileSystem {

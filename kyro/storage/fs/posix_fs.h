@@ -21,11 +21,12 @@ class PosixFileSystem final : public FileSystem {
  public:
   Result<std::unique_ptr<Directory>> open_dir(const std::string& path, DirMode mode) override {
     using namespace posix_detail;
-    const bool is_own = mode == DirMode::kOwnName;
+    const bool is_own = mode == DirMode::kOwnName || mode == DirMode::kExistingName;
     const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | (is_own ? O_NOFOLLOW : 0);
     const auto open = [&] { return retry([&] { return ::open(path.c_str(), flags); }); };
     int fd = open();
-    if (fd < 0 && errno == ENOENT && mode != DirMode::kExisting) {
+    const bool makes_it = mode == DirMode::kCreate || mode == DirMode::kOwnName;
+    if (fd < 0 && errno == ENOENT && makes_it) {
       KYRO_TRY(make_dir(path, mode));
       fd = open();
       if (fd < 0 && errno == ENOENT) {
