@@ -21,21 +21,21 @@
 #include <utility>
 #include <vector>
 
-#include "bench/histogram.h"
 #include "kyro/base/clock.h"
+#include "kyro/base/latency_histogram.h"
 
 namespace kyro::bench {
 
 struct Measured {
   double ops_per_s = 0;
-  Histogram latency_ns;
+  LatencyHistogram latency_ns;
 };
 
 // Runs make(thread) -> op, and op(i) for i = 0, 1, … in each of `threads` threads for `secs`.
 // An operation that counts as several says so by `weight`.
 template <class Make>
 Measured closed_loop(size_t threads, double secs, uint32_t timed_every, double weight, Make make) {
-  std::vector<Histogram> latencies(threads);
+  std::vector<LatencyHistogram> latencies(threads);
   std::vector<uint64_t> done(threads);
   std::atomic<size_t> waiting{threads};
   std::atomic<uint64_t> last_end_ns{0};

@@ -22,9 +22,9 @@
 #include <utility>
 #include <vector>
 
-#include "bench/histogram.h"
 #include "bench/load_connection.h"
 #include "kyro/base/clock.h"
+#include "kyro/base/latency_histogram.h"
 
 namespace kyro::bench {
 
@@ -47,7 +47,7 @@ struct RunOptions {
 };
 
 struct RunResult {
-  Histogram latency_ns;
+  LatencyHistogram latency_ns;
   double seconds = 0;
   uint64_t requests = 0;
   uint64_t errors = 0;      // refused, missing or wrong: of the whole run, warm-up included

@@ -14,11 +14,13 @@
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
 #include "kyro/client/backup.h"
+#include "kyro/client/probe.h"
 #include "kyro/client/ranges.h"
 #include "kyro/client/requests.h"
 #include "kyro/client/session.h"
 #include "kyro/client/status.h"
 #include "kyro/client/streams.h"
+#include "kyro/client/top.h"
 #include "kyro/client/transfer.h"
 #include "kyro/client/values.h"
 
@@ -94,6 +96,19 @@ inline constexpr CliFlag kWatchFlags[] = {kLimit};
 inline constexpr CliFlag kBackupFlags[] = {
     {"output", "FILE", "where the archive goes; - is standard output", {}, {}, 'o'},
 };
+inline constexpr CliFlag kTopFlags[] = {
+    {"count", "N", "end after so many seconds (default: never)", kCliFromOne},
+};
+inline constexpr CliFlag kLatencyFlags[] = {
+    {"rate", "N", "requests a second (default 100)", {1, 1e6}},
+    {"secs", "SECS", "how long (default 10)", {1, 86400}},
+    {"key", "KEY", "the key that is read (default 0); it need not be there", kCliAnyNumber},
+};
+inline constexpr CliFlag kBenchFlags[] = {
+    {"secs", "SECS", "how long each part takes (default 3)", {1, 3600}},
+    {"connections", "N", "that ask at the same time (default 16)", {1, 1000}},
+    {"start", "KEY", "the first key that is written (default 2^63)", kCliAnyNumber},
+};
 inline constexpr CliFlag kBackupsFlags[] = {{"remove", "NAME", "remove this one instead"}};
 
 using Call = const CliCall&;
@@ -107,7 +122,18 @@ inline constexpr CliCommand kCommands[] = {
      [](Call c) { return send_request(c, {"GET", "/v1/offset"}); }},
     {"status", "", "what the server does and has: traffic, keys, log, runs, index", 0, 0,
      run_status, kStatusFlags, "--json prints the answer of /v1/status as it comes.",
-     "info stats top overview"},
+     "info stats overview"},
+    {"top", "", "what the server does in this second, by route", 0, 0, run_top, kTopFlags,
+     "Rates and times out of two looks at /metrics. A time is the bound of a histogram's bucket: "
+     "so many answers took at most so long.", "htop load"},
+    {"latency", "", "how long an answer takes from here", 0, 0, run_latency, kLatencyFlags,
+     "Reads one key at a fixed rate. A time counts from when a request was due, whether or not it "
+     "could be sent then: a server that stops answering is charged for all that waited.",
+     "ping rtt"},
+    {"bench", "", "a small load, for a first impression", 0, 0, run_bench, kBenchFlags,
+     "Puts, then gets, from one client: what the server can do, the benchmarks of the source tree "
+     "measure. Writes up to 100,000 keys from --start on, where there must be none, and removes "
+     "them; interrupted, it leaves them there.", "benchmark"},
     {"metrics", "", "the metrics page", 0, 0,
      [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kText}); }},
     {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,

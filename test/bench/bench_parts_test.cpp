@@ -6,16 +6,16 @@
 #include <vector>
 
 #include "bench/datasets.h"
-#include "bench/histogram.h"
 #include "bench/zipf.h"
+#include "kyro/base/latency_histogram.h"
 
 namespace kyro::bench {
 namespace {
 
 TEST_CASE("quantiles of a histogram are within 0.8 % of the sorted values") {
   Random random(7);
-  Histogram left;
-  Histogram right;
+  LatencyHistogram left;
+  LatencyHistogram right;
   std::vector<uint64_t> values(50'000);
   for (uint64_t& value : values) {
     value = random.next() >> random.below(64);  // every magnitude, the largest included
@@ -36,7 +36,7 @@ TEST_CASE("quantiles of a histogram are within 0.8 % of the sorted values") {
 }
 
 TEST_CASE("small values are counted exactly and an empty histogram says 0") {
-  Histogram histogram;
+  LatencyHistogram histogram;
   CHECK(histogram.quantile(0.5) == 0);
   for (uint64_t value = 1; value <= 200; ++value) histogram.record(value);
   CHECK(histogram.quantile(0.0) == 1);

@@ -106,7 +106,12 @@ class Process {
   }
 
   [[nodiscard]] pid_t pid() const { return pid_; }
-  void signal(int number) const { ::kill(pid_, number); }
+  // After SIGSTOP it returns when the process has stopped.
+  void signal(int number) const {
+    ::kill(pid_, number);
+    siginfo_t info;
+    if (number == SIGSTOP) ::waitid(P_PID, static_cast<id_t>(pid_), &info, WSTOPPED);
+  }
 
   // Waits until stderr (or stdout) contains `text`; false if the process ends (or time is up)
   // before.

@@ -239,6 +239,8 @@ class HttpClient {
   // The last failure was one to connect: nothing has been sent.
   [[nodiscard]] bool unreachable() const { return unreachable_; }
   [[nodiscard]] int fd() const { return fd_; }
+  // Something has been received and not been taken: it need not be waited for.
+  [[nodiscard]] bool has_input() const { return !input_.empty(); }
   void set_timeout_ms(int timeout_ms) { timeout_ms_ = timeout_ms; }
 
   // Waits until the server has closed the connection; false when it sends something or time is up.

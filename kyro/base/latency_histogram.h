@@ -2,7 +2,7 @@
 // %, constant memory, recording in a few instructions.
 //
 // A value below 128 has a bucket of its own; above, each power of two is cut into 128 buckets.
-// Units are the caller's (the benches record nanoseconds). Thread rule: one thread per histogram,
+// Units are the caller's (nanoseconds, mostly). Thread rule: one thread per histogram,
 // merged afterwards.
 #pragma once
 
@@ -13,11 +13,11 @@
 #include <cstdint>
 #include <vector>
 
-namespace kyro::bench {
+namespace kyro {
 
-class Histogram {
+class LatencyHistogram {
  public:
-  Histogram() : counts_(kBuckets) {}
+  LatencyHistogram() : counts_(kBuckets) {}
 
   void record(uint64_t value) {
     ++counts_[bucket_of(value)];
@@ -25,7 +25,7 @@ class Histogram {
     max_ = std::max(max_, value);
   }
 
-  void merge(const Histogram& other) {
+  void merge(const LatencyHistogram& other) {
     for (size_t i = 0; i < kBuckets; ++i) counts_[i] += other.counts_[i];
     count_ += other.count_;
     max_ = std::max(max_, other.max_);
@@ -69,4 +69,4 @@ class Histogram {
   uint64_t max_ = 0;
 };
 
-}  // namespace kyro::bench
+}  // namespace kyro
