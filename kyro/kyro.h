@@ -9,4 +9,5 @@
 
 #include "kyro/base/status.h"
 #include "kyro/storage/engine.h"
+#include "kyro/storage/offline/loader.h"
 #include "kyro/storage/options.h"

@@ -1,5 +1,5 @@
-// What an import reads: NDJSON or CSV, record by record, each turned into one line of POST
-// /v1/batch.
+// What an import reads: NDJSON or CSV, record by record, each as it is or turned into one line of
+// POST /v1/batch.
 //
 // NDJSON: a line is {"key":…,"value":…} (or "value_base64", with "ttl_secs" if wanted); what scan,
 // export, dump and replay print is fine too, deletes of a log included. CSV: a header `key,value`
@@ -25,6 +25,14 @@ namespace kyro {
 
 enum class ImportFormat : uint8_t { kDetect, kNdjson, kCsv };
 
+struct ImportRecord {
+  bool is_delete = false;
+  uint64_t key = 0;
+  std::string_view value = {};  // valid until the next record
+  std::optional<uint64_t> ttl_secs = {};
+  std::optional<uint64_t> expires_secs = {};  // Unix time
+};
+
 class ImportSource {
  public:
   ImportSource() = default;
@@ -32,6 +40,8 @@ class ImportSource {
   ImportSource& operator=(const ImportSource&) = delete;
   virtual ~ImportSource() = default;
 
+  // The next record; false at the end. A failure is about the record that begins on line().
+  virtual Result<bool> next_record(ImportRecord* out) = 0;
   // Appends the next record's batch line, with its line end; false at the end. A failure is about
   // the record that begins on line().
   virtual Result<bool> next(std::string* out) = 0;
@@ -46,6 +56,13 @@ class NdjsonSource final : public ImportSource {
   NdjsonSource(ByteSource& bytes, std::string_view already_read) : lines_(bytes, already_read) {}
 
   Result<bool> next(std::string* out) override {
+    ImportRecord record;
+    auto more = next_record(&record);
+    if (more.ok() && *more) append_line(out, record.is_delete);
+    return more;
+  }
+
+  Result<bool> next_record(ImportRecord* out) override {
     std::string_view text;
     auto more = next_line(&text);
     if (!more.ok() || !*more) return more;
@@ -62,7 +79,8 @@ class NdjsonSource final : public ImportSource {
       return Status(Code::kInvalid, is_delete ? "a delete has no value"
                                               : "field \"value\" (or \"value_base64\") is missing");
     }
-    append_line(out, is_delete);
+    *out = {is_delete, *record_.key, record_.value.value_or(std::string_view()), record_.ttl_secs,
+            record_.expires_secs};
     return true;
   }
 
@@ -109,6 +127,21 @@ class CsvSource final : public ImportSource {
       : bytes_(bytes), buffer_(already_read) {}
 
   Result<bool> next(std::string* out) override {
+    ImportRecord record;
+    auto more = next_record(&record);
+    if (!more.ok() || !*more) return more;
+    out->append("{\"op\":\"put\",\"key\":").append(reader_.field(0)).append(",");
+    if (is_base64_) {
+      out->append("\"value_base64\":\"").append(reader_.field(1)).append("\"");
+    } else {
+      append_json_value_field(*out, reader_.field(1));
+    }
+    if (record.expires_secs) out->append(",\"expires\":").append(reader_.field(2));
+    out->append("}\n");
+    return true;
+  }
+
+  Result<bool> next_record(ImportRecord* out) override {
     auto more = next_data_record();
     if (!more.ok() || !*more) return more;
     if (reader_.field_count() != fields_) {
@@ -120,21 +153,15 @@ class CsvSource final : public ImportSource {
     if (!expires.empty() && (!moment || *moment == 0 || *moment > kExpirySecsMax)) {
       return Status(Code::kInvalid, "expires must be a moment of Unix time in whole seconds");
     }
-    if (!parse_u64(reader_.field(0))) {
+    const auto key = parse_u64(reader_.field(0));
+    if (!key) {
       return Status(Code::kInvalid, "the key must be a decimal number from 0 to 2^64-1, not \"" +
                                         std::string(reader_.field(0).substr(0, 64)) + "\"");
     }
     if (is_base64_ && !decode_base64(reader_.field(1), &decoded_)) {
       return Status(Code::kInvalid, "the value is not standard base64 with padding");
     }
-    out->append("{\"op\":\"put\",\"key\":").append(reader_.field(0)).append(",");
-    if (is_base64_) {
-      out->append("\"value_base64\":\"").append(reader_.field(1)).append("\"");
-    } else {
-      append_json_value_field(*out, reader_.field(1));
-    }
-    if (moment) out->append(",\"expires\":").append(expires);
-    out->append("}\n");
+    *out = {false, *key, is_base64_ ? std::string_view(decoded_) : reader_.field(1), {}, moment};
     return true;
   }
 

@@ -17,6 +17,7 @@
 // synced when this was written; runs' offset ranges descend without overlap; segments ascend.
 #pragma once
 
+#include <algorithm>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
@@ -60,6 +61,9 @@ struct Manifest {
   return id;
 }
 
+// The mark of a directory into which a store is being loaded (offline/loader.h).
+inline constexpr char kLoadMarkName[] = "load.tmp";
+
 // Names that make a directory a store; LOCK, RESERVE and temporary files do not.
 [[nodiscard]] inline bool is_data_name(std::string_view name) {
   return parse_segment_name(name) || parse_run_name(name) ||
@@ -72,7 +76,7 @@ struct Manifest {
   const std::string_view target = name.substr(0, name.size() - kEnd.size());
   return parse_segment_name(target) || parse_numbered(target, "run-", ".rmi") ||
          parse_numbered(target, "run-", ".keys") || parse_numbered(target, "run-", ".filter") ||
-         target == kManifestName;
+         target == kManifestName || name == kLoadMarkName;
 }
 [[nodiscard]] inline bool is_named(const Manifest& manifest, std::string_view name) {
   for (const RunMeta& run : manifest.runs) {
@@ -84,8 +88,12 @@ struct Manifest {
   return false;
 }
 
-// What a directory without a manifest is: kCorruption where there is data, else ok: no store yet.
+// What a directory without a manifest is: kCorruption where there is data, kExists where a load was
+// interrupted, else ok: no store yet.
 [[nodiscard]] inline Status check_no_data(const std::vector<std::string>& names) {
+  if (std::find(names.begin(), names.end(), kLoadMarkName) != names.end()) {
+    return Status(Code::kExists, "a load of this directory has not come to its end: load again");
+  }
   for (const std::string& name : names) {
     if (!is_data_name(name)) continue;
     return Status(Code::kCorruption,

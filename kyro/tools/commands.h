@@ -1,4 +1,5 @@
-// Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `salvage`.
+// Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `load`,
+// `salvage`.
 //
 // Each takes a reader's lock of what it reads, so a directory that a server uses is refused;
 // nothing is written there. Data goes to
@@ -24,6 +25,7 @@
 #include "kyro/storage/offline/dump.h"
 #include "kyro/storage/offline/salvage.h"
 #include "kyro/storage/offline/verify.h"
+#include "kyro/tools/load.h"
 
 namespace kyro {
 namespace tools_detail {
@@ -243,6 +245,13 @@ inline constexpr CliCommand kTools[] = {
      "(Unix "
      "seconds) if it does. With --wal the records of the log, as /v1/replay prints them. Changes "
      "nothing."},
+    {"load", "DIR FILE...", "make a data directory out of files of records", 2, kAnyWords,
+     tools_detail::load, tools_detail::kLoadFlags,
+     "DIR must be new or empty; - is stdin. NDJSON and CSV are what kyrodbctl import takes; binary "
+     "is u64 key, u32 length, so many bytes of value, little-endian. In any order; of the records "
+     "of a key the last one counts. Offsets are given in the order of the files, the log begins "
+     "after them. A record that is wrong ends the load, is named by its line, and leaves nothing.",
+     "import bulk ingest"},
     {"salvage",
      "DIR DEST",
      "save what is good in a damaged data directory",
