@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "bench/workload.h"
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 
 namespace kyro::bench {
 

@@ -15,9 +15,9 @@
 #include <utility>
 
 #include "bench/workload.h"
-#include "kyro/base/ascii.h"
 #include "kyro/base/coding.h"
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/ascii.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/http/request.h"
 
 namespace kyro::bench {

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "bench/protocol.h"
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/http2/frame.h"
 #include "kyro/net/http2/hpack_decoder.h"
 #include "kyro/net/http2/hpack_encoder.h"

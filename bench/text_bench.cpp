@@ -17,7 +17,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/base/utf8.h"
+#include "kyro/base/text/utf8.h"
 #include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
 

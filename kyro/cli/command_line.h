@@ -20,9 +20,9 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/ascii.h"
 #include "kyro/base/status.h"
-#include "kyro/base/suggest.h"
+#include "kyro/base/text/ascii.h"
+#include "kyro/base/text/suggest.h"
 #include "kyro/cli/flag.h"
 
 namespace kyro {

@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "kyro/base/status.h"
-#include "kyro/base/suggest.h"
+#include "kyro/base/text/suggest.h"
 #include "kyro/cli/command_line.h"
 
 namespace kyro {

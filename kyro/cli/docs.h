@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/printable.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/completion.h"

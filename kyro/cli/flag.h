@@ -26,8 +26,8 @@
 #include <string_view>
 #include <type_traits>
 
-#include "kyro/base/decimal.h"
 #include "kyro/base/limits.h"
+#include "kyro/base/text/decimal.h"
 
 namespace kyro {
 

@@ -18,8 +18,8 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
-#include "kyro/base/printable.h"
+#include "kyro/base/text/decimal.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/client/session.h"
 
 namespace kyro {

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "kyro/base/clock.h"
-#include "kyro/base/printable.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/client/probe.h"
 #include "kyro/client/status.h"
 

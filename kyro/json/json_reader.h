@@ -33,7 +33,7 @@
 
 #include "kyro/base/coding.h"
 #include "kyro/base/status.h"
-#include "kyro/base/utf8.h"
+#include "kyro/base/text/utf8.h"
 
 namespace kyro {
 

@@ -21,8 +21,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/json_text.h"
-#include "kyro/base/utf8.h"
+#include "kyro/base/text/json_text.h"
+#include "kyro/base/text/utf8.h"
 #include "kyro/json/base64.h"
 
 namespace kyro {

@@ -18,10 +18,10 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/decimal.h"
 #include "kyro/base/limits.h"
 #include "kyro/base/status.h"
-#include "kyro/base/suggest.h"
+#include "kyro/base/text/decimal.h"
+#include "kyro/base/text/suggest.h"
 #include "kyro/json/base64.h"
 #include "kyro/json/json_reader.h"
 

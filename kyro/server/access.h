@@ -19,8 +19,8 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/base/ascii.h"
 #include "kyro/base/epoch.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/io/address.h"
 

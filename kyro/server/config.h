@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kyro/base/limits.h"
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/net/io/rate_limiter.h"
 #include "kyro/net/server/http_server.h"
 #include "kyro/storage/options.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/net/server/http_server.h"
 #include "kyro/server/notify.h"
 #include "kyro/storage/engine.h"

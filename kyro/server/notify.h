@@ -25,8 +25,8 @@
 #include <utility>
 
 #include "kyro/base/clock.h"
-#include "kyro/base/decimal.h"
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
+#include "kyro/base/text/decimal.h"
 
 namespace kyro {
 

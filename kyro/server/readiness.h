@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "kyro/base/decimal.h"
-#include "kyro/base/json_text.h"
+#include "kyro/base/text/decimal.h"
+#include "kyro/base/text/json_text.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

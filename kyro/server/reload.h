@@ -13,7 +13,7 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/cli/token_file.h"
 #include "kyro/server/access.h"
 #include "kyro/server/serve_flags.h"

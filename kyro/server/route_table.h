@@ -11,7 +11,7 @@
 #include <span>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/request.h"
 
 namespace kyro {

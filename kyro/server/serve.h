@@ -21,8 +21,8 @@
 #include <utility>
 
 #include "kyro/base/clock.h"
-#include "kyro/base/log.h"
-#include "kyro/base/printable.h"
+#include "kyro/base/log/log.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/exit_codes.h"
 #include "kyro/net/io/address.h"

@@ -12,11 +12,11 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/base/decimal.h"
-#include "kyro/base/json_text.h"
-#include "kyro/base/log.h"
-#include "kyro/base/printable.h"
+#include "kyro/base/log/log.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
+#include "kyro/base/text/json_text.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/config_file.h"
 #include "kyro/cli/help.h"

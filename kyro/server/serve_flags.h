@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/cli/flag.h"
 #include "kyro/net/io/address.h"
 #include "kyro/server/config.h"

@@ -11,7 +11,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/base/mutex.h"
 #include "kyro/storage/fs/directory.h"
 

@@ -19,7 +19,7 @@
 #include <string>
 
 #include "kyro/base/limits.h"
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/base/mutex.h"
 #include "kyro/storage/fs/directory.h"
 #include "kyro/storage/options.h"

@@ -21,7 +21,7 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/base/mutex.h"
 #include "kyro/storage/disk_reserve.h"
 #include "kyro/storage/disk_space.h"

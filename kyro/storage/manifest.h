@@ -28,9 +28,9 @@
 #include <vector>
 
 #include "kyro/base/crc32c.h"
-#include "kyro/base/decimal.h"
 #include "kyro/base/random.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/json/json_reader.h"
 #include "kyro/storage/lifetime_clock.h"
 #include "kyro/storage/log/segment_ref.h"

@@ -14,8 +14,8 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/base/decimal.h"
-#include "kyro/base/json_text.h"
+#include "kyro/base/text/decimal.h"
+#include "kyro/base/text/json_text.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"

@@ -21,7 +21,7 @@
 #include <utility>
 
 #include "kyro/base/coding.h"
-#include "kyro/base/printable.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "test/support/http2_cases.h"
-#include "test/support/http2_check.h"
+#include "test/support/http/http2_cases.h"
+#include "test/support/http/http2_check.h"
 #include "test/support/server_process.h"
 
 using namespace kyro;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "kyro/net/http2/session.h"
-#include "test/support/http2_wire.h"
+#include "test/support/http/http2_wire.h"
 
 namespace {
 

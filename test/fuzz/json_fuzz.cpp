@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/json_text.h"
+#include "kyro/base/text/json_text.h"
 #include "kyro/json/record_json.h"
 #include "kyro/server/routes/batch_lines.h"
 

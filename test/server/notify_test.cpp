@@ -19,7 +19,7 @@
 #include "kyro/server/notify.h"
 #include "test/support/engine_harness.h"
 #include "test/support/gate_fs.h"
-#include "test/support/http_test_util.h"
+#include "test/support/http/http_test_util.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/io/address.h"
 
 namespace kyro::test {

@@ -39,7 +39,7 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/json/json_reader.h"
 #include "kyro/net/client/http_client.h"
 #include "test/support/test_util.h"

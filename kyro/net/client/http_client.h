@@ -19,8 +19,8 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/client/connect_command.h"
 #include "kyro/net/http1/chunked.h"
 #include "kyro/net/http1/field_lines.h"

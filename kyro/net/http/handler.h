@@ -30,7 +30,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/json_text.h"
+#include "kyro/base/text/json_text.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/io/task_queue.h"
 

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/io/peer.h"
 
 namespace kyro {

@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 
 namespace kyro {
 

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
 

@@ -19,7 +19,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
 #include "kyro/net/http1/chunked.h"

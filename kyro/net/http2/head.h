@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
 #include "kyro/net/http1/grammar.h"

@@ -14,8 +14,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/io/peer.h"
 
 namespace kyro {

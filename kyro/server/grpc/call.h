@@ -14,10 +14,10 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/base/ascii.h"
 #include "kyro/base/clock.h"
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/ascii.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/call_stats.h"
 #include "kyro/server/grpc/framing.h"

@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 
 namespace kyro::rpc {
 

@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "kyro/base/counters.h"
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 
 namespace kyro {
 

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/address.h"
 #include "kyro/server/grpc/status.h"

@@ -16,8 +16,8 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
-#include "kyro/base/json_fields.h"
-#include "kyro/base/printable.h"
+#include "kyro/base/text/json_fields.h"
+#include "kyro/base/text/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/observe/history.h"

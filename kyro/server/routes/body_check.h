@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/content.h"

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/request.h"
 
 namespace kyro {

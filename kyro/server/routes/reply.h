@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/call.h"
 #include "kyro/storage/read/log_reader.h"

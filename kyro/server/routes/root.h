@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/routes/reply.h"
 

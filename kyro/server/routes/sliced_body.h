@@ -18,7 +18,7 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/access.h"
 #include "kyro/server/routes/held_moments.h"

@@ -12,9 +12,9 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/ascii.h"
 #include "kyro/base/status.h"
-#include "kyro/base/suggest.h"
+#include "kyro/base/text/ascii.h"
+#include "kyro/base/text/suggest.h"
 #include "kyro/net/http/request.h"
 #include "kyro/server/route_table.h"
 

@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
-#include "kyro/base/ascii.h"
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/ascii.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/net/http/request.h"
 #include "kyro/storage/write/write_request.h"
 

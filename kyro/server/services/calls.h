@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/ascii.h"
 #include "kyro/base/clock.h"
+#include "kyro/base/text/ascii.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
 #include "kyro/server/grpc/call.h"

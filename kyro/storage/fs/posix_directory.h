@@ -22,8 +22,8 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/decimal.h"
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/storage/fs/directory.h"
 #include "kyro/storage/fs/posix_file.h"
 

@@ -52,8 +52,8 @@
 
 #include "kyro/base/coding.h"
 #include "kyro/base/crc32c.h"
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/storage/record.h"
 
 namespace kyro {

@@ -57,8 +57,8 @@
 #include <string_view>
 
 #include "kyro/base/crc32c.h"
-#include "kyro/base/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/storage/record.h"
 #include "kyro/storage/run/page.h"
 

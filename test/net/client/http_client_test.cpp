@@ -4,7 +4,7 @@
 #include <string>
 #include <thread>
 
-#include "test/support/http_test_util.h"
+#include "test/support/http/http_test_util.h"
 #include "test/support/test_util.h"
 
 namespace kyro::test {

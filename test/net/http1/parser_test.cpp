@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "test/support/http_cases.h"
-#include "test/support/http_chunk_cases.h"
+#include "test/support/http/http_cases.h"
+#include "test/support/http/http_chunk_cases.h"
 #include "test/support/test_util.h"
 
 namespace kyro {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kyro/base/clock.h"
-#include "test/support/http2_client.h"
+#include "test/support/http/http2_client.h"
 
 namespace kyro::test {
 namespace {

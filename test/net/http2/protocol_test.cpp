@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "kyro/base/clock.h"
-#include "test/support/http2_cases.h"
-#include "test/support/http2_check.h"
-#include "test/support/http2_client.h"
+#include "test/support/http/http2_cases.h"
+#include "test/support/http/http2_check.h"
+#include "test/support/http/http2_client.h"
 
 namespace kyro::test {
 namespace {

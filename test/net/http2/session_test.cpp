@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "test/support/http2_cases.h"
-#include "test/support/http2_check.h"
+#include "test/support/http/http2_cases.h"
+#include "test/support/http/http2_check.h"
 #include "test/support/test_util.h"
 
 namespace kyro {

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "test/support/connection_harness.h"
-#include "test/support/http_cases.h"
-#include "test/support/http_wire_bodies.h"
-#include "test/support/http_wire_messages.h"
-#include "test/support/http_wire_streams.h"
+#include "test/support/http/http_cases.h"
+#include "test/support/http/http_wire_bodies.h"
+#include "test/support/http/http_wire_messages.h"
+#include "test/support/http/http_wire_streams.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {

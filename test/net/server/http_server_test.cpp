@@ -8,8 +8,8 @@
 #include <string>
 #include <thread>
 
-#include "test/support/http_cases.h"
-#include "test/support/http_test_util.h"
+#include "test/support/http/http_cases.h"
+#include "test/support/http/http_test_util.h"
 #include "test/support/test_util.h"
 
 namespace kyro::test {

@@ -16,8 +16,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/decimal.h"
-#include "kyro/base/json_text.h"
+#include "kyro/base/text/decimal.h"
+#include "kyro/base/text/json_text.h"
 
 namespace kyro {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "test/support/http2_wire.h"
+#include "test/support/http/http2_wire.h"
 
 namespace kyro::test::h2 {
 

@@ -1,4 +1,4 @@
-#include "kyro/base/log_writer.h"
+#include "kyro/base/log/log_writer.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <string>
 #include <thread>
 
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 
 namespace kyro {
 namespace {

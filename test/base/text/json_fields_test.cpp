@@ -1,5 +1,5 @@
 // JsonFields: commas and brackets where they belong.
-#include "kyro/base/json_fields.h"
+#include "kyro/base/text/json_fields.h"
 
 #include <catch2/catch.hpp>
 #include <string>

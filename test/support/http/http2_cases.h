@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "test/support/http2_case.h"
-#include "test/support/http2_message_cases.h"
+#include "test/support/http/http2_case.h"
+#include "test/support/http/http2_message_cases.h"
 
 namespace kyro::test::h2 {
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/utf8.h"
+#include "kyro/base/text/utf8.h"
 
 namespace kyro {
 

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "test/support/http2_case.h"
+#include "test/support/http/http2_case.h"
 
 namespace kyro::test::h2 {
 

@@ -1,4 +1,4 @@
-#include "kyro/base/utf8.h"
+#include "kyro/base/text/utf8.h"
 
 #include <catch2/catch.hpp>
 #include <random>

@@ -17,7 +17,7 @@
 
 #include "kyro/base/bytes16.h"
 #include "kyro/base/coding.h"
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 
 namespace kyro {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "test/support/http_chunk_cases.h"
-#include "test/support/http_wire_cases.h"
+#include "test/support/http/http_chunk_cases.h"
+#include "test/support/http/http_wire_cases.h"
 
 namespace kyro::test {
 

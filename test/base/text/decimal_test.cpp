@@ -1,4 +1,4 @@
-#include "kyro/base/decimal.h"
+#include "kyro/base/text/decimal.h"
 
 #include <catch2/catch.hpp>
 #include <string>

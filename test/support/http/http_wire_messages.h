@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "test/support/http_wire_cases.h"
+#include "test/support/http/http_wire_cases.h"
 
 namespace kyro::test {
 

@@ -16,8 +16,8 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/log_line.h"
-#include "kyro/base/log_writer.h"
+#include "kyro/base/log/log_line.h"
+#include "kyro/base/log/log_writer.h"
 #include "kyro/base/mutex.h"
 
 namespace kyro {

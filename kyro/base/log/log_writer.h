@@ -29,7 +29,7 @@
 #include <utility>
 
 #include "kyro/base/clock.h"
-#include "kyro/base/log_line.h"
+#include "kyro/base/log/log_line.h"
 #include "kyro/base/mutex.h"
 #include "kyro/base/thread.h"
 

@@ -17,7 +17,7 @@
 
 #include "kyro/base/clock.h"
 #include "test/support/connection_harness.h"
-#include "test/support/http2_wire.h"
+#include "test/support/http/http2_wire.h"
 
 namespace kyro::test {
 

@@ -1,4 +1,4 @@
-#include "kyro/base/printable.h"
+#include "kyro/base/text/printable.h"
 
 #include <catch2/catch.hpp>
 #include <string>

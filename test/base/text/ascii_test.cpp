@@ -1,5 +1,5 @@
 // Comparisons of ASCII text, held against their definitions character by character.
-#include "kyro/base/ascii.h"
+#include "kyro/base/text/ascii.h"
 
 #include <catch2/catch.hpp>
 #include <random>

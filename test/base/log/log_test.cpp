@@ -1,5 +1,5 @@
 // Log lines: one line an event, in either form, whatever the fields hold.
-#include "kyro/base/log.h"
+#include "kyro/base/log/log.h"
 
 #include <fcntl.h>
 #include <unistd.h>
