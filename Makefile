@@ -53,7 +53,7 @@ PRODUCT  := -O2 -fPIE -fno-exceptions -fno-rtti -ffunction-sections -fdata-secti
 LINK     := -static-pie -s -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,noexecstack
 endif
 
-# Only the product sees these, so a new commit compiles one file.
+# Only the product sees these, so a new commit compiles its two files.
 IDENTITY := -DKYRO_VERSION='"$(VERSION)"' -DKYRO_COMMIT='"$(COMMIT)"'
 
 HEADERS      := $(sort $(shell find kyro -name '*.h'))
@@ -84,13 +84,18 @@ $(BUILD)/identity: FORCE
 $(BUILD)/kyrodb.o: kyrodb.cpp $(BUILD)/flags $(BUILD)/identity $(BUILD)/page/page.inc
 	$(CXX) $(COMMON) $(PRODUCT) $(IDENTITY) -I$(BUILD)/page -MMD -MP -c $< -o $@
 
+# The client waits for the network and people: for size.
+$(BUILD)/kyrodbctl.o: kyrodbctl.cpp $(BUILD)/flags $(BUILD)/identity
+	$(CXX) $(COMMON) $(PRODUCT) -Os $(IDENTITY) -MMD -MP -c $< -o $@
+
 # The status page as two constants.
 $(BUILD)/page/page.inc: kyro/server/page.html scripts/make_page.sh
 	@mkdir -p $(@D)
 	scripts/make_page.sh $< > $@
 
-$(BUILD)/kyrodb: $(BUILD)/kyrodb.o
-	$(CXX) $(COMMON) $(PRODUCT) $(LINK) $< -o $@
+# What both have as inline functions is taken from the first.
+$(BUILD)/kyrodb: $(BUILD)/kyrodb.o $(BUILD)/kyrodbctl.o
+	$(CXX) $(COMMON) $(PRODUCT) $(LINK) $^ -o $@
 
 $(BUILD)/kyrodbctl: $(BUILD)/kyrodb
 	ln -sf kyrodb $@

@@ -1,4 +1,4 @@
-// The KyroDB program: `kyrodb` and, under the name `kyrodbctl`, its client.
+// The KyroDB program: `kyrodb` and, under the name `kyrodbctl`, its client (kyrodbctl.cpp).
 #include <fcntl.h>
 #include <signal.h>
 
@@ -12,7 +12,7 @@
 
 #include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"
-#include "kyro/client/commands.h"
+#include "kyro/client/program.h"
 #include "kyro/server/serve.h"
 #include "kyro/server/serve_command.h"
 #include "kyro/tools/commands.h"
@@ -80,7 +80,7 @@ int run_version(const CliCall&) {
 
 int run_help(const CliCall& call) {
   const std::string_view topic = call.words.empty() ? "" : std::string_view(call.words[0]);
-  if (topic == "ctl") return kyro::print_text(kyro::program_help(kyro::ctl_program()));
+  if (topic == "ctl") return kyro::print_text(kyro::program_help(kyro::client_program()));
   return kyro::print_help(program(), call, "kyrodbctl");
 }
 
@@ -92,7 +92,7 @@ int run_completion(const CliCall& call) {
 constexpr CliCommand kCommands[] = {
     {"ctl", "COMMAND", "the client: kyrodb ctl COMMAND is kyrodbctl COMMAND", 0, kyro::kAnyWords,
      [](const CliCall& call) {
-       return kyro::run_ctl(std::vector<std::string_view>(call.words.begin(), call.words.end()));
+       return kyro::run_client(std::vector<std::string_view>(call.words.begin(), call.words.end()));
      }},
     {"health", "[URL]", "exit 0 if a server is alive, else 1, for the checks of containers", 0, 1,
      run_health},
@@ -149,12 +149,12 @@ const CliProgram& program() {
 }
 
 int run(std::string_view name, Words words) {
-  if (name.ends_with("kyrodbctl")) return kyro::run_ctl(words);
+  if (name.ends_with("kyrodbctl")) return kyro::run_client(words);
   if (words.empty()) {
     std::fputs(kyro::program_help(program()).c_str(), stderr);
     return kyro::kExitUsage;
   }
-  if (words[0] == "ctl") return kyro::run_ctl(words.subspan(1));
+  if (words[0] == "ctl") return kyro::run_client(words.subspan(1));
   return kyro::run_program(program(), words);
 }
 

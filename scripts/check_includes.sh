@@ -21,9 +21,16 @@ room_of() {
   if grep -q "^$1:" <<<"$rooms"; then echo "$1"; else dirname "$1"; fi
 }
 
+set -f  # the asterisk of a room's line stands for rooms, not for files
 while IFS= read -r file; do
   room=$(room_of "${file#kyro/}")
   allowed=$(sed -n "s|^$room: *||p" <<<"$rooms")
+  # `name/*` is a folder with the folders in it.
+  for wide in $allowed; do
+    [[ $wide == *'/*' ]] || continue
+    wide=${wide%/\*}
+    allowed+=" $wide $(grep -o "^$wide/[^:]*" <<<"$rooms" | tr '\n' ' ')"
+  done
   grep -q "^$room:" <<<"$rooms" || complain "$file: its room is not in scripts/rooms.txt"
   while IFS=: read -r line include; do
     target=$(room_of "${include#kyro/}")

@@ -1,5 +1,5 @@
-// What this binary is. The build passes KYRO_VERSION and KYRO_COMMIT to the product's one
-// translation unit; elsewhere they read "dev".
+// What this binary is. The build passes KYRO_VERSION and KYRO_COMMIT to the product's translation
+// units; elsewhere they read "dev".
 #pragma once
 
 #include <string>
