@@ -15,8 +15,6 @@
 namespace kyro {
 namespace completion_detail {
 
-using cli_detail::is_choice;
-
 inline std::string words_of(std::string_view choice) {
   std::string out(choice);
   std::replace(out.begin(), out.end(), '|', ' ');

@@ -60,12 +60,12 @@ struct CliFlag {
   bool is_of_call = false;        // of one call of the program: no line of a configuration file
 };
 
-namespace cli_detail {
-
 // "a|b" whose words can be listed as they are.
 inline bool is_choice(std::string_view value) {
   return value.find('|') != value.npos && value.find_first_of("<:[") == value.npos;
 }
+
+namespace cli_detail {
 
 // The word of a choice at `index`; empty after the last.
 inline std::string_view choice_word(std::string_view words, size_t index) {
@@ -97,17 +97,21 @@ struct SizeUnit {
 inline constexpr SizeUnit kSizeUnits[] = {{"", 1},       {"K", kKiB}, {"KiB", kKiB}, {"M", kMiB},
                                           {"MiB", kMiB}, {"G", kGiB}, {"GiB", kGiB}};
 
+}  // namespace cli_detail
+
 // 64 MiB for "64MiB".
 inline std::optional<uint64_t> parse_size(std::string_view text) {
   const size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
   const std::optional<uint64_t> count = parse_u64(text.substr(0, digits));
-  for (const SizeUnit& unit : kSizeUnits) {
+  for (const cli_detail::SizeUnit& unit : cli_detail::kSizeUnits) {
     if (unit.name != text.substr(digits)) continue;
     if (!count || *count > UINT64_MAX / unit.factor) return std::nullopt;
     return *count * unit.factor;
   }
   return std::nullopt;
 }
+
+namespace cli_detail {
 
 // The unit that makes a size unknown; empty if something else is wrong with it.
 inline std::string_view unknown_unit(std::string_view text) {

@@ -19,7 +19,7 @@
 #include "kyro/client/streams.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 inline constexpr const char* kNameRule =
     "NAME is made of letters, digits, '.', '_' and '-', and does not begin with '.'";
@@ -123,5 +123,5 @@ inline int run_backups(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

@@ -25,7 +25,7 @@
 #include "kyro/client/values.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 inline int run_help(const CliCall& call);
 inline int run_completion(const CliCall& call);
@@ -248,17 +248,17 @@ inline int run_shell_here(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 
 [[nodiscard]] inline const CliProgram& ctl_program() {
-  return ctl_detail::kProgram;
+  return ctl::kProgram;
 }
 
 // Runs the client with the words after the program's name; the exit code.
 [[nodiscard]] inline int run_ctl(std::span<const std::string_view> words) {
   const auto flags_end = std::find(words.begin(), words.end(), "--");
   cli_errors_are_json() = std::find(words.begin(), flags_end, "--json") != flags_end;
-  return run_program(ctl_detail::kProgram, words);
+  return run_program(ctl::kProgram, words);
 }
 
 }  // namespace kyro

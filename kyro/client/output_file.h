@@ -17,7 +17,7 @@
 #include <string_view>
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 class OutputFile {
  public:
@@ -85,5 +85,5 @@ class OutputFile {
   FILE* file_ = nullptr;
 };
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

@@ -30,7 +30,7 @@
 #include "kyro/client/status.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 inline constexpr double kShownShares[] = {0.5, 0.9, 0.99, 0.999, 1};
 inline constexpr const char* kShownNames[] = {"p50", "p90", "p99", "p99.9", "max"};
@@ -279,5 +279,5 @@ inline int run_bench(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

@@ -1,5 +1,5 @@
-// The client as its program sees it: a table and one function. Both are defined in kyrodbctl.cpp, the
-// translation unit that is compiled for size; what the commands do is in commands.h.
+// The client as its program sees it: a table and one function. Both are defined in kyrodbctl.cpp,
+// the translation unit that is compiled for size; what the commands do is in commands.h.
 //
 // Thread rule: one thread.
 #pragma once

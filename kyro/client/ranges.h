@@ -21,7 +21,7 @@
 #include "kyro/client/streams.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 inline std::string range_target(const char* path, const CliCall& call) {
   std::string target = path;
@@ -133,5 +133,5 @@ inline int run_delete_range(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

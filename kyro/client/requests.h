@@ -16,7 +16,7 @@
 #include "kyro/client/session.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 enum class Reply : uint8_t {
   kFields,  // JSON; its fields one per line, or as it came
@@ -208,5 +208,5 @@ inline int run_mget(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

@@ -23,7 +23,7 @@
 #include "kyro/client/session.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 // The scalars of a JSON document by their path: "disk.free_bytes", "runs.0.id".
 class FlatJson {
@@ -269,5 +269,5 @@ inline int run_status(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

@@ -18,7 +18,7 @@
 #include "kyro/client/session.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 inline void add_parameter(std::string& target, std::string_view name, uint64_t value) {
   target.append(target.find('?') == target.npos ? "?" : "&").append(name).append("=");
@@ -46,7 +46,7 @@ inline int begin_stream(CtlClient& client, const std::string& target, std::strin
 }
 
 // What part of the key space a scan is about, as its flags say.
-struct ScanRange {
+struct ScanFlags {
   std::optional<uint64_t> start;
   std::optional<uint64_t> end;
   std::optional<uint64_t> limit;
@@ -65,7 +65,7 @@ struct ScanRange {
   }
 };
 
-[[nodiscard]] inline ScanRange range_of(const CliCall& call) {
+[[nodiscard]] inline ScanFlags scan_flags(const CliCall& call) {
   return {.start = call.number("start"),
           .end = call.number("end"),
           .limit = call.number("limit"),
@@ -78,7 +78,7 @@ struct ScanRange {
 // what went wrong has been told.
 // *as_of receives the moment of the last page.
 template <class OnItem>
-int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item,
+int walk_range(CtlClient& client, ScanFlags range, const OnItem& on_item,
                std::optional<uint64_t>* as_of = nullptr) {
   constexpr uint64_t kPageItemsMax = 10000;
   std::optional<uint64_t> last;
@@ -123,7 +123,7 @@ int walk_range(CtlClient& client, ScanRange range, const OnItem& on_item,
 inline int run_scan(const CliCall& call) {
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     return ctl_finish_output(
-        walk_range(client, range_of(call), [](std::string_view line, const ScanLine&) {
+        walk_range(client, scan_flags(call), [](std::string_view line, const ScanLine&) {
           ctl_print(line);
           ctl_print("\n");
           return std::ferror(stdout) == 0;
@@ -237,7 +237,7 @@ inline int run_watch(const CliCall& call) {
   if (!key.ok()) return ctl_usage_error(key.status().message());
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     uint64_t left = call.number("limit").value_or(UINT64_MAX);
-    ScanRange range;
+    ScanFlags range;
     range.start = *key;
     if (*key != UINT64_MAX) range.end = *key + 1;
     std::optional<uint64_t> as_of;
@@ -259,5 +259,5 @@ inline int run_watch(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

@@ -25,7 +25,7 @@
 #include "kyro/client/status.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 // A metrics page: the value of each series by its name and labels as they stand.
 class MetricsPage {
@@ -209,5 +209,5 @@ inline int run_top(const CliCall& call) {
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

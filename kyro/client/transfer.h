@@ -27,7 +27,7 @@
 #include "kyro/client/streams.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 inline ImportFormat format_of(const CliCall& call, std::string_view file) {
   const auto name = call.flag("format");
@@ -72,7 +72,7 @@ class Exporter {
   }
 
   // The exit code.
-  int run(CtlClient& client, const ScanRange& range, const std::string& path) {
+  int run(CtlClient& client, const ScanFlags& range, const std::string& path) {
     const int code = walk_range(client, range,
                                 [&](std::string_view, const ScanLine& item) { return add(item); });
     progress_.clear();
@@ -165,9 +165,9 @@ inline int run_export(const CliCall& call) {
   return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     OutputFile out(path);
     if (!out.is_open()) return ctl_fail(path + ": " + strerrordesc_np(errno));
-    return Exporter(out, form).run(client, range_of(call), path);
+    return Exporter(out, form).run(client, scan_flags(call), path);
   });
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

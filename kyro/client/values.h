@@ -20,7 +20,7 @@
 #include "kyro/client/session.h"
 
 namespace kyro {
-namespace ctl_detail {
+namespace ctl {
 
 // How many seconds a key has left.
 inline int run_ttl(const CliCall& call) {
@@ -173,5 +173,5 @@ int run_shell(const CliCall& call, const RunLine& run_line) {
   }
 }
 
-}  // namespace ctl_detail
+}  // namespace ctl
 }  // namespace kyro

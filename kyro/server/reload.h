@@ -84,7 +84,7 @@ class Reloader {
     std::string waiting;
     // Without a token the server would have begun differently.
     const bool keeps_tokens = has_token(running_) == has_token(fresh);
-    for (const CliFlag& flag : serve_detail::kServeFlags) {
+    for (const CliFlag& flag : kServeFlags) {
       if (flag.field.get(flag, &running_) == flag.field.get(flag, &fresh)) continue;
       const bool is_token = flag.name.find("token") != flag.name.npos;
       const bool is_taken = std::find(kTaken.begin(), kTaken.end(), flag.name) != kTaken.end() &&

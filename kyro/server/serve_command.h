@@ -33,7 +33,7 @@ inline const ServeConfig kServeDefaults;
           0,
           2,
           run,
-          serve_detail::kServeFlags,
+          kServeFlags,
           "Sizes (B) take K, M, G or KiB, MiB, GiB: powers of 1024.",
           "server start run",
           "KYRODB_",

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -267,4 +268,8 @@ inline constexpr CliFlag kServeFlags[] = {
 // clang-format on
 
 }  // namespace serve_detail
+
+// What `serve` takes, in the order of its help.
+inline constexpr std::span<const CliFlag> kServeFlags = serve_detail::kServeFlags;
+
 }  // namespace kyro

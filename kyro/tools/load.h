@@ -85,8 +85,7 @@ class LoadCommand {
  public:
   explicit LoadCommand(const CliCall& call)
       : call_(call),
-        memory_bytes_(
-            cli_detail::parse_size(call.flag("memory").value_or("")).value_or(kMemoryBytes)) {
+        memory_bytes_(parse_size(call.flag("memory").value_or("")).value_or(kMemoryBytes)) {
     const auto ttl_secs = call.number("ttl");
     if (ttl_secs) expiry_secs_ = now_secs_ + *ttl_secs;
   }

@@ -13,12 +13,12 @@ using namespace kyro::test;
 
 TEST_CASE("The words of a line stand between blanks or in quotes") {
   using Words = std::vector<std::string>;
-  CHECK(ctl_detail::shell_words("") == Words{});
-  CHECK(ctl_detail::shell_words(" \t ") == Words{});
-  CHECK(ctl_detail::shell_words("put 1  'two words'") == Words{"put", "1", "two words"});
-  CHECK(ctl_detail::shell_words("put 1 \"it's\"") == Words{"put", "1", "it's"});
-  CHECK(ctl_detail::shell_words("put 1 ''") == Words{"put", "1", ""});
-  CHECK(ctl_detail::shell_words("a'b c'd") == Words{"ab cd"});
+  CHECK(ctl::shell_words("") == Words{});
+  CHECK(ctl::shell_words(" \t ") == Words{});
+  CHECK(ctl::shell_words("put 1  'two words'") == Words{"put", "1", "two words"});
+  CHECK(ctl::shell_words("put 1 \"it's\"") == Words{"put", "1", "it's"});
+  CHECK(ctl::shell_words("put 1 ''") == Words{"put", "1", ""});
+  CHECK(ctl::shell_words("a'b c'd") == Words{"ab cd"});
 }
 
 TEST_CASE("Variables stand for the server and the token, and flags beat them", "[e2e]") {

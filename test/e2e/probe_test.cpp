@@ -11,7 +11,7 @@ namespace kyro::test {
 namespace {
 
 uint64_t field_of(const std::string& json, const std::string& path) {
-  const ctl_detail::FlatJson flat(json);
+  const ctl::FlatJson flat(json);
   REQUIRE(flat.ok());
   REQUIRE(flat.has(path));
   return flat.number(path);
@@ -53,7 +53,7 @@ TEST_CASE("top shows the routes of this second within 80 columns, and JSON a lin
 }
 
 TEST_CASE("top computes rates and bounds from what came between two looks") {
-  using ctl_detail::MetricsPage;
+  using ctl::MetricsPage;
   const std::string name = "kyrodb_http_request_duration_seconds_bucket{route=\"kv\",le=\"";
   const auto page = [&](int requests, int failed, int fast, int slow, int all) {
     return MetricsPage("# HELP x y\nkyrodb_http_requests_total{route=\"kv\",code=\"200\"} " +
@@ -66,7 +66,7 @@ TEST_CASE("top computes rates and bounds from what came between two looks") {
   };
   const MetricsPage before = page(1000, 10, 500, 800, 1010);
   const MetricsPage now = page(1190, 20, 600, 999, 1210);
-  const ctl_detail::TopFrame frame(before, now, 2);
+  const ctl::TopFrame frame(before, now, 2);
   CHECK(frame.json() ==
         "{\"keys\":12,\"syncs\":0,\"routes\":{\"kv\":{\"requests\":100,\"failures\":5,"
         "\"p50_us\":1000,\"p90_us\":10000,\"p99_us\":10000,\"p99.9_us\":null}}}\n");

@@ -14,7 +14,7 @@
 #include "kyro/net/http/request.h"
 #include "kyro/net/http1/chars.h"
 
-namespace kyro::http_detail {
+namespace kyro::http_grammar {
 
 // Every character is of the class, or part of a "%" and two hexadecimal digits.
 [[nodiscard]] inline bool is_percent_encoded(std::string_view text, uint8_t bits) {
@@ -82,4 +82,4 @@ namespace kyro::http_detail {
   return Method::kOther;
 }
 
-}  // namespace kyro::http_detail
+}  // namespace kyro::http_grammar

@@ -170,7 +170,7 @@ class HttpParser {
     if (!is_plain) second = std::find(target, end, ' ');
     if (second == end) return bad("The request line has no HTTP version.");
     request_->method_text = view(line, first);
-    seen_.method = http_detail::method_of(request_->method_text);
+    seen_.method = http_grammar::method_of(request_->method_text);
     request_->target = view(target, second);
     request_->host = {};
     if (!on_version(view(second + 1, end))) return false;
@@ -205,7 +205,7 @@ class HttpParser {
   bool on_target(std::string_view target) {
     std::string_view rest = target;
     if (seen_.method == Method::kConnect) {
-      if (!http_detail::is_valid_host(target, readable_))
+      if (!http_grammar::is_valid_host(target, readable_))
         return bad("The target of CONNECT is malformed.");
       return refuse(501, "CONNECT is not supported.");
     }
@@ -224,14 +224,14 @@ class HttpParser {
       rest = target.substr(scheme_end + 3);
       const size_t authority_end = std::min(rest.find_first_of("/?"), rest.size());
       const std::string_view authority = rest.substr(0, authority_end);
-      if (!http_detail::is_valid_host(authority, readable_))
+      if (!http_grammar::is_valid_host(authority, readable_))
         return bad("The host of the target is invalid.");
       seen_.authority = true;
       request_->host = authority;
       rest.remove_prefix(authority_end);
     }
     constexpr uint8_t kPlain = http_chars::kPath | http_chars::kQueryMark;
-    if (!http_detail::is_percent_encoded(rest, kPlain)) {
+    if (!http_grammar::is_percent_encoded(rest, kPlain)) {
       return bad("The request target contains a forbidden character.");
     }
     set_path(rest, std::min(rest.find('?'), rest.size()));
@@ -273,7 +273,7 @@ class HttpParser {
     seen_.host = true;
     if (!seen_.authority) request_->host = value;
     const bool absent = value.empty() && seen_.version_minor == 0;
-    if (!absent && !http_detail::is_valid_host(value, readable_))
+    if (!absent && !http_grammar::is_valid_host(value, readable_))
       return bad("The Host is invalid.");
     return true;
   }

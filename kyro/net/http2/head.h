@@ -211,7 +211,7 @@ inline void Http2Head::fill(HttpRequest* request, std::string* text) {
   const auto view_of = [all](const Part& part) { return all.substr(part.at, part.bytes); };
   request->version = HttpVersion::k2;
   request->method_text = view_of(facts_.method);
-  request->method = http_detail::method_of(request->method_text);
+  request->method = http_grammar::method_of(request->method_text);
   request->target = view_of(facts_.path);
   const size_t mark = request->target.find('?');
   request->has_query = mark != std::string_view::npos;

@@ -126,12 +126,13 @@ inline bool Http2Protocol::check_head(Http2Exchange& x) {
     refuse(x, 414, "uri_too_long", "The request target is too long.", RejectReason::kUriTooLong);
   } else if (request.method == Method::kConnect) {
     refuse(x, 501, "not_implemented", "This is no proxy.", RejectReason::kNotImplemented);
-  } else if (!http_detail::is_percent_encoded(request.target,
-                                              http_chars::kPath | http_chars::kQueryMark)) {
+  } else if (!http_grammar::is_percent_encoded(request.target,
+                                               http_chars::kPath | http_chars::kQueryMark)) {
     refuse(x, 400, "bad_request", "The request target contains a forbidden character.",
            RejectReason::kBadRequest);
   } else if (!request.host.empty() &&
-             !http_detail::is_valid_host(request.host, request.host.data() + request.host.size())) {
+             !http_grammar::is_valid_host(request.host,
+                                          request.host.data() + request.host.size())) {
     refuse(x, 400, "bad_request", "The host is invalid.", RejectReason::kBadRequest);
   } else if (const auto expect = request.header("expect"); expect && *expect != "100-continue") {
     refuse(x, 417, "expectation_failed", "The expectation is not known.",

@@ -109,8 +109,8 @@ class Reclaimer {
       looks_[run->meta().id] = look;
       return false;
     }
-    KYRO_TRY(run_change_detail::borrow_room(state_, size->needed_bytes(), true));
-    auto result = run_change_detail::make_run(state_, input, cancel);
+    KYRO_TRY(borrow_room(state_, size->needed_bytes(), true));
+    auto result = make_run(state_, input, cancel);
     KYRO_TRY(result);
     for (size_t i = 0; i < at; ++i) {  // their tombstones may hide less now
       if (view.runs[i]->meta().tombstones > 0) looks_.erase(view.runs[i]->meta().id);

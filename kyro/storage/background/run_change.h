@@ -71,6 +71,8 @@ inline void remove_run_files(EngineState& state, uint64_t id) {
   remove_file(state, run_index_name(id));
 }
 
+}  // namespace run_change_detail
+
 // Writes a merged run, opens it and readies it for readers; null if nothing is left.
 inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInput& input,
                                              const Cancel& cancel) {
@@ -87,12 +89,14 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
   auto run =
       Run::open(state.dir, output.meta, {state.options.rmi, state.options.huge_index}, &rebuilt);
   if (!run.ok()) {
-    remove_run_files(state, id);
+    run_change_detail::remove_run_files(state, id);
     return run;
   }
   (*run)->prepare_for_reads();
   return run;
 }
+
+namespace run_change_detail {
 
 [[nodiscard]] inline Status lacks_room(const char* what, uint64_t needed_bytes,
                                        uint64_t free_bytes) {
@@ -100,6 +104,8 @@ inline Result<std::shared_ptr<Run>> make_run(EngineState& state, const MergeInpu
                                     " bytes of free space, " + std::to_string(free_bytes) +
                                     " are there");
 }
+
+}  // namespace run_change_detail
 
 // Asks instead of trying: a merge must not take the last bytes from the log. Where writes fail for
 // space, a merge that gives room back may use the reserve as well. REQUIRES: end_loan() of the
@@ -111,8 +117,10 @@ inline Status borrow_room(EngineState& state, uint64_t needed_bytes, bool gives_
   const bool is_full = state.disk_is_full.load(std::memory_order_relaxed) || state.space.is_full();
   const bool may_lend = lacking_bytes == 0 || (is_full && gives_room_back);
   if (may_lend && state.reserve.lend(state.dir, lacking_bytes)) return Status();
-  return lacks_room("merging", needed_bytes, *free_bytes);
+  return run_change_detail::lacks_room("merging", needed_bytes, *free_bytes);
 }
+
+namespace run_change_detail {
 
 // Of a merge whose inputs take `at_most`. Where that does not fit, what is left of them may, as
 // after deletes on a full disk. Where the volume does not tell its room the attempt will.
@@ -218,7 +226,7 @@ inline Status prepare_merge(EngineState& state, const View& view, MergeChoice ch
   input.now_secs = state.clock.now_secs();
   const uint64_t at_most = needed_bytes_of(view.runs, choice);
   KYRO_TRY(run_change_detail::check_room(state, input, at_most, cancel));
-  auto run = run_change_detail::make_run(state, input, cancel);
+  auto run = make_run(state, input, cancel);
   KYRO_TRY(run);
   change->result = std::move(*run);
   if (change->result != nullptr) {

@@ -24,10 +24,9 @@ namespace dump_detail {
 template <class Visit>
 Status walk_log(Directory& dir, const Manifest& manifest, Visit visit) {
   VerifyReport report;
-  KYRO_TRY(verify_detail::verify_log(
-      dir, manifest, &report, [&](const GroupHeader& group, std::string_view body) {
-        KYRO_CHECK(for_each_record(group, body, visit));  // the reader has verified the group
-      }));
+  KYRO_TRY(verify_log(dir, manifest, &report, [&](const GroupHeader& group, std::string_view body) {
+    KYRO_CHECK(for_each_record(group, body, visit));  // the reader has verified the group
+  }));
   if (!report.damage.empty()) return Status(Code::kCorruption, report.damage.front());
   return Status();
 }

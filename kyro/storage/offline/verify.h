@@ -38,8 +38,7 @@ struct VerifyReport {
 // Told from time to time how many of about how many bytes have been read.
 using VerifyProgress = std::function<void(uint64_t bytes_done, uint64_t bytes_all)>;
 
-namespace verify_detail {
-
+// Adds what a run and its index hold, and what is wrong with them.
 inline Status verify_run(Directory& dir, const RunMeta& meta, const RunProgress& progress,
                          VerifyReport* report) {
   ++report->runs;
@@ -63,6 +62,8 @@ inline Status verify_run(Directory& dir, const RunMeta& meta, const RunProgress&
   return Status();
 }
 
+namespace verify_detail {
+
 // Reads a segment to its end, and judges that.
 template <class Visit>
 Status verify_segment(SegmentReader& segment, const SegmentSequel& sequel, VerifyReport* report,
@@ -81,6 +82,8 @@ Status verify_segment(SegmentReader& segment, const SegmentSequel& sequel, Verif
   return Status();
 }
 
+}  // namespace verify_detail
+
 // Calls visit(group, body) for every good group, those after damage in the same segment excepted.
 template <class Visit>
 Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report, Visit visit) {
@@ -93,11 +96,9 @@ Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report
   };
   return walk_segments(manifest.segments, manifest.next_offset, open,
                        [&](SegmentReader& segment, const SegmentSequel& sequel) {
-                         return verify_segment(segment, sequel, report, visit);
+                         return verify_detail::verify_segment(segment, sequel, report, visit);
                        });
 }
-
-}  // namespace verify_detail
 
 // Whether an engine would open it: both ends of the runs, and what of the log is in none of them.
 [[nodiscard]] inline Status check_for_opening(Directory& dir, Manifest manifest) {
@@ -110,8 +111,7 @@ Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report
   }
   drop_flushed_segments(&manifest);
   VerifyReport report;
-  KYRO_TRY(verify_detail::verify_log(dir, manifest, &report,
-                                     [](const GroupHeader&, std::string_view) {}));
+  KYRO_TRY(verify_log(dir, manifest, &report, [](const GroupHeader&, std::string_view) {}));
   return report.damage.empty() ? Status() : Status(Code::kCorruption, report.damage.front());
 }
 
@@ -142,10 +142,10 @@ Status verify_log(Directory& dir, const Manifest& manifest, VerifyReport* report
     if (progress) progress(bytes_done, bytes_all);
   };
   for (const RunMeta& meta : manifest->runs) {
-    KYRO_TRY(verify_detail::verify_run(*store->dir, meta, add, &report));
+    KYRO_TRY(verify_run(*store->dir, meta, add, &report));
   }
-  KYRO_TRY(verify_detail::verify_log(*store->dir, *manifest, &report,
-                                     [](const GroupHeader&, std::string_view) {}));
+  KYRO_TRY(
+      verify_log(*store->dir, *manifest, &report, [](const GroupHeader&, std::string_view) {}));
   return report;
 }
 
