@@ -13,6 +13,7 @@
 #include "kyro/cli/docs.h"
 #include "kyro/cli/exit_codes.h"
 #include "kyro/client/program.h"
+#include "kyro/client/session.h"
 #include "kyro/server/serve.h"
 #include "kyro/server/serve_command.h"
 #include "kyro/tools/commands.h"
