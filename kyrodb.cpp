@@ -19,8 +19,8 @@
 #include "kyro/tools/commands.h"
 #include "page.inc"  // made by scripts/make_page.sh
 
-// The handler of libstdc++ names the exception that nobody catches, with a demangler of 47 KB. Nothing
-// throws here.
+// The handler of libstdc++ names the exception that nobody catches, with a demangler of 47 KB.
+// Nothing throws here.
 namespace __gnu_cxx {
 void __verbose_terminate_handler() {
   std::abort();
