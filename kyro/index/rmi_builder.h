@@ -393,8 +393,8 @@ inline Status Builder::finish(const NodeModel& root) {
   RmiTrailer& t = trailer_;
   t.slots_used = slots_.written();
   if (!input_.empty()) {
-    const uint64_t behind = std::max(next_slot_, t.slots_used);
-    KYRO_TRY(slots_.fill_to(behind + rmi_scan_slots(t.displacement_max), input_.back()));
+    const uint64_t end = std::max(next_slot_, t.slots_used);
+    KYRO_TRY(slots_.fill_to(end + rmi_scan_slots(t.displacement_max), input_.back()));
   }
   KYRO_TRY(slots_.flush());
   std::vector<uint32_t>& crcs = slots_.crcs();

@@ -373,7 +373,7 @@ class JsonWriteDecoder {
   JsonWrite* const out_;
   State state_ = State::kFields;
   size_t begin_ = 0;    // of the value, in the text
-  size_t end_ = 0;      // behind its closing quote
+  size_t end_ = 0;      // after its closing quote
   size_t size_ = 0;     // of it so far
   size_t decoded_ = 0;  // of its base64
 };

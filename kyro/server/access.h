@@ -147,7 +147,7 @@ class AccessControl {
     return false;
   }
 
-  // What stands behind "Bearer"; empty if nothing does, or if the field is there twice: whoever
+  // What stands after "Bearer"; empty if nothing does, or if the field is there twice: whoever
   // stands between may have looked at the other one.
   static std::string_view given_token(const HttpRequest& request) {
     constexpr std::string_view kScheme = "Bearer ";

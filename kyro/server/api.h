@@ -2,7 +2,7 @@
 // do engine and server meet.
 //
 // on_headers decides everything that needs no body (token, route, method, key, type), on_request
-// does the work. A read behind a write of the same connection waits for it. The engine appears when
+// does the work. A read after a write of the same connection waits for it. The engine appears when
 // recovery is done; until then routes that need it answer 503. Calls of gRPC are let in here as
 // requests of HTTP are, and handed on (services/calls.h).
 //

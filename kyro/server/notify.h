@@ -1,5 +1,5 @@
 // What a service manager is told (systemd's Type=notify), spoken directly: one datagram a message
-// to the socket that $NOTIFY_SOCKET names, a path or, behind '@', a name without one.
+// to the socket that $NOTIFY_SOCKET names, a path or, after '@', a name without one.
 //
 //   ServiceManager manager = ServiceManager::from_environment();
 //   manager.tell("READY=1\nSTATUS=serving 127.0.0.1:3030");

@@ -193,7 +193,7 @@ class Exchange {
   // Answers with a stream: chunked, or delimited by the close under HTTP/1.0.
   virtual void respond_stream(int status, std::string_view content_type,
                               std::unique_ptr<BodyStream> stream) = 0;
-  // A field behind the body, to be added before the answer is given, or in BodyStream::on_end().
+  // A field after the body, to be added before the answer is given, or in BodyStream::on_end().
   // An answer without a body has its trailers in its head.
   virtual void add_trailer(std::string_view name, std::string_view value) {
     static_cast<void>(name), static_cast<void>(value);
@@ -210,7 +210,7 @@ class Exchange {
   // Answers {"error":"<code>","message":"<message>"} as application/json.
   inline void respond_error(int status, std::string_view code, std::string_view message);
 
-  // The connection closes behind this answer. Call before respond…().
+  // The connection closes after this answer. Call before respond…().
   virtual void close_after() = 0;
 
   // In on_request: hands the body over, a large one without a copy. The views of request() are not
@@ -222,7 +222,7 @@ class Exchange {
   // An earlier request of this connection still waits for its answer.
   [[nodiscard]] virtual bool has_pending_before() const = 0;
   // In on_request: asks for on_request() again, once every earlier request of the connection has
-  // been answered. False if there is none: then answer now. Later requests wait behind this one.
+  // been answered. False if there is none: then answer now. Later requests wait for this one.
   [[nodiscard]] virtual bool wait_for_earlier() = 0;
   // The answer comes from task->run(). Call before the task can be posted.
   void defer(Task* task) {
@@ -265,7 +265,7 @@ inline void Task::run_queued() {
   bound_->run_task(this);
 }
 
-// An answer that has been handed to the socket, or failed to be; `count` of them, one behind the
+// An answer that has been handed to the socket, or failed to be; `count` of them, one after the
 // other, where they are alike. duration_ns runs from the read that completed the request to the
 // write of the answer (of a stream: of its head).
 struct Answered {

@@ -41,7 +41,7 @@ class Outgoing {
   // What waits is of a body that is made while it is sent: it may take long, at the least rate.
   bool is_paced = false;
 
-  // Bytes that `owner` keeps, behind those in context.out.
+  // Bytes that `owner` keeps, after those in context.out.
   void append_shared(std::string_view view, std::shared_ptr<const void> owner) {
     if (queue_ == nullptr) make_queue();
     queue_->append(context_.out);

@@ -1,6 +1,6 @@
 // The line in which the answers of an HTTP/1 connection wait for their turn.
 //
-// A deferred request, and every answer behind one, stands in the line; promote() moves finished
+// A deferred request, and every answer after one, stands in the line; promote() moves finished
 // answers from its front to the output, so answers leave in the order of the requests. A stream at
 // the front holds the line until it ends.
 //

@@ -30,7 +30,7 @@ class ChunkedDecoder {
   static constexpr uint32_t kSizeDigitsMax = 16;
 
   // Consumes from the front of `bytes`. kData: `data` is the next slice of the body. kDone: the
-  // body ended, `bytes` is what lies behind it. kNeedMore: all was consumed. kError: see error();
+  // body ended, `bytes` is what comes after it. kNeedMore: all was consumed. kError: see error();
   // final.
   [[nodiscard]] Outcome next(std::string_view& bytes, std::string_view& data) {
     while (!bytes.empty()) {

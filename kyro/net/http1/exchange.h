@@ -143,7 +143,7 @@ class Http1Exchange final : public Exchange {
   Http1Exchange* next_ = nullptr;  // in the line
   std::string fields_;             // of add_header()
   std::string bytes_;              // of an answer that waits its turn
-  std::string_view view_;          // a body behind bytes_, kept alive by owner_
+  std::string_view view_;          // a body after bytes_, kept alive by owner_
   std::shared_ptr<const void> owner_;
   std::unique_ptr<BodyStream> stream_;
   uint64_t start_ns_ = 0;

@@ -5,7 +5,7 @@
 // request goes through the phases head → body → (waiting) → answered or deferred. An answer that
 // was given before its body arrived turns into the phase "skip".
 //
-// Whatever is refused ends the connection: an error answer is put in line, nothing behind it is
+// Whatever is refused ends the connection: an error answer is put in line, nothing after it is
 // looked at.
 //
 // Thread rule: its reactor's thread. Ownership: owns the kept bytes, a chunked body, and the
@@ -348,7 +348,7 @@ inline size_t RequestReader::on_body(std::string_view bytes) {
   return dispatch(reading_, bytes.substr(0, request_bytes));
 }
 
-// The request is complete: its body, if any, lies behind the head or has been decoded.
+// The request is complete: its body, if any, lies after the head or has been decoded.
 inline size_t RequestReader::dispatch(Http1Exchange* exchange, std::string_view request_bytes) {
   std::string_view body = request_bytes;
   body.remove_prefix(exchange->frame().head_bytes);

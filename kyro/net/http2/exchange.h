@@ -104,7 +104,7 @@ class Http2Exchange final : public Exchange {
   void post_task(Task* task) override { workspace_.context.loop.post(task); }
   void run_task(Task* task) override;
 
-  // Fields lie one behind the other: where it belongs, name, NUL, value, NUL.
+  // Fields lie one after the other: where it belongs, name, NUL, value, NUL.
   static constexpr char kHeadField = 'h';
   static constexpr char kTrailer = 't';
   void append_field(char where, std::string_view name, std::string_view value) {

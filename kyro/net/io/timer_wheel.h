@@ -80,7 +80,7 @@ class TimerWheel {
     if (now_tick - tick_ > kBuckets) tick_ = now_tick - kBuckets;
     while (tick_ < now_tick) {
       ++tick_;
-      // A node put back lands behind tick_, at most one turn less one ahead: never in this bucket.
+      // A node put back lands after tick_, at most one turn less one ahead: never in this bucket.
       while (TimerNode* node = heads_[tick_ % kBuckets]) {
         unlink(node);
         if (node->deadline_ms_ == TimerNode::kNever) continue;
@@ -134,7 +134,7 @@ class TimerWheel {
     }
   }
 
-  // The first used bucket behind tick_.
+  // The first used bucket after tick_.
   void find_earliest() {
     for (uint64_t step = 1; step <= kBuckets;) {
       const uint64_t slot = (tick_ + step) % kBuckets;

@@ -75,7 +75,7 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
     drive();
   }
 
-  // One turn. What is left has its turn behind the other connections.
+  // One turn. What is left has its turn after the other connections.
   inline void drive();
 
   inline void on_deadline() override;

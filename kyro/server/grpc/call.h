@@ -1,4 +1,4 @@
-// A request that is a call of gRPC, and how one is answered: a status in the trailers, behind the
+// A request that is a call of gRPC, and how one is answered: a status in the trailers, after the
 // messages or, where there are none, in the head.
 //
 // From on_headers() on user() of its exchange is when it ends at the latest (monotonic_ns(); 0:

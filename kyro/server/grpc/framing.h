@@ -24,7 +24,7 @@ inline void append_message_head(std::string& out, size_t message_bytes) {
   append_be(out, static_cast<uint32_t>(message_bytes), 4);
 }
 
-// For a message that is written behind its head: fills in what begin_message() left open.
+// For a message that is written after its head: fills in what begin_message() left open.
 [[nodiscard]] inline size_t begin_message(std::string& out) {
   out.append(kMessageHeadBytes, '\0');
   return out.size();

@@ -104,7 +104,7 @@ struct DeleteRequest {
 struct MultiGetRequest {
   std::vector<uint64_t> keys;
 
-  // Stops adding behind `keys_max` + 1 keys.
+  // Stops adding after `keys_max` + 1 keys.
   [[nodiscard]] bool decode(std::string_view bytes, uint64_t keys_max) {
     const auto add = [this, keys_max](uint64_t key) {
       if (keys.size() <= keys_max) keys.push_back(key);

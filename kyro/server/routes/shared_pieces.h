@@ -33,7 +33,7 @@ class SharedPieces {
   struct Piece {
     Place place;
     std::string bytes;
-    RecordEncoder::Progress next;  // behind it
+    RecordEncoder::Progress next;  // after it
   };
 
   // The piece that begins there; null if it is not at hand.

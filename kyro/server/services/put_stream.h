@@ -196,9 +196,9 @@ class PutStream final : public PutBundleOwner, public std::enable_shared_from_th
     const char* const found_in = pending_.data();
     if (collecting_ != 0) bundle.count_held(&collected_.bytes, std::exchange(collecting_, 0));
     if (begin == 0 && rest <= taken) {
-      std::string behind = pending_.substr(at_);
+      std::string kept = pending_.substr(at_);
       bundle.keep(std::move(pending_), found_in);
-      pending_ = std::move(behind);
+      pending_ = std::move(kept);
       at_ = 0;
       return;
     }

@@ -31,7 +31,7 @@ class Mapping {
   [[nodiscard]] virtual std::span<const std::byte> bytes() const = 0;
   virtual void advise(Access access) = 0;
   // Begins to read what of [begin, end) is not in memory, without waiting for it: a hint. The end
-  // may lie behind that of the file.
+  // may lie beyond that of the file.
   virtual void fetch(uint64_t begin, uint64_t end) = 0;
   // Pages of it could not be read (a bad sector, a truncation from outside) and show zeros instead.
   [[nodiscard]] virtual bool has_lost_pages() const { return false; }

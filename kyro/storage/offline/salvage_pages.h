@@ -4,7 +4,7 @@
 // the directory is damaged, records are taken from the first place in the page from which good ones
 // reach to its very end, one after another: what a client has put into a value lies after that
 // place, so nothing in a value is taken for a record. Large records follow one another in key
-// order; those that only a damaged directory knew of are found by going on behind the last one.
+// order; those that only a damaged directory knew of are found by going on after the last one.
 //
 // Thread rule: pure reading. Ownership: what is visited points into the file's bytes.
 #pragma once
@@ -37,7 +37,7 @@ class PageScan {
       : name_(std::move(name)), file_(file), id_(id), body_(body), meta_(meta) {}
 
   // Where pages and large records of a run without a footer probably are: as many pages as are
-  // sound, from the first one on. A block of a value is none of them, since it lies behind all.
+  // sound, from the first one on. A block of a value is none of them, since it comes after all.
   [[nodiscard]] static RunBody guess_body(std::string_view file, uint64_t id) {
     RunBody body = RunBody::of_pages(0, 0);
     while (file.size() >= body.page_begin(body.pages + 1) &&
