@@ -93,8 +93,8 @@ class BatchReader final : public BatchSource {
     size_t size = end != nullptr ? static_cast<size_t>(end - rest.data()) : rest.size();
     at_ += size + (end != nullptr ? 1 : 0);
     // One empty line at the end is no line.
-    const std::string_view rest(text_.data() + at_, text_.size() - at_);
-    if (rest == "\n" || rest == "\r\n") at_ = text_.size();
+    const std::string_view after(text_.data() + at_, text_.size() - at_);
+    if (after == "\n" || after == "\r\n") at_ = text_.size();
     if (size > 0 && rest[size - 1] == '\r') --size;
     return rest.first(size);
   }
