@@ -53,6 +53,7 @@
 #include <memory>
 #include <vector>
 
+#include "kyro/base/fence.h"
 #include "kyro/base/mutex.h"
 #include "kyro/base/status.h"
 
@@ -77,41 +78,22 @@ inline bool register_membarrier() {
 // A pin taken before this is initialised fences, which is never wrong.
 inline const bool kHasMembarrier = register_membarrier();
 
-#if defined(__SANITIZE_THREAD__)
-#define KYRO_EPOCH_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define KYRO_EPOCH_TSAN 1
-#endif
-#endif
-
-// ThreadSanitizer does not know fences. There the publication itself is a locked instruction, which
-// is a full barrier on the machine and, unlike a shared dummy, adds no happens-before that would
-// hide a race from the sanitizer.
 inline void publish(Participant& self, uint64_t value) {
-#ifdef KYRO_EPOCH_TSAN
-  self.pinned.exchange(value, std::memory_order_seq_cst);
-#else
   self.pinned.store(value, std::memory_order_release);
   if (kHasMembarrier) {
     std::atomic_signal_fence(std::memory_order_seq_cst);  // for the compiler only
   } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
   }
-#endif
 }
 
 inline void writer_fence() {
-#ifdef KYRO_EPOCH_TSAN
-  clock.fetch_add(0, std::memory_order_seq_cst);
-#else
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   if (!kHasMembarrier) return;
   // A process forked off has to say again that it will use it.
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
   KYRO_CHECK(register_membarrier());
   KYRO_CHECK(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
-#endif
 }
 
 inline void give_back(void* record) {

@@ -32,6 +32,7 @@
 #include "kyro/base/clock.h"
 #include "kyro/base/counters.h"
 #include "kyro/base/epoch.h"
+#include "kyro/base/fence.h"
 #include "kyro/base/mutex.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/access.h"
@@ -76,7 +77,7 @@ class WaitingReads final : public KeyListener {
       const MutexLock lock(shard.mutex);
       shard.reads.emplace(read->key, read);
     }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
     return true;
   }
   // Takes it out again, for the caller to post; false if somebody else has.

@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/fence.h"
 #include "kyro/base/thread.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/write/admission.h"
@@ -452,7 +453,7 @@ inline void Committer::publish_group() {
 inline void Committer::tell_of_keys() {
   KeyListener* const listener = key_listener_.load(std::memory_order_acquire);
   if (listener == nullptr) return;
-  std::atomic_thread_fence(std::memory_order_seq_cst);  // after the group has been shown
+  full_fence();  // after the group has been shown
   if (!listener->is_listening()) return;
   group_.for_each_record(
       [&](const RecordHeader& header, std::string_view) { listener->on_write(header.key); });
