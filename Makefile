@@ -70,7 +70,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 .PHONY: all man completions run install uninstall check-install deb tarball image test smoke smoke-build \
         unit e2e run-tests test-program crash-matrix disk-matrix damage asan asan-build tsan fuzz fuzz-build \
-        bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
+        bench bench-deps bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
         clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
@@ -276,6 +276,18 @@ $(BUILD)/fuzz/%: test/fuzz/%.cpp
 HAS_GRPC := $(shell pkg-config --exists grpc++ protobuf 2>/dev/null && \
               command -v protoc >/dev/null && command -v grpc_cpp_plugin)
 BENCHES  := $(patsubst bench/%.cpp,$(BUILD)/bench/%,$(sort $(wildcard bench/*.cpp)))
+
+# Everything beside its peers, rows and plots in bench/out/$(COMMIT): in under ten minutes, FULL=1 in
+# hours, SMOKE=1 in seconds. What was installed just now is found by a make of its own.
+bench: bench-deps
+	$(MAKE) all bench-build
+	BUILD=$(BUILD) COMMIT=$(COMMIT) CXX='$(CXX)' \
+	  bench/run_all.sh $(if $(FULL),full,$(if $(SMOKE),smoke,usual))
+
+# What cannot be installed is left out of the comparison.
+bench-deps:
+	-scripts/install-bench-deps.sh
+
 bench-build: $(filter-out $(if $(HAS_GRPC),,%/grpc_server),$(BENCHES))
 
 # absl's containers are compared with where they are installed (Debian: libabsl-dev).
@@ -303,7 +315,7 @@ $(BUILD)/bench/text_bench: bench/text_bench.cpp $(BUILD)/flags $(BUILD)/identity
 
 # The server beside a bare epoll responder, nginx, Redis, memcached, nghttpd and a gRPC server, where
 # they are installed.
-bench-http: all $(BUILD)/bench/http_bench $(BUILD)/bench/epoll_responder \
+bench-http: all $(addprefix $(BUILD)/bench/,http_bench epoll_responder summary) \
             $(if $(HAS_GRPC),$(BUILD)/bench/grpc_server)
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
 
@@ -359,6 +371,7 @@ help:
 	@echo 'make disk-matrix   full disks of four sizes, emptied in every way (as root)'
 	@echo 'make damage        every truncation and every flipped bit of a small store'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
+	@echo 'make bench         all of it beside its peers, with a summary; FULL=1 for hours, SMOKE=1'
 	@echo 'make bench-index   the index beside other containers'
 	@echo 'make bench-engine  the engine beside LMDB, RocksDB and LevelDB'
 	@echo 'make bench-text    encoders and decoders of bodies beside memcpy'

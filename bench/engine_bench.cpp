@@ -1,30 +1,31 @@
 // The engine benchmark: KyroDB embedded beside LMDB, RocksDB and LevelDB, in one process and one
 // run, with the same data, the same loops, the same durability and the same memory for writes.
 //
-// The engines take turns within every row, so what else happens on the machine meets them alike.
+// The engines take turns, a short slice each (bench/slices.h); who begins changes from round to
+// round.
 //
 // Environment:
 //   KYRO_BENCH_N        keys of the base (10000000; K and M are understood)
-//   KYRO_BENCH_SECS     seconds for each row of each engine (1)
-//   KYRO_BENCH_ONLY     groups, a list or "all": get multi_get scan delta put ycsb upsert
+//   KYRO_BENCH_SECS     seconds for each row of each engine (1), in so many slices:
+//   KYRO_BENCH_SLICES   (10)
+//   KYRO_BENCH_LOADS    how often the base is loaded, and loaded in bulk, from nothing (3)
+//   KYRO_BENCH_ONLY     groups, a list or "all": bulk_load get multi_get scan delta put ycsb upsert
 //                       compaction start replay (the base is always loaded)
 //   KYRO_BENCH_ENGINES  a list or "all": kyro lmdb rocksdb leveldb
 //   KYRO_BENCH_VALUE    bytes of a value (64)
 //   KYRO_BENCH_UPSERTS  random overwrites of group upsert (half of N), for at most 20 rows' time
 //   KYRO_BENCH_DIR      where the stores are made and removed (build/bench/engine-data)
-//   KYRO_BENCH_OUT      where engine.csv and engine_facts.csv go (bench/out)
+//   KYRO_BENCH_OUT      where slices_engine.csv goes (bench/out)
 //
-// Output: RESULT rows (rates and latencies) and FACT lines (sizes, amplification, start-up). The
-// data sets are uniform random keys; read rows read keys that are there.
+// The data sets are uniform random keys; read rows read keys that are there.
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -42,10 +43,7 @@
 #include "bench/kv_leveldb.h"
 #include "bench/kv_lmdb.h"
 #include "bench/kv_rocksdb.h"
-
-#ifndef KYRO_COMMIT
-#define KYRO_COMMIT "unknown"
-#endif
+#include "bench/settings.h"
 
 namespace kyro::bench {
 namespace {
@@ -56,28 +54,23 @@ constexpr size_t kScanLimit = 100;
 constexpr size_t kMultiGetKeys = 100;
 constexpr double kOpenLoopRate = 20'000;
 
-std::string setting(const char* name, const char* fallback) {
-  const char* value = std::getenv(name);
-  return value != nullptr && *value != '\0' ? value : fallback;
-}
+// How the slices of a row are measured.
+struct Shape {
+  size_t threads = 1;
+  uint32_t timed_every = 1;
+  double weight = 1;            // an operation counts as so many
+  bool is_warmed = false;       // by an eighth of the slice before it, untimed
+  bool needs_interval = false;  // only for engines that can sync now and then
+};
+constexpr Shape kReads{1, 32, 1, true};
 
-uint64_t number_of(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  const double unit = *end == 'M' ? 1e6 : *end == 'K' || *end == 'k' ? 1e3 : 1;
-  return static_cast<uint64_t>(value * unit);
-}
-
-bool is_chosen(const char* variable, std::string_view name) {
-  const std::string list = setting(variable, "all");
-  if (list == "all") return true;
-  for (size_t from = 0; from <= list.size();) {
-    const size_t comma = std::min(list.find_first_of(", ", from), list.size());
-    if (std::string_view(list).substr(from, comma - from) == name) return true;
-    from = comma + 1;
-  }
-  return false;
-}
+// Whose turn it is.
+struct Turn {
+  Kv& kv;
+  size_t engine;
+  size_t thread;
+  size_t worker;  // another number for every thread of every slice
+};
 
 std::vector<std::unique_ptr<Kv>> all_engines() {
   std::vector<std::unique_ptr<Kv>> out;
@@ -97,12 +90,14 @@ std::vector<std::unique_ptr<Kv>> all_engines() {
 class Bench {
  public:
   Bench()
-      : n_(number_of(setting("KYRO_BENCH_N", "10M"))),
-        secs_(std::strtod(setting("KYRO_BENCH_SECS", "1").c_str(), nullptr)),
+      : n_(number_setting("KYRO_BENCH_N", "10M")),
+        secs_(real_setting("KYRO_BENCH_SECS", "1")),
+        slices_(std::max<size_t>(1, number_setting("KYRO_BENCH_SLICES", "10"))),
+        loads_(std::max<size_t>(1, number_setting("KYRO_BENCH_LOADS", "3"))),
         root_(setting("KYRO_BENCH_DIR", "build/bench/engine-data")),
-        report_(setting("KYRO_BENCH_OUT", "bench/out"), n_),
+        log_(setting("KYRO_BENCH_OUT", "bench/out")),
         keys_(make_keys("uspr", n_, 42)) {
-    space_ = {keys_, static_cast<size_t>(number_of(setting("KYRO_BENCH_VALUE", "64")))};
+    space_ = {keys_, number_setting("KYRO_BENCH_VALUE", "64")};
     uniform_ = draw_keys(space_, kStreamKeys, false, 1);
     zipfian_ = draw_keys(space_, kStreamKeys, true, 2);
     for (auto& kv : all_engines()) {
@@ -113,7 +108,8 @@ class Bench {
   void run() {
     std::filesystem::remove_all(root_);
     std::filesystem::create_directories(root_);
-    load();
+    group("bulk_load", [this] { bulk_loads(); });
+    loads();
     group("get", [this] { gets(""); });
     group("multi_get", [this] { multi_gets(); });
     group("scan", [this] { scans(); });
@@ -134,6 +130,7 @@ class Bench {
  private:
   void group(const char* name, const std::function<void()>& body) {
     if (is_chosen("KYRO_BENCH_ONLY", name)) body();
+    log_.print();
   }
   [[nodiscard]] std::string dir_of(const Kv& kv) const { return root_ + "/" + kv.name(); }
 
@@ -144,61 +141,121 @@ class Bench {
     }
   }
 
-  // ops_s of a row counts single operations: keys, not batches.
-  template <class Make>
-  void row(const std::string& bench, Kv& kv, size_t threads, uint32_t timed_every, double weight,
-           Make make) {
-    report_.row(bench, kv.name(), closed_loop(threads, secs_, timed_every, weight, make));
+  // Calls visit(engine, round), one engine after the other, round after round.
+  template <class Visit>
+  void take_turns(size_t rounds, Visit visit) {
+    for (size_t round = 0; round < rounds; ++round) {
+      for (size_t i = 0; i < engines_.size(); ++i) visit((i + round) % engines_.size(), round);
+    }
   }
 
-  // Loads the base in key order, in batches, then has every engine rewrite it into its best shape.
-  void load() {
-    for (auto& kv : engines_) {
-      kv->open(dir_of(*kv), Durability::kNever, kDefaultBufferBytes);
-      std::vector<std::string> values(kLoadBatch, std::string(space_.value_bytes, '\0'));
-      Measured measured;
-      const uint64_t began_ns = monotonic_ns();
-      for (size_t at = 0; at < keys_.size(); at += kLoadBatch) {
-        const auto batch = std::span(keys_).subspan(at, std::min(kLoadBatch, keys_.size() - at));
-        for (size_t i = 0; i < batch.size(); ++i) fill_value(batch[i], &values[i]);
-        const uint64_t from_ns = monotonic_ns();
-        kv->put_batch(batch, std::span(values).first(batch.size()));
-        measured.latency_ns.record(monotonic_ns() - from_ns);
-      }
-      measured.ops_per_s =
-          static_cast<double>(n_) * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
-      report_.row("load", kv->name(), measured);
-      kv->compact();
-      kv->wait_for_background();
+  // A row of rates: make(Turn) -> op. They count single operations: keys, not batches. What a slice
+  // leaves to do in the background is waited for before the next.
+  template <class Make>
+  void row(const std::string& name, const Shape& shape, Make make) {
+    std::vector<LatencyHistogram> all(engines_.size());
+    std::vector<uint64_t> next(engines_.size());
+    const double slice_secs = secs_ / static_cast<double>(slices_);
+    take_turns(slices_, [&](size_t engine, size_t round) {
+      Kv& kv = *engines_[engine];
+      if (shape.needs_interval && !kv.has_interval()) return;
+      const auto loop = [&](double secs) {
+        Measured measured = closed_loop(
+            shape.threads, secs, shape.timed_every, shape.weight, next[engine], [&](size_t thread) {
+              return make(Turn{kv, engine, thread, round * shape.threads + thread});
+            });
+        next[engine] = measured.next;
+        return measured;
+      };
+      if (shape.is_warmed) loop(slice_secs / 8);
+      const Measured measured = loop(slice_secs);
+      log_.add_rate(name, kv, round, measured);
+      all[engine].merge(measured.latency_ns);
+      kv.wait_for_background();
+    });
+    add_tails(name, all);
+  }
+  void add_tails(const std::string& name, const std::vector<LatencyHistogram>& all) {
+    for (size_t i = 0; i < engines_.size(); ++i) {
+      if (all[i].count() > 0) log_.add_tail(name, *engines_[i], all[i]);
     }
+    log_.print();
+  }
+
+  // Latency at a fixed rate.
+  template <class MakeSlice>
+  void latency_row(const std::string& name, MakeSlice measure_slice) {
+    std::vector<LatencyHistogram> all(engines_.size());
+    take_turns(slices_, [&](size_t engine, size_t round) {
+      const Measured measured =
+          measure_slice(*engines_[engine], secs_ * 2 / static_cast<double>(slices_));
+      log_.add_latency(name, *engines_[engine], round, measured);
+      all[engine].merge(measured.latency_ns);
+    });
+    add_tails(name, all);
+  }
+
+  // New stores out of sorted input by the way that an engine has for it, durable at the end.
+  void bulk_loads() {
+    take_turns(loads_, [&](size_t engine, size_t round) {
+      Kv& kv = *engines_[engine];
+      const uint64_t began_ns = monotonic_ns();
+      if (!kv.bulk_load(dir_of(kv), keys_, space_.value_bytes)) return;
+      log_.add("bulk_load", "per_s", kv, round, per_second(n_, began_ns));
+      std::filesystem::remove_all(dir_of(kv));
+    });
+  }
+
+  // Loads the base in key order, in batches; in the end every engine rewrites it into its best
+  // shape.
+  void loads() {
+    take_turns(loads_, [&](size_t engine, size_t round) {
+      Kv& kv = *engines_[engine];
+      kv.open(dir_of(kv), Durability::kNever, kDefaultBufferBytes);
+      log_.add_rate("load", kv, round, load(kv));
+      if (round + 1 == loads_) {
+        kv.compact();
+        kv.wait_for_background();
+      } else {
+        kv.close();
+        std::filesystem::remove_all(dir_of(kv));
+      }
+    });
+    log_.print();
+  }
+  Measured load(Kv& kv) {
+    std::vector<std::string> values(kLoadBatch, std::string(space_.value_bytes, '\0'));
+    Measured measured;
+    const uint64_t began_ns = monotonic_ns();
+    for (size_t at = 0; at < keys_.size(); at += kLoadBatch) {
+      const auto batch = std::span(keys_).subspan(at, std::min(kLoadBatch, keys_.size() - at));
+      for (size_t i = 0; i < batch.size(); ++i) fill_value(batch[i], &values[i]);
+      const uint64_t from_ns = monotonic_ns();
+      kv.put_batch(batch, std::span(values).first(batch.size()));
+      measured.latency_ns.record(monotonic_ns() - from_ns);
+    }
+    measured.ops_per_s = per_second(n_, began_ns);
+    return measured;
+  }
+  static double per_second(uint64_t count, uint64_t began_ns) {
+    return static_cast<double>(count) * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
   }
 
   void gets(const std::string& suffix) {
-    for (auto& kv : engines_) {
-      closed_loop(1, secs_ / 2, 16, 1, [&](size_t) { return GetOp(*kv, space_, uniform_); });
-      row("get" + suffix, *kv, 1, 32, 1, [&](size_t) { return GetOp(*kv, space_, uniform_); });
-    }
+    row("get" + suffix, kReads, [&](Turn turn) { return GetOp(turn.kv, space_, uniform_); });
     if (!suffix.empty()) return;
-    for (auto& kv : engines_) {
-      row("get_zipf", *kv, 1, 32, 1, [&](size_t) { return GetOp(*kv, space_, zipfian_); });
-    }
-    for (auto& kv : engines_) {
-      row("get_miss", *kv, 1, 32, 1, [&](size_t) { return MissOp(*kv); });
-    }
+    row("get_zipf", kReads, [&](Turn turn) { return GetOp(turn.kv, space_, zipfian_); });
+    row("get_miss", kReads, [&](Turn turn) { return MissOp(turn.kv); });
   }
 
   void multi_gets() {
-    for (auto& kv : engines_) {
-      row("multi_get_100", *kv, 1, 1, kMultiGetKeys,
-          [&](size_t) { return MultiGetOp(*kv, space_, uniform_, kMultiGetKeys); });
-    }
+    row("multi_get_100", {1, 1, kMultiGetKeys, true},
+        [&](Turn turn) { return MultiGetOp(turn.kv, space_, uniform_, kMultiGetKeys); });
   }
 
   void scans() {
-    for (auto& kv : engines_) {
-      row("scan_100", *kv, 1, 1, 1,
-          [&](size_t) { return ScanOp(*kv, space_, uniform_, kScanLimit); });
-    }
+    row("scan_100", {1, 1, 1, true},
+        [&](Turn turn) { return ScanOp(turn.kv, space_, uniform_, kScanLimit); });
   }
 
   // Reads of base keys that miss a full write buffer, beside the same reads when it is empty. The
@@ -222,39 +279,36 @@ class Bench {
   void puts() {
     reopen(Durability::kAlways);
     for (const size_t threads : {size_t{1}, size_t{64}}) {
-      for (auto& kv : engines_) put_row("put_always_" + std::to_string(threads), *kv, threads);
+      put_row("put_always_" + std::to_string(threads), threads);
     }
-    for (auto& kv : engines_) batch_row("put_always_batch_100", *kv);
+    batch_row("put_always_batch_100");
     reopen(Durability::kInterval);
-    for (auto& kv : engines_) interval_row(*kv);
+    interval_row();
     reopen(Durability::kNever);
     for (const size_t threads : {size_t{1}, size_t{64}}) {
-      for (auto& kv : engines_) put_row("put_never_" + std::to_string(threads), *kv, threads);
+      put_row("put_never_" + std::to_string(threads), threads);
     }
-    for (auto& kv : engines_) batch_row("put_never_batch_100", *kv);
+    batch_row("put_never_batch_100");
   }
-  void put_row(const std::string& bench, Kv& kv, size_t threads) {
-    row(bench, kv, threads, 1, 1,
-        [&](size_t thread) { return PutOp(kv, space_, uniform_, thread); });
-    kv.wait_for_background();
+  void put_row(const std::string& name, size_t threads) {
+    row(name, {threads, 1, 1, false},
+        [&](Turn turn) { return PutOp(turn.kv, space_, uniform_, turn.thread); });
   }
-  void batch_row(const std::string& bench, Kv& kv) {
-    row(bench, kv, 1, 1, kMultiGetKeys,
-        [&](size_t) { return PutBatchOp(kv, space_, uniform_, kMultiGetKeys); });
-    kv.wait_for_background();
+  void batch_row(const std::string& name) {
+    row(name, {1, 1, kMultiGetKeys, false},
+        [&](Turn turn) { return PutBatchOp(turn.kv, space_, uniform_, kMultiGetKeys); });
   }
-  // Engines without an interval of their own get a thread that syncs every 100 ms.
-  void interval_row(Kv& kv) {
-    const bool has_own = std::string_view(kv.name()) == "kyro";
-    if (!has_own && !kv.sync()) return;
+  // Engines without an interval of their own are synced every 100 ms by a thread.
+  void interval_row() {
     std::atomic<bool> stop{false};
     std::thread ticker([&] {
-      while (!has_own && !stop.load()) {
+      while (!stop.load()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
-        kv.sync();
+        for (auto& kv : engines_) kv->sync();
       }
     });
-    put_row("put_interval_1", kv, 1);
+    row("put_interval_1", {1, 1, 1, false, true},
+        [&](Turn turn) { return PutOp(turn.kv, space_, uniform_, turn.thread); });
     stop.store(true);
     ticker.join();
   }
@@ -270,17 +324,13 @@ class Bench {
       reopen(setup.durability);
       for (const char workload : {'a', 'b', 'c', 'd', 'e', 'f'}) {
         for (const bool zipfian : {true, false}) {
-          const std::string bench =
-              std::string("ycsb_") + workload + (zipfian ? "_zipf_" : "_uniform_") + setup.name;
-          for (auto& kv : engines_) {
-            YcsbOp::Inserted inserted;
-            row(bench, *kv, setup.threads, workload == 'c' || workload == 'b' ? 16 : 1, 1,
-                [&](size_t thread) {
-                  return YcsbOp(*kv, space_, zipfian ? zipfian_ : uniform_, workload, zipfian,
-                                thread, inserted);
-                });
-            kv->wait_for_background();
-          }
+          std::deque<YcsbOp::Inserted> inserted(engines_.size());
+          const bool is_read_mostly = workload == 'c' || workload == 'b';
+          row(std::string("ycsb_") + workload + (zipfian ? "_zipf_" : "_uniform_") + setup.name,
+              {setup.threads, is_read_mostly ? 16u : 1u, 1, false}, [&](Turn turn) {
+                return YcsbOp(turn.kv, space_, zipfian ? zipfian_ : uniform_, workload, zipfian,
+                              turn.worker, inserted[turn.engine]);
+              });
         }
       }
     }
@@ -290,9 +340,10 @@ class Bench {
   // engine's own count per byte of its records, and by the kernel's per byte of key and value.
   void upserts() {
     reopen(Durability::kNever);
-    const uint64_t count = number_of(setting("KYRO_BENCH_UPSERTS", std::to_string(n_ / 2).c_str()));
+    const uint64_t count = number_setting("KYRO_BENCH_UPSERTS", std::to_string(n_ / 2).c_str());
     for (auto& kv : engines_) {
       kv->wait_for_background();
+      static_cast<void>(kv->sync());  // what is dirty already would not count
       const uint64_t disk_before = proc_number("/proc/self/io", "write_bytes:");
       const uint64_t own_before = kv->bytes_written();
       Measured measured;
@@ -307,21 +358,21 @@ class Bench {
         done += kMultiGetKeys;
       }
       const auto records = static_cast<double>(done);
-      measured.ops_per_s = records * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
+      measured.ops_per_s = per_second(done, began_ns);
       kv->wait_for_background();
       static_cast<void>(kv->sync());
-      report_.row("upsert_batch_100", kv->name(), measured);
-      report_.fact("upserts", kv->name(), records);
+      log_.add_rate("upsert_batch_100", *kv, 0, measured);
+      log_.add_tail("upsert_batch_100", *kv, measured.latency_ns);
       const uint64_t own = kv->bytes_written() - own_before;
       if (own > 0) {
-        report_.fact("write_amplification_records", kv->name(),
-                     static_cast<double>(own) /
-                         (records * static_cast<double>(kv->record_bytes(space_.value_bytes))));
+        const auto bytes = static_cast<double>(kv->record_bytes(space_.value_bytes));
+        log_.add("write_amplification", "written_per_record_byte", *kv, 0,
+                 static_cast<double>(own) / (records * bytes));
       }
       const uint64_t disk = proc_number("/proc/self/io", "write_bytes:") - disk_before;
-      report_.fact(
-          "write_amplification_disk", kv->name(),
-          static_cast<double>(disk) / (records * static_cast<double>(space_.value_bytes + 8)));
+      const auto bytes = static_cast<double>(space_.value_bytes + 8);
+      log_.add("write_amplification", "disk_per_user_byte", *kv, 0,
+               static_cast<double>(disk) / (records * bytes));
     }
     upserts_ = Stream();
     gets("_after_upserts");
@@ -336,22 +387,22 @@ class Bench {
   void compactions() {
     reopen(Durability::kAlways);
     const auto never = [] { return true; };
-    for (auto& kv : engines_) {
-      GetOp get(*kv, space_, uniform_);
-      open_loop(kOpenLoopRate, secs_, get, never);  // warm
-      report_.row("read_quiet", kv->name(), open_loop(kOpenLoopRate, secs_ * 2, get, never));
-    }
-    for (auto& kv : engines_) {
+    latency_row("read_quiet", [&](Kv& kv, double secs) {
+      GetOp get(kv, space_, uniform_);
+      open_loop(kOpenLoopRate, secs / 4, get, never);  // warm
+      return open_loop(kOpenLoopRate, secs, get, never);
+    });
+    latency_row("read_beside_puts", [&](Kv& kv, double secs) {
       std::atomic<bool> stop{false};
       std::thread writer([&] {
-        PutOp put(*kv, space_, uniform_, 1);
+        PutOp put(kv, space_, uniform_, 1);
         for (uint64_t i = 0; !stop.load(); ++i) put(i);
       });
-      report_.row("read_beside_puts", kv->name(),
-                  open_loop(kOpenLoopRate, secs_ * 2, GetOp(*kv, space_, uniform_), never));
+      const Measured measured = open_loop(kOpenLoopRate, secs, GetOp(kv, space_, uniform_), never);
       stop.store(true);
       writer.join();
-    }
+      return measured;
+    });
     for (auto& kv : engines_) {
       std::atomic<bool> done{false};
       bool has_compaction = false;
@@ -362,7 +413,9 @@ class Bench {
       const Measured measured =
           open_loop(kOpenLoopRate, 0, GetOp(*kv, space_, uniform_), [&] { return done.load(); });
       compactor.join();
-      if (has_compaction) report_.row("read_beside_compaction", kv->name(), measured);
+      if (!has_compaction) continue;
+      log_.add_latency("read_beside_compaction", *kv, 0, measured);
+      log_.add_tail("read_beside_compaction", *kv, measured.latency_ns);
     }
     gets("_compacted");
   }
@@ -372,8 +425,8 @@ class Bench {
   void starts() {
     for (auto& kv : engines_) {
       if (const auto opened = run_child("open", kv->name(), dir_of(*kv), 100'000)) {
-        report_.fact("start_ms", kv->name(), opened->ms);
-        report_.fact("private_mib", kv->name(), opened->private_mib);
+        log_.add("start", "start_ms", *kv, 0, opened->ms);
+        log_.add("start", "private_mib", *kv, 0, opened->private_mib);
       }
     }
   }
@@ -386,16 +439,17 @@ class Bench {
       const std::string dir = dir_of(*kv) + "-replay";
       static_cast<void>(run_child("fill", kv->name(), dir, records));
       if (const auto opened = run_child("replay", kv->name(), dir, 0)) {
-        report_.fact("replay_records_per_s", kv->name(),
-                     static_cast<double>(records) * 1000 / opened->ms);
+        log_.add("replay", "per_s", *kv, 0, static_cast<double>(records) * 1000 / opened->ms);
       }
     }
   }
 
   const uint64_t n_;
   const double secs_;
+  const size_t slices_;
+  const size_t loads_;
   const std::string root_;
-  Report report_;
+  EngineLog log_;
   const Keys keys_;
   Workspace space_;
   Stream uniform_;
@@ -422,11 +476,9 @@ int main(int argc, char** argv) {
     return child(argv[2], argv[3], argv[4], argv[5]);
   }
   std::filesystem::create_directories(setting("KYRO_BENCH_OUT", "bench/out"));
-  std::printf("# n=%s secs=%s value=%s, %ld cores, %.1f GiB; compiler: %s; commit: %s\n",
-              setting("KYRO_BENCH_N", "10M").c_str(), setting("KYRO_BENCH_SECS", "1").c_str(),
-              setting("KYRO_BENCH_VALUE", "64").c_str(), sysconf(_SC_NPROCESSORS_ONLN),
-              static_cast<double>(sysconf(_SC_PHYS_PAGES)) * 4096 / 0x1p30, __VERSION__,
-              KYRO_COMMIT);
+  print_machine();
+  std::printf("# n=%s secs=%s value=%s\n", setting("KYRO_BENCH_N", "10M").c_str(),
+              setting("KYRO_BENCH_SECS", "1").c_str(), setting("KYRO_BENCH_VALUE", "64").c_str());
   Bench().run();
   return 0;
 }

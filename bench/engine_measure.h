@@ -1,4 +1,4 @@
-// Loops that measure an operation, and the rows they give.
+// Loops that measure an operation, and the slices they give.
 //
 //   closed loop   each thread does the next operation when the last one is done
 //   open loop     operations are due at a fixed rate; latency counts from when one was due, so that
@@ -12,15 +12,15 @@
 #include <time.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdint>
-#include <cstdio>
 #include <string>
+#include <string_view>
 #include <thread>
-#include <utility>
 #include <vector>
 
+#include "bench/kv.h"
+#include "bench/slices.h"
 #include "kyro/base/clock.h"
 #include "kyro/base/latency_histogram.h"
 
@@ -29,12 +29,14 @@ namespace kyro::bench {
 struct Measured {
   double ops_per_s = 0;
   LatencyHistogram latency_ns;
+  uint64_t next = 0;  // the first operation that no thread has done
 };
 
-// Runs make(thread) -> op, and op(i) for i = 0, 1, … in each of `threads` threads for `secs`.
-// An operation that counts as several says so by `weight`.
+// Runs make(thread) -> op, and op(i) for i = first, first + 1, … in each of `threads` threads for
+// `secs`. An operation that counts as several says so by `weight`.
 template <class Make>
-Measured closed_loop(size_t threads, double secs, uint32_t timed_every, double weight, Make make) {
+Measured closed_loop(size_t threads, double secs, uint32_t timed_every, double weight,
+                     uint64_t first, Make make) {
   std::vector<LatencyHistogram> latencies(threads);
   std::vector<uint64_t> done(threads);
   std::atomic<size_t> waiting{threads};
@@ -47,7 +49,7 @@ Measured closed_loop(size_t threads, double secs, uint32_t timed_every, double w
     const uint64_t begin_ns = monotonic_ns();
     const uint64_t deadline_ns = begin_ns + static_cast<uint64_t>(secs * 1e9);
     uint64_t now_ns = begin_ns;
-    uint64_t i = 0;
+    uint64_t i = first;
     while (now_ns < deadline_ns) {
       const uint64_t from_ns = monotonic_ns();
       op(i++);
@@ -72,7 +74,8 @@ Measured closed_loop(size_t threads, double secs, uint32_t timed_every, double w
   uint64_t total = 0;
   for (size_t t = 0; t < threads; ++t) {
     out.latency_ns.merge(latencies[t]);
-    total += done[t];
+    out.next = std::max(out.next, done[t]);
+    total += done[t] - first;
   }
   out.ops_per_s = static_cast<double>(total) * weight * 1e9 /
                   static_cast<double>(last_end_ns.load() - first_begin_ns.load());
@@ -98,52 +101,37 @@ Measured open_loop(double rate, double secs, Op op, Stop stop) {
   return out;
 }
 
-// Prints rows and keeps them as CSV.
-class Report {
+// The slices of engines, and what is measured over all slices of a row: a stall of one slice would
+// vanish in a median of slices, so the far tail is taken from all of them together.
+class EngineLog {
  public:
-  Report(const std::string& dir, uint64_t n)
-      : rows_(std::fopen((dir + "/engine.csv").c_str(), "w")),
-        facts_(std::fopen((dir + "/engine_facts.csv").c_str(), "w")),
-        n_(n) {
-    if (rows_ != nullptr) std::fputs("bench,engine,n,ops_s,p50_us,p99_us,p999_us\n", rows_);
-    if (facts_ != nullptr) std::fputs("fact,engine,n,value\n", facts_);
-  }
-  Report(const Report&) = delete;
-  Report& operator=(const Report&) = delete;
-  ~Report() {
-    if (rows_ != nullptr) std::fclose(rows_);
-    if (facts_ != nullptr) std::fclose(facts_);
-  }
+  explicit EngineLog(const std::string& dir) : log_("engine", dir, true) {}
 
-  void row(const std::string& bench, const char* engine, const Measured& measured) {
-    const auto us = [&](double q) {
-      return static_cast<double>(measured.latency_ns.quantile(q)) / 1000;
-    };
-    const auto n = static_cast<unsigned long long>(n_);
-    std::printf(
-        "RESULT bench=%s engine=%s n=%llu ops_s=%.0f p50_us=%.3f p99_us=%.3f p999_us=%.3f\n",
-        bench.c_str(), engine, n, measured.ops_per_s, us(0.5), us(0.99), us(0.999));
-    std::fflush(stdout);
-    if (rows_ == nullptr) return;
-    std::fprintf(rows_, "%s,%s,%llu,%.0f,%.3f,%.3f,%.3f\n", bench.c_str(), engine, n,
-                 measured.ops_per_s, us(0.5), us(0.99), us(0.999));
-    std::fflush(rows_);
+  void add(const std::string& row, const char* metric, const Kv& kv, size_t round, double value) {
+    log_.add(row, metric, side_of(kv), kv.name(), round, value);
   }
-
-  // A number that is no rate: FACT <what> engine=… n=… value=….
-  void fact(const std::string& what, const std::string& engine, double value) {
-    const auto n = static_cast<unsigned long long>(n_);
-    std::printf("FACT %s engine=%s n=%llu value=%.3f\n", what.c_str(), engine.c_str(), n, value);
-    std::fflush(stdout);
-    if (facts_ == nullptr) return;
-    std::fprintf(facts_, "%s,%s,%llu,%.3f\n", what.c_str(), engine.c_str(), n, value);
-    std::fflush(facts_);
+  void add_latency(const std::string& row, const Kv& kv, size_t round, const Measured& measured) {
+    add(row, "p50_us", kv, round, micros(measured.latency_ns, 0.5));
+    add(row, "p99_us", kv, round, micros(measured.latency_ns, 0.99));
   }
+  void add_rate(const std::string& row, const Kv& kv, size_t round, const Measured& measured) {
+    add(row, "per_s", kv, round, measured.ops_per_s);
+    add_latency(row, kv, round, measured);
+  }
+  void add_tail(const std::string& row, const Kv& kv, const LatencyHistogram& of_all_slices) {
+    add(row, "p999_us", kv, 0, micros(of_all_slices, 0.999));
+  }
+  void print() { log_.print(); }
 
  private:
-  FILE* rows_;
-  FILE* facts_;
-  const uint64_t n_;
+  static Side side_of(const Kv& kv) {
+    return std::string_view(kv.name()) == "kyro" ? Side::kOurs : Side::kPeer;
+  }
+  static double micros(const LatencyHistogram& latency_ns, double share) {
+    return static_cast<double>(latency_ns.quantile(share)) / 1000;
+  }
+
+  SliceLog log_;
 };
 
 }  // namespace kyro::bench

@@ -61,17 +61,16 @@ class GetOp {
   std::string value_;
 };
 
-// Reads keys that are not there (random ones; the chance of a hit is nil).
+// Reads keys that are not there (as good as random ones; the chance of a hit is nil).
 class MissOp {
  public:
-  explicit MissOp(Kv& kv) : kv_(kv), random_(99) {}
-  void operator()(uint64_t) {
-    if (kv_.get(random_.next(), &value_)) give_up(kv_.name(), "a key that nobody put");
+  explicit MissOp(Kv& kv) : kv_(kv) {}
+  void operator()(uint64_t i) {
+    if (kv_.get(mix(~i), &value_)) give_up(kv_.name(), "a key that nobody put");
   }
 
  private:
   Kv& kv_;
-  Random random_;
   std::string value_;
 };
 
@@ -164,14 +163,14 @@ class YcsbOp {
   };
 
   YcsbOp(Kv& kv, const Workspace& space, const Stream& stream, char workload, bool zipfian,
-         size_t thread, Inserted& inserted)
+         size_t worker, Inserted& inserted)
       : kv_(kv),
         stream_(stream),
         bytes_(space.value_bytes),
         workload_(workload),
         zipfian_(zipfian),
-        from_(thread * 7919),
-        random_(1000 + thread),
+        from_(worker * 7919),
+        random_(1000 + worker),
         recent_(space.keys.size(), kZipfTheta),
         inserted_(inserted),
         value_(space.value_bytes, '\0') {}

@@ -29,14 +29,13 @@ exec nginx -c "$1/nginx2.conf" -p "$1"' bash "$work"
   fi
 }
 
-# measure_h2load BENCH SERVER CONNECTIONS STREAMS PATH [FLAG…]: one round of one row. A request
-# counts as $units.
+# measure_h2load ROW SERVER CONNECTIONS STREAMS PATH [FLAG…]: one slice. A request counts as $units.
 measure_h2load() {
-  local bench=$1 name=$2 conns=$3 streams=$4 path=$5 before line
+  local row=$1 name=$2 conns=$3 streams=$4 path=$5 before line
   shift 5
   [ -n "${pids[$name]:-}" ] || return 0
   before=$(awk '{ print $14 + $15 }' "/proc/${pids[$name]}/stat")
-  h2load -t1 -c "$conns" -m "$streams" -D "$wrk_secs" "$@" "${urls[$name]}$path" >"$work/run" 2>&1
+  h2load -t1 -c "$conns" -m "$streams" -D "${millis}ms" "$@" "${urls[$name]}$path" >"$work/run" 2>&1
   line=$(awk '
     /^finished in/ { rps = $4 }
     /^requests:/ { done = $6; bad = $10 + $12 }
@@ -45,12 +44,12 @@ measure_h2load() {
     echo "h2load $name: wrong answers or none: $(grep -E '^(requests|status)' "$work/run")"
     return
   }
-  awk -v b="$before" -v hz="$(getconf CLK_TCK)" -v line="$line" -v bench="$bench" -v name="$name" \
-    -v conns="$conns" -v streams="$streams" -v units="${units:-1}" '{
+  awk -v b="$before" -v hz="$(getconf CLK_TCK)" -v line="$line" -v conns="$conns" \
+    -v streams="$streams" -v units="${units:-1}" '{
       split(line, part, " ")
-      printf "RESULT bench=%s server=%s conns=%s pipeline=%s rps=%.0f cpu_us_per_req=%.3f", bench,
-        name, conns, streams, part[2] * units, ($14 + $15 - b) / hz * 1e6 / part[1] / units
-      print " p50_us=- p99_us=- p999_us=-" }' "/proc/${pids[$name]}/stat" >>"$work/rows"
+      printf "RESULT conns=%s pipeline=%s rps=%.0f cpu_us_per_req=%.3f\n", conns, streams,
+        part[2] * units, ($14 + $15 - b) / hz * 1e6 / part[1] / units }' \
+    "/proc/${pids[$name]}/stat" | slice "$row" "$name"
 }
 
 part_http2() {
@@ -61,8 +60,8 @@ part_http2() {
   start_kyro "$work/http2"
   load kyro "$keys"
   start_http2
-  local key shape conns streams round policy wrk_secs
-  wrk_secs=$(awk -v s="$secs" 'BEGIN { print int(s + 0.999) }')
+  local key shape conns streams round policy millis
+  millis=$(awk -v s="$secs" 'BEGIN { print int(s * 1000) }')
   key=$(curl -s "${urls[kyro]}/v1/scan?keys_only=1&limit=1" | sed -nE 's/.*"key":([0-9]+).*/\1/p')
   # GetRequest{key}, as a message of a gRPC body.
   python3 - "$key" >"$work/get" <<'PY'
@@ -77,9 +76,9 @@ PY
   for shape in 1:1 1:64 8:16; do
     conns=${shape%:*} streams=${shape#*:}
     for ((round = 0; round < rounds; ++round)); do
-      measure_h2load h2_get_fast kyro "$conns" "$streams" "/v1/get_fast/$key"
-      measure_h2load h2_file nghttpd "$conns" "$streams" /file
-      measure_h2load h2_constant nginx2 "$conns" "$streams" /
+      measure_h2load h2_get kyro "$conns" "$streams" "/v1/get_fast/$key"
+      measure_h2load h2_get nghttpd "$conns" "$streams" /file
+      measure_h2load h2_get nginx2 "$conns" "$streams" /
       measure_h2load grpc_get kyro "$conns" "$streams" /kyrodb.v1.KV/Get "${call[@]}"
       measure_h2load grpc_get grpc "$conns" "$streams" /kyrodb.v1.KV/Get "${call[@]}"
     done
@@ -115,6 +114,7 @@ for i in range(1000):
     sys.stdout.buffer.write(b"\0" + len(put).to_bytes(4, "big") + put)
 PY
   call[1]="$work/puts"
+  millis=$((millis < 300 ? 300 : millis)) # a request is a thousand of them
   for policy in always interval; do
     start_kyro "$work/http2" --fsync "${policy/interval/interval:50}"
     for ((round = 0; round < rounds; ++round)); do

@@ -1,25 +1,29 @@
 #!/bin/bash
 # The server over HTTP beside a bare epoll responder (the limit that kernel and client set), nginx
 # `return 200`, Redis and memcached, all asked by the same client, bench/http_bench (in the part
-# "wrk" by wrk, in "http2" by h2load). Every server has one thread; rounds are interleaved; a row is
-# the median of its rounds.
+# "wrk" by wrk, in "http2" by h2load). Every server has one thread; servers take turns, a short
+# slice each (bench/slices.h).
 #
-#   bench/http_compare.sh [PART…]      parts: get wrk http2 put compaction idle sizes (default: all)
+#   bench/http_compare.sh [PART…]
+#     parts: get wrk http2 put tail compaction idle sizes (default: all)
 #
 # Environment:
 #   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000)
-#   KYRO_BENCH_SECS    seconds of one measurement (0.7: about six minutes in all)
+#   KYRO_BENCH_SECS    seconds of a slice (0.7: about six minutes in all)
 #   KYRO_BENCH_ROUNDS  rounds (3)
-#   KYRO_BENCH_SIZES   data sizes of the part "sizes" ("1000000"; for the plot of the issue
+#   KYRO_BENCH_CONNS   connections of the part "get" ("1 64 512")
+#   KYRO_BENCH_DIST    distributions of the part "get" ("uniform zipf")
+#   KYRO_BENCH_SIZES   data sizes of the part "sizes" ("1000000"; for a plot over sizes
 #                      "1000000 10000000 50000000")
-#   KYRO_BENCH_RATE    requests per second of the open-loop parts (10000)
+#   KYRO_BENCH_RATE    requests per second of the parts compaction and idle (10000)
+#   KYRO_BENCH_RATES   and those of the part "tail" ("10000 20000 40000 80000")
+#   KYRO_BENCH_IDLE    idle connections of the part "idle" (10000)
 #   KYRO_BENCH_COLD=1  part "sizes" also from a dropped page cache
-#   KYRO_BENCH_OUT     where http.csv, http_rounds.csv and the plot go (bench/out)
+#   KYRO_BENCH_OUT     where slices_http.csv goes, and http_rounds.csv, all that http_bench says of
+#                      each of its runs (bench/out)
 #
 # What is not installed is left out with a sentence; scripts/install-bench-deps.sh installs Debian's
-# packages. Rows, each in one line, on stdout and in http.csv:
-#   RESULT bench=<name> server=<kyro|epoll|nginx|redis|memcached|nghttpd|nginx2|grpc> conns=<n>
-#     pipeline=<n> rps=<x> cpu_us_per_req=<x> p50_us=<x> p99_us=<x> p999_us=<x>
+# packages. A row is called BENCH_CONNECTIONSxPIPELINE.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 keys=${KYRO_BENCH_N:-1000000}
@@ -27,10 +31,12 @@ secs=${KYRO_BENCH_SECS:-0.7}
 rounds=${KYRO_BENCH_ROUNDS:-3}
 sizes=${KYRO_BENCH_SIZES:-1000000}
 rate=${KYRO_BENCH_RATE:-10000}
+idle=${KYRO_BENCH_IDLE:-10000}
 out=${KYRO_BENCH_OUT:-bench/out}
 build=${BUILD:-build}
 client=$build/bench/http_bench
-parts=${*:-get wrk http2 put compaction idle sizes}
+slices=$out/slices_http.csv
+parts=${*:-get wrk http2 put tail compaction idle sizes}
 
 mkdir -p "$out" || exit 1
 work=$(mktemp -d "$PWD/$build/bench/work.XXXXXX") || exit 1 # not /tmp, which may be memory
@@ -154,59 +160,50 @@ load() {
 
 # ---- measuring ----
 
-# measure BENCH SERVER FLAG…: one round of one row.
+# slice ROW SERVER: what the RESULT line on stdin says, as a slice of round $round of a row that
+# measures rates or, where requests are due at fixed times, latencies.
+slice() {
+  local side=peer
+  case $2 in kyro) side=ours ;; epoll) side=limit ;; esac
+  awk -v row="$1" -v side="$side" -v name="$2" -v round="$round" -v due="${due:-}" '
+    /^RESULT/ {
+      for (i = 2; i <= NF; ++i) {
+        split($i, part, "=")
+        value[part[1]] = part[2]
+      }
+      row = row "_" value["conns"] "x" value["pipeline"]
+      if (due == "") {
+        print_one("per_s", "rps")
+        print_one("cpu_us", "cpu_us_per_req")
+      }
+      print_one("p50_us", "p50_us")
+      print_one("p99_us", "p99_us")
+      print_one("p999_us", "p999_us")
+    }
+    function print_one(metric, field) {
+      if (value[field] > 0)
+        print "http," row "," metric "," side "," name "," round "," value[field]
+    }' >>"$slices"
+}
+
+# measure ROW SERVER FLAG…: one slice, under the server's name or that in $as.
 measure() {
-  local bench=$1 name=$2 check=()
+  local row=$1 name=$2 check=()
   shift 2
   [ -n "${pids[$name]:-}" ] || return 0
   [[ $name == epoll || $name == nginx ]] && check=(--no-check)
   "$client" --base "${urls[$name]}" --protocol "${protocols[$name]}" --skip-load \
-    --name "$bench" --server "$name" --server-pid "${pids[$name]}" "${check[@]}" \
-    --load-n "$keys" --read-seconds "$secs" --warmup-seconds 0.2 \
+    --name "$row" --server "${as:-$name}" --server-pid "${pids[$name]}" "${check[@]}" \
+    --load-n "$keys" --read-seconds "$secs" --warmup-seconds 0.1 \
     --out-csv "$out/http_rounds.csv" "$@" >"$work/run" 2>&1 || tail -n 3 "$work/run"
-  grep '^RESULT' "$work/run" >>"$work/rows"
+  slice "$row" "${as:-$name}" <"$work/run"
 }
 
-# Prints the medians of what was measured since the last call, and appends them to http.csv.
+# Prints the rows of what was measured since the last call.
+printed=1
 report() {
-  [ -s "$work/rows" ] || return 0
-  awk -v keys="$keys" -v csv="$out/http.csv" '
-    function median(row, field, n,   i, j, t, v) {
-      if (value[row, field, 1] == "-") return "-"
-      for (i = 1; i <= n; ++i) v[i] = value[row, field, i] + 0
-      for (i = 2; i <= n; ++i)
-        for (j = i; j > 1 && v[j - 1] > v[j]; --j) { t = v[j]; v[j] = v[j - 1]; v[j - 1] = t }
-      return v[int((n + 1) / 2)]
-    }
-    {
-      row = $2 " " $3 " " $4 " " $5
-      if (!(row in count)) rows[++row_count] = row
-      ++count[row]
-      for (i = 6; i <= NF; ++i) {
-        split($i, part, "=")
-        name[i] = part[1]
-        value[row, i, count[row]] = part[2]
-      }
-      fields = NF
-    }
-    END {
-      for (r = 1; r <= row_count; ++r) {
-        row = rows[r]
-        line = "RESULT " row
-        values = row
-        gsub(/[a-z]+=/, "", values)
-        gsub(/ /, ",", values)
-        values = values "," keys
-        for (i = 6; i <= fields; ++i) {
-          m = median(row, i, count[row])
-          line = line " " name[i] "=" m
-          values = values "," m
-        }
-        print line
-        print values >> csv
-      }
-    }' "$work/rows"
-  : >"$work/rows"
+  tail -n "+$((printed + 1))" "$slices" | "$build/bench/summary" --print
+  printed=$(wc -l <"$slices")
 }
 
 # ---- parts ----
@@ -218,15 +215,15 @@ part_get() {
   start_redis --appendonly no && load redis "$keys"
   start_memcached && load memcached "$keys"
   local dist conns pipeline round name
-  for dist in uniform zipf; do
-    for conns in 1 64 512; do
+  for dist in ${KYRO_BENCH_DIST:-uniform zipf}; do
+    for conns in ${KYRO_BENCH_CONNS:-1 64 512}; do
       for pipeline in 1 16; do
         local flags=(--concurrency "$conns" --pipeline "$pipeline" --dist "$dist")
         for ((round = 0; round < rounds; ++round)); do
           for name in kyro epoll nginx redis memcached; do
             # A constant does not depend on the key.
             [[ $dist == zipf && ($name == epoll || $name == nginx) ]] && continue
-            measure "get_fast_$dist" "$name" "${flags[@]}"
+            measure "get_$dist" "$name" "${flags[@]}"
           done
           measure "lookup_fast_$dist" kyro "${flags[@]}" --endpoint lookup_fast
         done
@@ -254,11 +251,11 @@ measure_wrk() {
   requests=${BASH_REMATCH[1]} rest=${BASH_REMATCH[3]} line=${BASH_REMATCH[2]}
   # Of pipelined requests wrk counts, but its percentiles are none.
   [ "$pipeline" = 1 ] || rest="p50_us=- p99_us=- p999_us=-"
-  awk -v b="$before" -v hz="$hertz" -v n="$requests" -v name="$name" -v depth="$pipeline" \
-    -v rps="$line" -v rest="$rest" '{
-      printf "RESULT bench=wrk_get_fast server=%s conns=64 pipeline=%s %s cpu_us_per_req=%.3f %s\n",
-        name, depth, rps, ($14 + $15 - b) / hz * 1e6 / n, rest }' \
-    "/proc/${pids[$name]}/stat" >>"$work/rows"
+  awk -v b="$before" -v hz="$hertz" -v n="$requests" -v depth="$pipeline" -v rps="$line" \
+    -v rest="$rest" '{
+      printf "RESULT conns=64 pipeline=%s %s cpu_us_per_req=%.3f %s\n", depth, rps,
+        ($14 + $15 - b) / hz * 1e6 / n, rest }' \
+    "/proc/${pids[$name]}/stat" | slice wrk_get "$name"
 }
 
 part_wrk() {
@@ -319,16 +316,36 @@ keep_compacting() {
   done
 }
 
+# Latencies at rates that grow, until somebody cannot follow.
+part_tail() {
+  start_kyro "$work/tail"
+  load kyro "$keys"
+  start_redis --appendonly no && load redis "$keys"
+  start_memcached && load memcached "$keys"
+  local round name rate due=1
+  for rate in ${KYRO_BENCH_RATES:-10000 20000 40000 80000}; do
+    for ((round = 0; round < rounds; ++round)); do
+      for name in kyro redis memcached; do
+        measure "get_at_$rate" "$name" --concurrency 64 --rate "$rate"
+      done
+    done
+    report
+  done
+  stop kyro redis memcached
+  rm -rf "$work/tail"
+}
+
 part_compaction() {
   start_kyro "$work/compaction"
   load kyro "$keys"
-  local round compactor flags=(--concurrency 64 --rate "$rate" --read-seconds 3)
+  local round compactor due=1 row=get_beside_compaction
+  local flags=(--concurrency 64 --rate "$rate" --read-seconds "$(awk "BEGIN { print 4 * $secs }")")
   for ((round = 0; round < rounds; ++round)); do
-    measure reads_quiet kyro "${flags[@]}"
+    as=quiet measure "$row" kyro "${flags[@]}"
     touch "$work/compacting"
     keep_compacting "${urls[kyro]}" &
     compactor=$!
-    measure reads_during_compaction kyro "${flags[@]}"
+    measure "$row" kyro "${flags[@]}"
     rm "$work/compacting"
     wait "$compactor"
     echo "compactions of $keys keys during the reads: $(cat "$work/compactions")"
@@ -342,10 +359,10 @@ part_idle() {
   start_kyro "$work/idle"
   load kyro "$keys"
   # Opening and closing ten thousand connections takes the server a while.
-  local round flags=(--concurrency 64 --rate "$rate" --warmup-seconds 2)
+  local round due=1 flags=(--concurrency 64 --rate "$rate" --warmup-seconds 2)
   for ((round = 0; round < rounds; ++round)); do
-    measure idle_0 kyro "${flags[@]}"
-    measure idle_10000 kyro "${flags[@]}" --idle-connections 10000
+    as=none_idle measure "get_beside_idle_$idle" kyro "${flags[@]}"
+    measure "get_beside_idle_$idle" kyro "${flags[@]}" --idle-connections "$idle"
   done
   report
   stop kyro
@@ -359,14 +376,14 @@ part_sizes() {
     start_kyro "$work/sizes"
     load kyro "$size"
     for ((round = 0; round < rounds; ++round)); do
-      measure size_warm kyro --concurrency 64
+      measure "get_of_$size" kyro --concurrency 64
     done
     if [ "${KYRO_BENCH_COLD:-0}" = 1 ]; then
       for ((round = 0; round < rounds; ++round)); do
         stop kyro
         "$client" --drop-cache "$work/sizes"
         start_kyro "$work/sizes"
-        measure size_cold kyro --concurrency 64 --regime cold
+        measure "get_cold_of_$size" kyro --concurrency 64 --regime cold
       done
     fi
     report
@@ -379,17 +396,11 @@ part_sizes() {
 echo "machine: $(nproc) cores, $(uname -sr); data on $(stat -f -c %T "$work");" \
   "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown);" \
   "$rounds rounds of $secs s, $keys keys of 64-byte values"
-echo "bench,server,conns,pipeline,keys,rps,cpu_us_per_req,p50_us,p99_us,p999_us" >"$out/http.csv"
+echo "suite,row,metric,side,name,round,value" >"$slices"
 rm -f "$out/http_rounds.csv"
 for part in $parts; do
   case $part in
-    get | wrk | http2 | put | compaction | idle | sizes) "part_$part" ;;
+    get | wrk | http2 | put | tail | compaction | idle | sizes) "part_$part" ;;
     *) echo "there is no part $part" && exit 2 ;;
   esac
 done
-if command -v gnuplot >/dev/null; then
-  gnuplot -e "csv='$out/http.csv'; png='$out/http_sizes.png'" bench/http_plot.gp &&
-    echo "plotted $out/http_sizes.png"
-else
-  echo "gnuplot is not installed (Debian: gnuplot-nox): no plot"
-fi

@@ -73,11 +73,17 @@ class Kv {
   virtual bool get(uint64_t key, std::string* value) = 0;
   // How many of the keys are there; the values of those that are not are left alone.
   virtual size_t multi_get(std::span<const uint64_t> keys, std::span<std::string> values) = 0;
+  // Makes a store in a new directory out of ascending keys, each with the value that follows from
+  // it, by the engine's own way for that, durable at the end; it is not open afterwards. false if
+  // there is no such way.
+  virtual bool bulk_load(const std::string&, std::span<const uint64_t>, size_t) { return false; }
   // Appends the values of up to `limit` keys from `first` on to `to`; how many there were.
   virtual size_t scan(uint64_t first, size_t limit, std::string* to) = 0;
 
   // Makes what was written durable; false if the engine has no such call.
   virtual bool sync() = 0;
+  // Whether puts can be synced now and then: by sync(), or by a clock of its own.
+  [[nodiscard]] virtual bool has_interval() const { return true; }
   // Turns buffered writes into tables, so that the next start has little to replay.
   virtual void flush() {}
   // Returns when background work has caught up.

@@ -51,6 +51,7 @@ class LevelKv final : public LsmKv<LevelApi> {
   }
 
   bool sync() override { return false; }
+  [[nodiscard]] bool has_interval() const override { return false; }
   bool compact() override {
     db_->CompactRange(nullptr, nullptr);
     return true;

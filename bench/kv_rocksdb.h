@@ -9,6 +9,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
+#include <rocksdb/sst_file_writer.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
@@ -37,16 +38,26 @@ struct RocksApi {
 class RocksKv final : public LsmKv<RocksApi> {
  public:
   void open(const std::string& dir, Durability durability, uint64_t buffer_bytes) override {
-    rocksdb::BlockBasedTableOptions table;
-    table.block_cache = rocksdb::NewLRUCache(size_t{16} << 30);
-    table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10, false));
-    table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
-    rocksdb::Options options;
-    options.compression = rocksdb::kNoCompression;
-    options.bottommost_compression = rocksdb::kDisableCompressionOption;
-    options.max_background_jobs = 2;
-    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-    open_with(options, dir, durability, buffer_bytes);
+    open_with(options(), dir, durability, buffer_bytes);
+  }
+  // A table file written beside the database and taken in as it is.
+  bool bulk_load(const std::string& dir, std::span<const uint64_t> keys,
+                 size_t value_bytes) override {
+    open(dir, Durability::kNever, kDefaultBufferBytes);
+    const std::string path = dir + "/bulk.sst";
+    rocksdb::SstFileWriter file({}, options());
+    check(file.Open(path));
+    std::string value(value_bytes, '\0');
+    for (const uint64_t key : keys) {
+      fill_value(key, &value);
+      check(file.Put(slice(ByteKey(key)), value));
+    }
+    check(file.Finish());
+    rocksdb::IngestExternalFileOptions ingest;
+    ingest.move_files = true;
+    check(db_->IngestExternalFile({path}, ingest));
+    close();
+    return true;
   }
   void close() override {
     check(db_->Close());
@@ -95,6 +106,18 @@ class RocksKv final : public LsmKv<RocksApi> {
   }
 
  private:
+  static rocksdb::Options options() {
+    rocksdb::BlockBasedTableOptions table;
+    table.block_cache = rocksdb::NewLRUCache(size_t{16} << 30);
+    table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10, false));
+    table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
+    rocksdb::Options options;
+    options.compression = rocksdb::kNoCompression;
+    options.bottommost_compression = rocksdb::kDisableCompressionOption;
+    options.max_background_jobs = 2;
+    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    return options;
+  }
   uint64_t number(const char* property) {
     uint64_t value = 0;
     db_->GetIntProperty(property, &value);

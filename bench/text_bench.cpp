@@ -17,6 +17,8 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/settings.h"
+#include "bench/slices.h"
 #include "kyro/base/text/utf8.h"
 #include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
@@ -26,10 +28,6 @@
 #define KYRO_HAS_OPENSSL 1
 #else
 #define KYRO_HAS_OPENSSL 0
-#endif
-
-#ifndef KYRO_COMMIT
-#define KYRO_COMMIT "unknown"
 #endif
 
 namespace kyro::bench {
@@ -49,8 +47,7 @@ void measure(const char* what, const char* of, size_t bytes, const Run& run) {
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
     rates.push_back(static_cast<double>(bytes) / took.count() / 1e9);
   }
-  std::sort(rates.begin(), rates.end());
-  std::printf("%s,%s,%.2f,%.2f\n", what, of, rates.back(), rates[kPasses / 2]);
+  std::printf("%s,%s,%.2f,%.2f\n", what, of, quantile(rates, 1), quantile(rates, 0.5));
 }
 
 // The value as an answer has it, a piece after the other in the same memory.

@@ -1,10 +1,12 @@
 #!/bin/bash
-# Installs Debian's packages of the servers and tools that the benchmarks compare with or draw with.
+# Installs Debian's packages of the engines, containers and servers that the benchmarks compare
+# with, and of the tools that ask and draw.
 # Needs root (or sudo without a password). The services that come with the packages are not started.
 set -u
 
 packages=(nginx-light redis-server memcached wrk nghttp2-client nghttp2-server libgrpc++-dev
-  protobuf-compiler-grpc protobuf-compiler gnuplot-nox libabsl-dev curl)
+  protobuf-compiler-grpc protobuf-compiler gnuplot-nox libabsl-dev
+  liblmdb-dev librocksdb-dev libleveldb-dev libssl-dev pkg-config python3 curl)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
