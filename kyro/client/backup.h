@@ -108,18 +108,7 @@ inline int run_backups(const CliCall& call) {
                                .timeout_ms = kMaintenanceTimeoutMs});
   }
   return with_ctl_client(call, kMaintenanceTimeoutMs, [&](CtlClient& client) {
-    HttpResponse response;
-    const Status status = client.http.request("GET", "/v1/backups", {}, &response, client.headers);
-    if (!status.ok()) return ctl_no_answer(client, status);
-    if (response.status != 200) return ctl_fail_answer(response);
-    if (client.as_json) {
-      ctl_print(response.body + "\n");
-      return ctl_finish_output(kExitOk);
-    }
-    const FlatJson answer(response.body);
-    if (!answer.ok()) return ctl_fail("the server's answer makes no sense");
-    ctl_print(backups_text(answer));
-    return ctl_finish_output(kExitOk);
+    return print_document(client, "/v1/backups", backups_text);
   });
 }
 

@@ -240,20 +240,25 @@ inline std::string status_text(const FlatJson& s) {
   return table.text() + (s.has("runs.0.id") ? runs_table(s) : "");
 }
 
-inline int print_status(CtlClient& client) {
+// Asks for a JSON document and prints it: as it is with --json, else as text_of(document).
+template <class TextOf>
+int print_document(CtlClient& client, std::string_view target, const TextOf& text_of) {
   HttpResponse response;
-  const Status status =
-      client.http.request("GET", "/v1/status?history=1&sample=0", {}, &response, client.headers);
+  const Status status = client.http.request("GET", target, {}, &response, client.headers);
   if (!status.ok()) return ctl_no_answer(client, status);
   if (response.status != 200) return ctl_fail_answer(response);
   if (client.as_json) {
     ctl_print(response.body + "\n");
     return ctl_finish_output(kExitOk);
   }
-  const FlatJson answer(response.body);
-  if (!answer.ok()) return ctl_fail("the server's answer makes no sense");
-  ctl_print(status_text(answer));
+  const FlatJson document(response.body);
+  if (!document.ok()) return ctl_fail("the server's answer makes no sense");
+  ctl_print(text_of(document));
   return ctl_finish_output(kExitOk);
+}
+
+inline int print_status(CtlClient& client) {
+  return print_document(client, "/v1/status?history=1&sample=0", status_text);
 }
 
 inline int run_status(const CliCall& call) {
