@@ -1,11 +1,13 @@
 #!/bin/bash
 # Runs the test program given as $1, with the filter in the other arguments, in pieces: as many side
 # by side as there are processors, each with every 16th test. Prints what a piece says when it is
-# done and ends with "tests: N passed, M failed". $EMULATOR stands before the program.
+# done and ends with "tests: N passed, M failed". $EMULATOR stands before the program. A piece that
+# takes longer than $PIECE_SECS hangs: the test in which it is ended is named, and has failed.
 set -u
 
 pieces=16
 emulator=${EMULATOR:-}
+piece_secs=${PIECE_SECS:-1200}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 
@@ -20,7 +22,8 @@ run_piece() {
   local piece=$1 status totals tests=0 bad=0
   shift
   [ -s "$piece" ] || return 0
-  ${emulator:+"$emulator"} "$@" --input-file "$piece" >"$piece.log" 2>&1
+  timeout --kill-after=5 "$piece_secs" ${emulator:+"$emulator"} "$@" --input-file "$piece" \
+    >"$piece.log" 2>&1
   status=$?
   totals=$(grep -aE '^(All tests passed|test cases:)' "$piece.log" | tail -n 1)
   case $totals in
