@@ -36,6 +36,7 @@ enum class Code : unsigned char {
   kGone,                // that part of the log is no longer (or not yet) there
   kBusy,                // held by someone else, or shutting down
   kUnsupported,         // a newer format, or something this system does not do
+  kLogUnreachable,      // the log that several stores share: a write may have happened, or will
 };
 
 [[nodiscard]] constexpr const char* code_name(Code code) {
@@ -66,6 +67,8 @@ enum class Code : unsigned char {
       return "busy";
     case Code::kUnsupported:
       return "unsupported";
+    case Code::kLogUnreachable:
+      return "log_unreachable";
   }
   return "unknown";
 }

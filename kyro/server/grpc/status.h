@@ -54,6 +54,7 @@ inline constexpr size_t kGrpcCodeCount = 17;
       return GrpcCode::kOutOfRange;
     case Code::kReadOnly:
     case Code::kBusy:
+    case Code::kLogUnreachable:
       return GrpcCode::kUnavailable;
     case Code::kUnsupported:
       return GrpcCode::kUnimplemented;

@@ -38,6 +38,7 @@ inline constexpr std::string_view kBytesType = "application/octet-stream";
       return 507;
     case Code::kReadOnly:
     case Code::kBusy:
+    case Code::kLogUnreachable:
       return 503;
     case Code::kUnsupported:
       return 501;

@@ -1,0 +1,89 @@
+// How a store stands to its shared log: whether it answers, and what has stopped it for good.
+//
+// A stop is final until the process is started again: the log and the store have grown apart, and
+// nothing that comes after may be applied or written, whatever the log looks like later. Reads of
+// what is here go on.
+//
+// Thread rule: any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "kyro/base/log/log.h"
+#include "kyro/base/mutex.h"
+#include "kyro/base/status.h"
+
+namespace kyro {
+
+class LogHealth {
+ public:
+  // What an outcome of a call or of a judgement says of it. Returns the status for whoever waits:
+  // kLogUnreachable, or kNoSpace.
+  Status note(const Status& status) {
+    if (status.code() == Code::kNoSpace) return status;
+    if (status.code() == Code::kLogUnreachable) {
+      is_up_.store(false, std::memory_order_relaxed);
+      return status;
+    }
+    if (status.ok()) {
+      is_up_.store(true, std::memory_order_relaxed);
+      return status;
+    }
+    const MutexLock lock(mutex_);
+    if (!is_stopped_.load(std::memory_order_relaxed)) {
+      reason_ = status;
+      is_stopped_.store(true, std::memory_order_release);
+      log_event(LogLevel::kError, "log_stopped",
+                {{"reason", stop_word(status.code())}, {"what", status.message()}});
+    }
+    return stopped_status();
+  }
+
+  // The last call had an answer.
+  [[nodiscard]] bool is_up() const { return is_up_.load(std::memory_order_relaxed); }
+  [[nodiscard]] bool is_stopped() const { return is_stopped_.load(std::memory_order_acquire); }
+  // Ok, or kLogUnreachable with the reason.
+  [[nodiscard]] Status check() const {
+    if (!is_stopped()) return Status();
+    const MutexLock lock(mutex_);
+    return stopped_status();
+  }
+  // One word, "none" while nothing has stopped it; for /ready.
+  [[nodiscard]] std::string_view reason_word() const {
+    if (!is_stopped()) return "none";
+    const MutexLock lock(mutex_);
+    return stop_word(reason_.code());
+  }
+
+ private:
+  static std::string_view stop_word(Code code) {
+    switch (code) {
+      case Code::kGone:
+        return "log_trimmed";
+      case Code::kNotFound:
+        return "log_missing";
+      case Code::kInvalid:
+        return "log_foreign";
+      case Code::kExists:
+        return "log_behind";
+      case Code::kUnsupported:
+        return "log_newer";
+      default:
+        return "log_broken";
+    }
+  }
+  Status stopped_status() const KYRO_REQUIRES(mutex_) {
+    return Status(Code::kLogUnreachable,
+                  "this store has left the shared log: " + std::string(reason_.message()));
+  }
+
+  mutable Mutex mutex_;
+  Status reason_ KYRO_GUARDED_BY(mutex_);
+  std::atomic<bool> is_stopped_{false};
+  std::atomic<bool> is_up_{true};
+};
+
+}  // namespace kyro
