@@ -32,8 +32,8 @@
 
 #include "kyro/base/coding.h"
 #include "kyro/base/crc32c.h"
-#include "kyro/base/text/decimal.h"
 #include "kyro/base/status.h"
+#include "kyro/base/text/decimal.h"
 #include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/shared_log.h"
 

@@ -36,6 +36,7 @@
 #include "kyro/storage/stall_watch.h"
 #include "kyro/storage/write/committer.h"
 #include "kyro/storage/write/makes_room.h"
+#include "kyro/storage/write/request_limits.h"
 
 namespace kyro {
 
@@ -107,7 +108,19 @@ class Engine {
   void commit_enqueued() { committer_->commit_enqueued(); }
 
   // Whether mutations respect the configured limits; kInvalid for an empty batch.
-  Status check(std::span<const Mutation> mutations) const;
+  Status check(std::span<const Mutation> mutations) const {
+    return check_request_limits(options(), mutations);
+  }
+
+  // Applies a group of the log that the store shares, from that log's first that is not here.
+  // kCorruption: it is not that one.
+  Status take(const SharedGroup& theirs) {
+    BlockingWrite request;
+    request.control = WriteRequest::Control::kTake;
+    request.taken = &theirs;
+    committer_->commit(&request);
+    return request.status;
+  }
 
   // Finds the version of its key that a condition is judged against; kCorruption if it is damaged.
   Status resolve_base(Condition* condition);
@@ -396,30 +409,6 @@ inline Result<uint64_t> Engine::write(std::span<const Mutation> mutations,
   } while (request.is_stale);
   if (!request.status.ok()) return request.status;
   return request.offset;
-}
-
-inline Status Engine::check(std::span<const Mutation> mutations) const {
-  if (mutations.empty()) return Status(Code::kInvalid, "an empty batch");
-  uint64_t bytes = 0;
-  uint64_t record_bytes = 0;
-  for (const Mutation& mutation : mutations) {
-    if (mutation.value.size() > options().max_value_bytes) {
-      return Status(Code::kTooLarge, "a value of " + std::to_string(mutation.value.size()) +
-                                         " bytes, at most " +
-                                         std::to_string(options().max_value_bytes) +
-                                         " are allowed (--max-value-bytes)");
-    }
-    if (mutation.expiry_secs > kExpirySecsMax) return Status(Code::kInvalid, "expiry too far");
-    bytes += mutation.value.size();
-    record_bytes += mutation.record_bytes();
-  }
-  if (record_bytes > kGroupBodyBytesMax) return Status(Code::kTooLarge, "too large a batch");
-  if (mutations.size() > 1 && bytes > options().max_batch_bytes) {
-    return Status(Code::kTooLarge, "a batch of " + std::to_string(bytes) + " bytes, at most " +
-                                       std::to_string(options().max_batch_bytes) +
-                                       " are allowed (--max-batch-bytes)");
-  }
-  return Status();
 }
 
 inline Status Engine::resolve_base(Condition* condition) {

@@ -11,6 +11,8 @@
 
 namespace kyro {
 
+class SharedLog;
+
 struct Options {
   std::string data_dir = "./data";
 
@@ -53,6 +55,9 @@ struct Options {
   bool huge_index = false;  // hold indexes in anonymous huge pages instead of mapping them
 
   FileSystem* fs = nullptr;  // null: the operating system's; not owned
+  // The log that this store shares with others (shared_log.h); null: it has its own alone. Not
+  // owned.
+  SharedLog* shared_log = nullptr;
   // Where the time for lifetimes comes from (lifetime_clock.h); null: the system. Unix time, the
   // time since boot, and what tells one boot from another.
   uint64_t (*clock_secs)() = nullptr;

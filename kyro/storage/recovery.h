@@ -5,6 +5,10 @@
 //   continuity → the torn tail of the last one is cut off → numbering jumps if acknowledged offsets
 //   may be lost → leftovers that the manifest does not name are removed.
 //
+// Where stores share a log nothing that was acknowledged is lost with a tail: it is in that log,
+// and comes back under the same offsets. So numbering does not jump. A new store gets that log's
+// database id.
+//
 // A torn tail of the log is cut off. Damage (log/segment_end.h tells the two apart) refuses the
 // opening, with file, position and what to do.
 //
@@ -29,6 +33,7 @@
 #include "kyro/storage/log/segment_end.h"
 #include "kyro/storage/log/wal_reader.h"
 #include "kyro/storage/log/wal_writer.h"
+#include "kyro/storage/shared_log.h"
 
 namespace kyro {
 
@@ -92,7 +97,9 @@ class Recovery {
       if (!manifest.ok()) return refuse(manifest.status());
       manifest_ = std::move(*manifest);
       state_.next_run.store(manifest_.next_run, std::memory_order_relaxed);
-      return Status();
+      return state_.options.shared_log == nullptr
+                 ? Status()
+                 : state_.options.shared_log->database(manifest_.database_id).status();
     }
     if (text.status().code() != Code::kNotFound) return text.status();
     auto names = state_.dir.list();
@@ -100,7 +107,10 @@ class Recovery {
     if (Status checked = check_no_data(*names); !checked.ok()) return refuse(checked);
     KYRO_TRY(check_strangers(*names));
     Manifest fresh;
-    fresh.database_id = new_database_id();
+    auto id = state_.options.shared_log == nullptr ? Result<std::string>(new_database_id())
+                                                   : state_.options.shared_log->database("");
+    KYRO_TRY(id);
+    fresh.database_id = std::move(*id);
     KYRO_TRY(state_.dir.sync_own_name());  // a crash may have come after it was made
     const MutexLock guard(state_.manifest_mutex);
     KYRO_TRY(state_.commit_manifest(std::move(fresh)));
@@ -255,7 +265,8 @@ class Recovery {
   Status resume_log() {
     const bool must_jump =
         last_segment_ != nullptr && (last_segment_->last_kind() == GroupKind::kAbandoned ||
-                                     (last_segment_->last_kind() != GroupKind::kSealed &&
+                                     (state_.options.shared_log == nullptr &&
+                                      last_segment_->last_kind() != GroupKind::kSealed &&
                                       last_segment_->last_policy() != FsyncPolicy::kAlways));
     uint64_t next_offset = manifest_.next_offset;
     if (!headers_.empty()) {

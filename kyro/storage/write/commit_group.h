@@ -8,6 +8,8 @@
 //     group count as written;
 //   - what was decided in a group that fails never happened, a "no" included.
 //
+// Where stores share a log it also takes the group of another store on its way into this one.
+//
 // Thread rule: one thread at a time, the holder of the writer's role. Memory is kept from group to
 // group.
 #pragma once
@@ -42,6 +44,10 @@ class CommitGroup {
   void add(WriteRequest* request) { members_.push_back(request); }
   // Adds a request and its records, numbered from `first_offset` of the group on.
   void add_records(WriteRequest* request, uint64_t first_offset);
+  // Makes it a group of these valid records, which another store has numbered. REQUIRES: empty().
+  void adopt(std::string_view body);
+  // Empties it without an outcome; returns whoever waits for one, in order.
+  [[nodiscard]] std::vector<WriteRequest*> take_back();
 
   [[nodiscard]] bool empty() const { return members_.empty(); }
   [[nodiscard]] uint32_t records() const { return records_; }
@@ -52,6 +58,16 @@ class CommitGroup {
   [[nodiscard]] uint64_t log_bytes() const { return bytes_.size(); }   // with the group's header
   // The group as the log takes it: room for its header, then the records.
   [[nodiscard]] std::string* bytes() { return &bytes_; }
+  [[nodiscard]] std::string_view body() const {
+    return bytes_.empty() ? std::string_view() : std::string_view(bytes_).substr(kGroupHeaderBytes);
+  }
+  // Whether a member's answer depends on what the store holds.
+  [[nodiscard]] bool has_decided() const {
+    return std::any_of(members_.begin(), members_.end(),
+                       [](const WriteRequest* member) { return was_decided(*member); });
+  }
+  // Written, or turned down by a condition: not failed before, and not handed back.
+  [[nodiscard]] static bool was_decided(const WriteRequest& request);
 
   // Calls visit(header, encoded record) for each record.
   template <class Visit>
@@ -73,10 +89,13 @@ class CommitGroup {
     uint64_t delta_bytes = 0;
   };
   [[nodiscard]] static Cost cost_of(const WriteRequest& request);
+  [[nodiscard]] static Cost cost_of(std::string_view body);  // of valid records
 
  private:
   [[nodiscard]] std::optional<RecordHeader> find_in_memory(const View& view, uint64_t key) const;
-  static bool was_decided(const WriteRequest& request);
+  void clear();
+  template <class Visit>
+  static void for_each_header(std::string_view body, Visit visit);
   static void count_if_refused(const WriteRequest& request, EngineStats& stats);
 
   std::string bytes_;
@@ -129,6 +148,14 @@ inline CommitGroup::Cost CommitGroup::cost_of(const WriteRequest& request) {
   return cost;
 }
 
+inline CommitGroup::Cost CommitGroup::cost_of(std::string_view body) {
+  Cost cost{body.size(), 0};
+  for_each_header(body, [&](const RecordHeader& header, std::string_view) {
+    cost.delta_bytes += Delta::cost_bytes(header.record_bytes());
+  });
+  return cost;
+}
+
 inline void CommitGroup::add_records(WriteRequest* request, uint64_t first_offset) {
   if (bytes_.empty()) bytes_.resize(kGroupHeaderBytes);
   for (const Mutation& mutation : request->mutations) {
@@ -146,9 +173,31 @@ inline void CommitGroup::add_records(WriteRequest* request, uint64_t first_offse
   members_.push_back(request);
 }
 
+inline void CommitGroup::adopt(std::string_view body) {
+  bytes_.assign(kGroupHeaderBytes, '\0');
+  bytes_.append(body);
+  for_each_header(body, [&](const RecordHeader& header, std::string_view) {
+    ++records_;
+    has_lifetimes_ |= header.expiry_secs() != 0;
+    deletes_ += header.type() == RecordType::kTombstone ? 1U : 0U;
+    delta_bytes_ += Delta::cost_bytes(header.record_bytes());
+  });
+}
+
+inline std::vector<WriteRequest*> CommitGroup::take_back() {
+  std::vector<WriteRequest*> members;
+  members.swap(members_);
+  clear();
+  return members;
+}
+
 template <class Visit>
 void CommitGroup::for_each_record(Visit visit) const {
-  const std::string_view body = std::string_view(bytes_).substr(kGroupHeaderBytes);
+  for_each_header(body(), visit);
+}
+
+template <class Visit>
+void CommitGroup::for_each_header(std::string_view body, Visit visit) {
   for (size_t at = 0; at < body.size();) {
     const auto record = load<RecordHeader>(body.data() + at);
     const auto size = static_cast<size_t>(record.record_bytes());
@@ -157,7 +206,6 @@ void CommitGroup::for_each_record(Visit visit) const {
   }
 }
 
-// Written, or turned down by a condition: not failed before, and not handed back.
 inline bool CommitGroup::was_decided(const WriteRequest& request) {
   if (request.is_stale) return false;
   const Code code = request.status.code();
@@ -184,6 +232,11 @@ inline std::vector<WriteRequest*> CommitGroup::finish(const Status& outcome, Eng
     count_if_refused(*request, stats);
     request->done();
   }
+  clear();
+  return again;
+}
+
+inline void CommitGroup::clear() {
   members_.clear();
   bytes_.clear();
   if (bytes_.capacity() > 4 * kBytesMax) bytes_.shrink_to_fit();
@@ -192,7 +245,6 @@ inline std::vector<WriteRequest*> CommitGroup::finish(const Status& outcome, Eng
   deletes_ = 0;
   has_lifetimes_ = false;
   delta_bytes_ = 0;
-  return again;
 }
 
 }  // namespace kyro

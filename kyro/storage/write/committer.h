@@ -3,7 +3,8 @@
 // Order of things for a group: decide conditions → number and encode records → make sure that delta
 // and segment have room → wait, if flushes fall behind → one write → (policy always) one fdatasync
 // → insert into the delta → move `visible` → done() of every request, in order → one wake-up
-// for all callers that sleep. While a sync is in flight the next group gathers.
+// for all callers that sleep. While a sync is in flight the next group gathers. Where the store
+// shares its log with others, that log comes before its own (committer_shared.h).
 //
 // Invariants:
 //   - nothing can fail between durable and visible: room was made before the log write;
@@ -32,6 +33,7 @@
 #include "kyro/base/thread.h"
 #include "kyro/storage/engine_state.h"
 #include "kyro/storage/write/admission.h"
+#include "kyro/storage/write/agreement.h"
 #include "kyro/storage/write/backpressure.h"
 #include "kyro/storage/write/blocking_write.h"
 #include "kyro/storage/write/commit_group.h"
@@ -50,6 +52,7 @@ class Committer {
       : state_(state),
         scheduler_(scheduler),
         admission_(state, scheduler),
+        agreement_(state),
         log_(state, std::move(wal), scheduler),
         active_(std::move(active)) {}
   Committer(const Committer&) = delete;
@@ -87,7 +90,7 @@ class Committer {
   }
 
   // For a watcher (kyro/base/heartbeat.h): somebody commits or should, and does not just wait for
-  // the flusher; and what changes with every group.
+  // the flusher or the shared log; and what changes with every group.
   [[nodiscard]] bool has_work() const {
     return (role_.is_held() || !queue_.empty() || has_left_over()) &&
            !waits_.load(std::memory_order_relaxed);
@@ -122,8 +125,8 @@ class Committer {
   void fail(WriteRequest* request, const Status& status) KYRO_REQUIRES(role_);
   // Makes sure that the delta and the segment can take a request's records beside the group's.
   Status make_room(const CommitGroup::Cost& cost, bool is_delete) KYRO_REQUIRES(role_);
-  // Whether there is room for a request beside what is kept; waits for it.
-  Status admit(const WriteRequest& request, uint64_t bytes) KYRO_REQUIRES(role_);
+  // Whether there is room beside what is kept; waits for it.
+  Status admit(const Admission::Wish& wish) KYRO_REQUIRES(role_);
   // Waits a little while something may give room back; false when all that can be done is done.
   bool wait_for_reclaim() KYRO_REQUIRES(role_);
   // Has what is new flushed and looked at; false if nothing is.
@@ -135,8 +138,13 @@ class Committer {
   void commit_group(Pace pace = Pace::kMayWait) KYRO_REQUIRES(role_);
   // Waits, a little before each group, while flushes or merges fall behind.
   Status slow_down(Pace pace) KYRO_REQUIRES(role_);
-  // Shows the group's records to readers.
+  // Writes the group to the store's own log and shows it to readers. Not ok: nothing of it is here.
+  Status write_group() KYRO_REQUIRES(role_);
   void publish_group() KYRO_REQUIRES(role_);
+  void tell_of_commit(uint32_t records, uint64_t log_bytes) KYRO_REQUIRES(role_);
+  void wake_writers() KYRO_REQUIRES(role_) {
+    for (WaitingWriters& waiting : waiting_writers_) waiting.wake();
+  }
   void tell_of_keys() KYRO_REQUIRES(role_);
   void freeze_for(WriteRequest* request) KYRO_REQUIRES(role_);
   void count_step() KYRO_REQUIRES(role_) {
@@ -146,8 +154,23 @@ class Committer {
   // under way.
   Status freeze() KYRO_REQUIRES(role_);
 
+  // ---- with a log that is shared: committer_shared.h ----
+
+  // Makes the group the next one in that log, or what is left of it after others' groups.
+  Status agree() KYRO_REQUIRES(role_);
+  // Decides and numbers those who were in the group anew. REQUIRES: no group under way.
+  void regroup(const std::vector<WriteRequest*>& members) KYRO_REQUIRES(role_);
+  // Applies another store's group, the next one. REQUIRES: no group under way.
+  Status apply(const SharedGroup& theirs) KYRO_REQUIRES(role_);
+  void take(WriteRequest* request) KYRO_REQUIRES(role_);
+
   EngineState& state_;
   FlushScheduler& scheduler_;
+  // A group would need a sync or the network, so no thread that must not sleep can commit it.
+  const bool must_leave_to_committer_ =
+      state_.options.fsync == FsyncPolicy::kAlways || state_.options.shared_log != nullptr;
+  const uint64_t group_bytes_max_ =
+      state_.options.shared_log != nullptr ? kSharedGroupBytesMax : CommitGroup::kBytesMax;
   RequestQueue queue_;
   std::atomic<WriteRequest*> left_over_{nullptr};  // older than what is queued; under the role
   Thread thread_;
@@ -155,13 +178,14 @@ class Committer {
   std::atomic<uint32_t> groups_taken_{0};          // from the queue; moved under the role
   std::array<WaitingWriters, 2> waiting_writers_;  // entered in turn, as groups are taken
   std::atomic<uint64_t> steps_{0};                 // moved under the role
-  std::atomic<bool> waits_{false};                 // for the flusher
+  std::atomic<bool> waits_{false};                 // for the flusher, or the shared log
   std::atomic<void (*)(void*)> listener_{nullptr};
   std::atomic<void*> listener_context_{nullptr};
   std::atomic<KeyListener*> key_listener_{nullptr};
 
   WriterRole role_;
   Admission admission_ KYRO_GUARDED_BY(role_);
+  Agreement agreement_ KYRO_GUARDED_BY(role_);
   GroupLog log_ KYRO_GUARDED_BY(role_);
   std::shared_ptr<Delta> active_ KYRO_GUARDED_BY(role_);
   CommitGroup group_ KYRO_GUARDED_BY(role_);
@@ -203,7 +227,7 @@ inline void Committer::commit(BlockingWrite* request) {
 inline void Committer::commit_enqueued() {
   // The second turn is for those who could not have the role in the first.
   for (int turns = 2; turns > 0 && !queue_.empty(); --turns) {
-    if (state_.options.fsync == FsyncPolicy::kAlways) return queue_.wake_if_asleep();
+    if (must_leave_to_committer_) return queue_.wake_if_asleep();
     // As in commit(): whoever holds it will see what is queued.
     if (!role_.try_acquire(0)) return;
     work(Pace::kMustNotWait);
@@ -277,13 +301,15 @@ inline void Committer::add(WriteRequest* request) {
   request->is_stale = false;
   if (state_.latch.is_set()) return fail(request, state_.latch.status());
   if (request->control == WriteRequest::Control::kFreeze) return freeze_for(request);
+  if (request->control == WriteRequest::Control::kTake) return take(request);
   const CommitGroup::Cost cost = CommitGroup::cost_of(*request);
-  if (Status admitted = admit(*request, cost.log_bytes); !admitted.ok()) {
+  const Admission::Wish wish = Admission::wish_of(*request, cost.log_bytes);
+  if (Status admitted = admit(wish); !admitted.ok()) {
     request->is_stale =
         !request->room_is_judged && (request->may_come_back || !request->conditions.empty());
     return fail(request, admitted);
   }
-  if (!group_.empty() && group_.log_bytes() + cost.log_bytes > CommitGroup::kBytesMax) {
+  if (!group_.empty() && group_.log_bytes() + cost.log_bytes > group_bytes_max_) {
     commit_group();
   }
   if (Status made = make_room(cost, CommitGroup::only_deletes(*request)); !made.ok()) {
@@ -333,21 +359,22 @@ inline bool Committer::decide(WriteRequest* request) {
 
 inline void Committer::commit_group(Pace pace) {
   if (group_.empty()) return;
+  Status status = group_.records() > 0 ? slow_down(pace) : Status();
+  if (agreement_.is_needed() && status.ok()) [[unlikely]] {
+    status = agree();
+  }
   const uint32_t records = group_.records();
   const uint64_t log_bytes = group_.log_bytes();
-  Status status = records > 0 ? slow_down(pace) : Status();
-  const uint64_t began_ns = monotonic_ns();
-  if (status.ok() && records > 0) status = log_.append(group_);
-  if (status.ok() && records > 0) {
-    publish_group();
-    state_.stats.append_latency_ns.observe(monotonic_ns() - began_ns);
-  }
+  if (status.ok() && records > 0) status = agreement_.outcome(write_group());
   const std::vector<WriteRequest*> again = group_.finish(status, state_.stats);
   count_step();
-  for (WaitingWriters& waiting : waiting_writers_) waiting.wake();
+  wake_writers();
   for (WriteRequest* request : again) add(request);
   if (!again.empty()) commit_group(pace);
-  if (!status.ok() || records == 0) return;
+  if (status.ok() && records > 0) tell_of_commit(records, log_bytes);
+}
+
+inline void Committer::tell_of_commit(uint32_t records, uint64_t log_bytes) {
   scheduler_.on_commit(records, log_bytes);
   if (auto* listener = listener_.load(std::memory_order_acquire)) {
     listener(listener_context_.load(std::memory_order_acquire));
@@ -372,6 +399,14 @@ inline Status Committer::slow_down(Pace pace) {
   const uint64_t waited_ns = monotonic_ns() - began_ns;
   state_.stats.write_slowdown_ns.add(waited_ns);
   if (waited_ns < wait_ns) pacer_.forgive();
+  return Status();
+}
+
+inline Status Committer::write_group() {
+  const uint64_t began_ns = monotonic_ns();
+  KYRO_TRY(log_.append(group_));
+  publish_group();
+  state_.stats.append_latency_ns.observe(monotonic_ns() - began_ns);
   return Status();
 }
 
@@ -424,4 +459,5 @@ inline Status Committer::freeze() {
 
 }  // namespace kyro
 
-#include "kyro/storage/write/committer_disk.h"  // bodies of what a full disk asks for
+#include "kyro/storage/write/committer_disk.h"    // bodies of what a full disk asks for
+#include "kyro/storage/write/committer_shared.h"  // and a shared log

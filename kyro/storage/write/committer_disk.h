@@ -12,9 +12,8 @@ namespace kyro {
 
 // Log that only replay reads goes first, and while rewritten runs give room back a write waits for
 // that.
-inline Status Committer::admit(const WriteRequest& request, uint64_t bytes) {
-  admission_.look(bytes);
-  const Admission::Wish wish = Admission::wish_of(request, bytes);
+inline Status Committer::admit(const Admission::Wish& wish) {
+  admission_.look(wish.bytes);
   if (admission_.has_room(wish)) return Status();
   const uint64_t began_ns = monotonic_ns();
   bool may_wait = admission_.may_wait(wish, began_ns);

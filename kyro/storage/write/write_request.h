@@ -22,6 +22,8 @@
 
 namespace kyro {
 
+struct SharedGroup;
+
 // The newest version of a key as of some visible offset, as the submitter saw it.
 struct BaseVersion {
   uint64_t bound = 0;  // versions below this offset were looked at
@@ -83,6 +85,7 @@ class WriteRequest {
   enum class Control : uint8_t {
     kNone,
     kFreeze,  // close the active delta, so that it can be flushed; synced when done
+    kTake,    // apply a group of the log that several stores share, unless it was applied
   };
 
   virtual ~WriteRequest() = default;
@@ -91,6 +94,7 @@ class WriteRequest {
   std::span<const Mutation> mutations;
   std::span<Condition> conditions;
   Control control = Control::kNone;
+  const SharedGroup* taken = nullptr;  // of kTake
 
   // Of a put, when room is short: whether it was looked at for it, and its records take less than
   // half of what they replace.
@@ -100,7 +104,8 @@ class WriteRequest {
 
   // The outcome.
   Status status;
-  uint64_t offset = 0;          // of the last mutation; of kFreeze: everything below it is frozen
+  // Of the last mutation; of kFreeze and kTake: everything below it is frozen, or here.
+  uint64_t offset = 0;
   size_t failed_condition = 0;  // the one that did not hold
   // A flush has passed a base version, or room has become short: resolve again and resubmit.
   bool is_stale = false;
