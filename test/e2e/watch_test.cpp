@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "test/support/ctl.h"
+#include "test/support/http/http2_wire.h"
 
 using namespace kyro;
 using namespace kyro::test;
@@ -31,6 +32,16 @@ void await_waiting(Client& client, const std::string& count) {
 
 void put(Client& client, uint64_t key, std::string_view value) {
   REQUIRE(client.call("PUT", kv_path(key), value).status / 100 == 2);
+}
+
+// A call of Wait that knows the version 0 of the key 1.
+std::string wait_call(uint32_t stream, const h2::Fields& more = {}) {
+  const h2::Fields fields =
+      h2::with(h2::request_fields("POST", "/kyrodb.v1.KV/Wait"),
+               h2::with({{"te", "trailers"}, {"content-type", "application/grpc"}}, more));
+  const std::string message("\x08\x01\x10\x00\x18\xAC\x02", 7);  // 300 seconds
+  return h2::headers(stream, fields, h2::kEndHeaders) +
+         h2::data(stream, h2::be(message.size(), 5) + message, h2::kEndStream);
 }
 
 uint64_t resident_kib(pid_t pid) {
@@ -158,6 +169,42 @@ TEST_CASE("A read that waits ends when the server stops", "[e2e]") {
   s.server.process().signal(SIGTERM);
   CHECK(waiting.next().status == 304);
   CHECK(s.server.process().wait().exit_code == 0);
+}
+
+TEST_CASE("A read that waits is over when its client has gone or will say no more", "[e2e]") {
+  constexpr int kPipelined = 200;  // each waits for the one before it
+  Served s;
+  put(s.client, 1, "one");
+  const std::string line = wait_line("/v1/kv/1?wait_secs=300", known(0));
+  {
+    Client alone(s.server), pipelining(s.server);
+    alone.must_send(line);
+    for (int i = 0; i < kPipelined; ++i) pipelining.must_send(line);
+    await_waiting(s.client, "2");
+  }
+  await_waiting(s.client, "0");
+  Client half(s.server);
+  half.must_send(line);
+  await_waiting(s.client, "1");
+  REQUIRE(shutdown(half.fd(), SHUT_WR) == 0);
+  CHECK(half.next().status == 304);
+  await_waiting(s.client, "0");
+}
+
+TEST_CASE("A call that waits is over when it is cancelled, late, or its client has gone", "[e2e]") {
+  Served s;
+  put(s.client, 1, "one");
+  {
+    Client caller(s.server);
+    REQUIRE(caller.connect().ok());
+    caller.must_send(std::string(h2::kPreface) + h2::settings() + wait_call(1) + wait_call(3) +
+                     wait_call(5, {{"grpc-timeout", "1S"}}));
+    await_waiting(s.client, "3");
+    await_waiting(s.client, "2");  // after the second
+    caller.must_send(h2::rst_stream(1));
+    await_waiting(s.client, "1");
+  }
+  await_waiting(s.client, "0");
 }
 
 TEST_CASE(

@@ -29,6 +29,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "kyro/base/text/json_text.h"
 #include "kyro/net/http/request.h"
@@ -50,6 +51,14 @@ class Task : public QueueNode {
   friend class Exchange;
   inline void run_queued() final;
   Exchange* bound_ = nullptr;
+};
+
+// A task that waits for something that may be long in coming, for nobody but who asked.
+class WaitingTask : public Task {
+ public:
+  // Nobody waits any more: the client has gone or will send nothing more, the stream was reset, or
+  // its deadline has answered. Posts the task soon, if nothing else has. Reactor thread.
+  virtual void on_abandoned() = 0;
 };
 
 // A body of unknown length, produced piece by piece on the reactor thread whenever the socket has
@@ -229,6 +238,11 @@ class Exchange {
     task->bound_ = this;
     on_defer();
   }
+  // The same; at most one such task at a time.
+  void defer(WaitingTask* task) {
+    defer(static_cast<Task*>(task));
+    waiting_task_ = task;
+  }
 
   // What a 413 for a longer body says.
   [[nodiscard]] std::string body_too_large() const {
@@ -246,8 +260,13 @@ class Exchange {
   virtual void on_defer() = 0;
   virtual void post_task(Task* task) = 0;  // any thread
   virtual void run_task(Task* task) = 0;   // reactor: calls task->run(this or nullptr)
+  // Tells the task that waits, if one does.
+  void abandon_waiting() {
+    if (waiting_task_ != nullptr) std::exchange(waiting_task_, nullptr)->on_abandoned();
+  }
 
   HttpRequest request_;
+  WaitingTask* waiting_task_ = nullptr;  // deferred, and not run or told yet
   uint64_t max_body_bytes_ = 0;
   const char* max_body_option_ = nullptr;
   uint64_t user_ = 0;
@@ -262,6 +281,7 @@ inline void Task::post() {
   bound_->post_task(this);
 }
 inline void Task::run_queued() {
+  if (bound_->waiting_task_ == this) bound_->waiting_task_ = nullptr;
   bound_->run_task(this);
 }
 

@@ -58,6 +58,9 @@ class Protocol {
   virtual void receive(std::string_view bytes) = 0;
   // The client has shut down its side, and all that it sent has been received. Called every turn.
   virtual void on_end_of_input() = 0;
+  // The client has gone, or shut down its side: what it may still have sent is in the socket.
+  // Called every turn.
+  virtual void on_client_ended() = 0;
   // Another turn would get further at once.
   [[nodiscard]] virtual bool has_work() const = 0;
 

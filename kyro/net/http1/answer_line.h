@@ -92,10 +92,14 @@ class AnswerLine {
       Http1Exchange* exchange = head_;
       head_ = exchange->next_;
       exchange->line_ = nullptr;
-      if (!exchange->deferred_) exchange->release();
+      exchange->deferred_ ? exchange->abandon_waiting() : exchange->release();
     }
     tail_ = nullptr;
     count_ = 0;
+  }
+  // What waits in the line for nobody but the client answers as soon as it can.
+  void abandon_waiting() {
+    for (Http1Exchange* at = head_; at != nullptr; at = at->next_) at->abandon_waiting();
   }
 
  private:

@@ -30,6 +30,7 @@ class Http1Protocol final : public Protocol {
     reader_.receive(bytes);
   }
   inline void on_end_of_input() override;
+  void on_client_ended() override { line_.abandon_waiting(); }
   [[nodiscard]] bool has_work() const override {
     return may_resume() || (line_.stream() != nullptr && !parked_ && !line_.blocked());
   }

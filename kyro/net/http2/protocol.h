@@ -51,6 +51,9 @@ class Http2Protocol final : public Protocol, private Http2Events {
   [[nodiscard]] bool has_room() override { return true; }
   void receive(std::string_view bytes) override;
   void on_end_of_input() override;
+  void on_client_ended() override {
+    for_each([](Http2Exchange& x) { x.abandon_waiting(); });
+  }
   [[nodiscard]] bool has_work() const override {
     return first_turn_ != nullptr && !host_.outgoing.blocked();
   }

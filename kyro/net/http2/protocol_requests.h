@@ -189,6 +189,7 @@ inline void Http2Protocol::let_go(Http2Exchange& x) {
   count_unsent(x);
   if (context_.favoured == &x) context_.favoured = nullptr;
   x.protocol_ = nullptr;
+  x.abandon_waiting();
   if (x.tasks_ == 0) workspace_.release(&x);
 }
 

@@ -182,6 +182,7 @@ inline void Connection::drive() {
   if (!worked && may_read()) read_once();
   if (closed()) return;
   if (read_closed_) protocol_->on_end_of_input();
+  if (end_announced_ || read_closed_) protocol_->on_client_ended();
   const bool takes_more = send_out();
   if (closed()) return;
   if (protocol_->is_broken()) return close_now();

@@ -12,7 +12,8 @@
 //
 // Invariant: a read is in the table or posted, never both; whoever takes it out posts it.
 //
-// Bounds: kMax reads, kSecondsMax each. One whose client has gone stays until its time is over.
+// Bounds: kMax reads, kSecondsMax each. One whose client has gone, or has shut down its side of the
+// connection, is over at once, as one whose time is.
 //
 // Thread rule: any thread; a lock for each shard, held for one look. Ownership: a KeyWait is made
 // with new and disposes of itself in run(); the table outlives engine and server.
@@ -58,7 +59,7 @@ class WaitingReads final : public KeyListener {
   static constexpr uint64_t kSecondsMax = 300;
 
   // What waits: a task that is posted when there may be news for it.
-  class Read : public Task {
+  class Read : public WaitingTask {
    public:
     uint64_t key = 0;
     uint64_t wake_ns = 0;  // monotonic
@@ -200,6 +201,11 @@ class KeyWait final : public WaitingReads::Read {
     }
     const bool is_last = monotonic_ns() >= end_ns_ || waiting_.is_ended();
     if (!answer(*x, is_last)) self.release()->wait(*x);
+  }
+
+  void on_abandoned() override {
+    end_ns_ = 0;
+    if (waiting_.remove(this)) post();
   }
 
  private:
