@@ -233,7 +233,7 @@ inline constexpr CliFlag kServeFlags[] = {
      {1, 16 * 1024 * 1024}, kOwn<&C::max_mget_keys>},
     {"max-inflight-bytes", "B",
      "request bodies together; beyond it reading pauses, then 503. And answers together that wait "
-     "for slow readers; beyond it a large one that cannot be sent closes its connection",
+     "for slow readers; beyond it one that might have to wait is answered 503",
      {64 * kKiB, kCliNoBound}, kHttp<&H::inflight_bytes_max>},
     {"rate-data", "RPS[:BURST]",
      "requests a second that one address (IPv6: one /64) may make, and how many at once (a "

@@ -116,7 +116,7 @@ enum class RejectReason : uint8_t {
   kHeadersTooLarge,  // 431
   kNotImplemented,   // 501: a transfer coding or CONNECT
   kVersion,          // 505
-  kInflightBytes,    // 503, or closed: all bodies, or answers, together are over their bound
+  kInflightBytes,    // 503: all bodies, or answers, together are over their bound
   kConnectionCap,    // 503
   kPerIpCap,         // 429
   kFileDescriptors,  // closed without an answer
@@ -160,6 +160,10 @@ struct OwnedBody {
 
   [[nodiscard]] std::span<char> body() { return {bytes.data() + begin, size}; }
 };
+
+// Why an answer is refused that would have had to be kept for its reader.
+inline constexpr std::string_view kTooMuchWaits =
+    "Too many bytes of answers wait for their readers.";
 
 // One request and the one answer to it.
 class Exchange {

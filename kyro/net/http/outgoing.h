@@ -30,13 +30,13 @@ class Outgoing {
   [[nodiscard]] uint64_t bytes() const { return queue_ ? queue_->bytes() : 0; }
   // A sign of progress: grows with every piece that has been sent whole.
   [[nodiscard]] uint64_t pieces_sent() const { return queue_ ? queue_->pieces_sent() : 0; }
-  // The last flush() has left more to wait for the socket than waited before it.
-  [[nodiscard]] bool grew() const { return grew_; }
-  // What waits is not little, and everybody's together is too much.
-  [[nodiscard]] bool is_over_bound() const {
-    return queue_ != nullptr && queue_->held_bytes() > kSmallBytes &&
-           context_.shared.output_bytes.load(std::memory_order_relaxed) >
-               context_.config.inflight_bytes_max;
+  // Whether an answer of so many bytes may be begun, which has to be kept where its reader is slow:
+  // it and what waits before it are little, or everybody's together are within their bound.
+  [[nodiscard]] bool may_keep(size_t bytes) const {
+    const uint64_t fresh = context_.out.size() + bytes;
+    return bytes <= OutputQueue::kUncountedBytes ||
+           fresh + (queue_ != nullptr ? queue_->held_bytes() : 0) <= kSmallBytes ||
+           context_.has_output_room(fresh);
   }
   // What waits is of a body that is made while it is sent: it may take long, at the least rate.
   bool is_paced = false;
@@ -71,14 +71,14 @@ class Outgoing {
     make_queue();
     queue_->append(std::string_view(out).substr(n < 0 ? 0 : static_cast<size_t>(n)));
     clear_scratch();
-    grew_ = queue_->count_held();
+    queue_->count_held();
     return OutputQueue::Sent::kBlocked;
   }
   [[nodiscard]] OutputQueue::Sent flush_queue(int fd) {
     queue_->append(context_.out);
     clear_scratch();
     const OutputQueue::Sent sent = queue_->send(fd);
-    grew_ = queue_->count_held();
+    queue_->count_held();
     if (sent == OutputQueue::Sent::kAll) queue_.reset();
     return sent;
   }
@@ -90,7 +90,6 @@ class Outgoing {
 
   ReactorContext& context_;
   std::unique_ptr<OutputQueue> queue_;  // null: the socket takes everything
-  bool grew_ = false;
 };
 
 }  // namespace kyro

@@ -146,6 +146,11 @@ struct ReactorContext {
     }
   }
 
+  // So many more bytes of answers may have to wait for their readers.
+  [[nodiscard]] bool has_output_room(uint64_t bytes) const {
+    return shared.output_bytes.load(std::memory_order_relaxed) + bytes <= config.inflight_bytes_max;
+  }
+
   ServerShared& shared;
   const HttpServerConfig& config;
   Handler& handler;

@@ -211,14 +211,24 @@ inline void Http1Exchange::end_answer() {
 inline void Http1Exchange::respond(int status, std::string_view content_type,
                                    std::string_view body) {
   const bool has_body = status_has_body(status);
+  const bool sends_body = has_body && request_.method != Method::kHead;
+  if (sends_body && !line_->host_.outgoing.may_keep(body.size())) return refuse_answer();
   ResponseHead head;
   head.status = status;
   head.framing = has_body ? ResponseHead::Framing::kLength : ResponseHead::Framing::kNone;
   head.length = has_body ? body.size() : 0;
   head.content_type = content_type;
   std::string& out = begin_answer(head);
-  if (has_body && request_.method != Method::kHead) out.append(body);
+  if (sends_body) out.append(body);
   end_answer();
+}
+
+// In place of an answer that might have to wait, while too much does.
+inline void Http1Exchange::refuse_answer() {
+  context_.handler.on_rejected(RejectReason::kInflightBytes);
+  fields_.clear();
+  add_header("Retry-After", "1");
+  context_.handler.refuse(*this, 503, "overloaded", kTooMuchWaits);
 }
 
 inline void Http1Exchange::respond_shared(int status, std::string_view content_type,

@@ -134,6 +134,7 @@ class Http1Exchange final : public Exchange {
   // The string that takes the answer, with its head written.
   inline std::string& begin_answer(ResponseHead head);
   inline void end_answer();
+  inline void refuse_answer();
 
   Http1Workspace& workspace_;
   ReactorContext& context_;

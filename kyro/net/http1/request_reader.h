@@ -120,6 +120,11 @@ class RequestReader final : public BodyHome {
   [[nodiscard]] HttpParser::Outcome parse(std::string_view bytes, Http1Exchange* exchange) {
     return parser_.parse(bytes, &exchange->mutable_request(), &exchange->frame());
   }
+  // While too much waits for readers, small answers go out one by one: none is refused for those
+  // before it.
+  [[nodiscard]] size_t output_step() const {
+    return context_.has_output_room(kOutputStep) ? kOutputStep : OutputQueue::kUncountedBytes;
+  }
   // Makes the views of the request under way again, when its bytes have moved or grown.
   void parse_again(std::string_view bytes) {
     parser_.reset();
@@ -164,7 +169,7 @@ inline void RequestReader::consume(std::string_view bytes, bool from_input) {
       deadline_ms_ = 0;
       continue;
     }
-    if (!may_dispatch() || context_.out.size() >= kOutputStep) {
+    if (!may_dispatch() || context_.out.size() >= output_step()) {
       stalled_ = true;
       break;
     }

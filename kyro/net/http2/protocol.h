@@ -38,7 +38,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   static constexpr size_t kTurnBytes = 64 * 1024;
   // Requests that are announced to the handler together.
   static constexpr size_t kTogetherMax = 64;
-  // A body up to this is neither counted nor made to wait.
+  // A body up to this is neither counted nor made to wait, nor refused.
   static constexpr size_t kUncountedBytes = 4096;
 
   Http2Protocol(Http2Workspace& workspace, ProtocolHost& host)
@@ -125,6 +125,8 @@ class Http2Protocol final : public Protocol, private Http2Events {
   void wait_for_window(Http2Exchange& x);
   void on_progress(Http2Exchange& x, size_t bytes);
   void count_unsent(Http2Exchange& x);
+  [[nodiscard]] bool may_keep(size_t bytes) const;
+  void refuse_answer(Http2Exchange& x);
   void on_windows();
 
   // ---- deadlines and the end ----
@@ -163,6 +165,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   uint64_t earliest_ms_ = kNever;    // no deadline of a stream is before it
   uint64_t partial_since_ms_ = 0;    // a frame or a head is not whole since then
   uint64_t shutdown_by_ms_ = 0;      // the client must have heard of the shutdown by then
+  uint64_t unsent_bytes_ = 0;        // of all, as far as they are counted
   uint32_t waiting_for_window_ = 0;  // exchanges; at least
   uint32_t sources_ = 0;             // exchanges with one
   bool windows_grew_ = false;

@@ -201,19 +201,26 @@ inline void Http2Protocol::on_progress(Http2Exchange& x, size_t bytes) {
   if (session_.sendable(*x.stream_) >= kPieceBytes) x.window_by_ms_ = 0;
 }
 
-// Keeps the count of what waits for its reader; what is not little, while everybody's together is
-// too much, is given up.
+// Keeps the count of what waits for its reader.
 inline void Http2Protocol::count_unsent(Http2Exchange& x) {
   const bool is_held = x.stream_ != nullptr && x.owner_ == nullptr && !x.unsent_.empty();
   const uint64_t bytes = is_held && x.bytes_.size() >= kUncountedBytes ? x.bytes_.size() : 0;
   if (bytes == x.counted_bytes_) return;
-  const uint64_t total =
-      context_.shared.output_bytes.fetch_add(bytes - x.counted_bytes_, std::memory_order_relaxed) +
-      bytes - x.counted_bytes_;
-  const bool grew = bytes > std::exchange(x.counted_bytes_, bytes);
-  if (grew && bytes > Outgoing::kSmallBytes && total > context_.config.inflight_bytes_max) {
-    give_up(x, Http2Error::kEnhanceYourCalm, RejectReason::kInflightBytes);
-  }
+  const uint64_t more = bytes - std::exchange(x.counted_bytes_, bytes);  // modulo 2^64
+  unsent_bytes_ += more;
+  context_.shared.output_bytes.fetch_add(more, std::memory_order_relaxed);
+}
+
+// As Outgoing::may_keep(), for what waits for windows.
+inline bool Http2Protocol::may_keep(size_t bytes) const {
+  return bytes <= kUncountedBytes || unsent_bytes_ + bytes <= Outgoing::kSmallBytes ||
+         context_.has_output_room(bytes);
+}
+
+inline void Http2Protocol::refuse_answer(Http2Exchange& x) {
+  x.fields_.clear();
+  x.has_trailers_ = false;
+  refuse(x, 503, "overloaded", kTooMuchWaits, RejectReason::kInflightBytes);
 }
 
 inline void Http2Protocol::on_windows() {
@@ -242,6 +249,7 @@ inline bool Http2Exchange::begin_answer(int status, std::string_view content_typ
 
 inline void Http2Exchange::respond(int status, std::string_view content_type,
                                    std::string_view body) {
+  if (!protocol_->may_keep(body.size())) return protocol_->refuse_answer(*this);
   if (!begin_answer(status, content_type, body.size(), true)) return;
   unsent_ = body;
   protocol_->send_body(*this);
@@ -279,6 +287,7 @@ inline void Http2Exchange::respond_shared_behind(int status, std::string_view co
 
 inline void Http2Exchange::respond_stream(int status, std::string_view content_type,
                                           std::unique_ptr<BodyStream> stream) {
+  if (!protocol_->may_keep(Http2Protocol::kPieceBytes)) return protocol_->refuse_answer(*this);
   if (!begin_answer(status, content_type, 0, false)) return;
   source_ = std::move(stream);
   protocol_->join_streaming(*this);

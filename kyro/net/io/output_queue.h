@@ -57,12 +57,8 @@ class OutputQueue {
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
   // Copied bytes, as far as they are memory.
   [[nodiscard]] uint64_t held_bytes() const { return held_bytes_; }
-  // To be called when what is left has to wait for the socket; true if it is more than before.
-  bool count_held() {
-    const uint64_t before = counted_bytes_;
-    count(held_bytes_ < kUncountedBytes ? 0 : held_bytes_);
-    return counted_bytes_ > before;
-  }
+  // To be called when what is left has to wait for the socket.
+  void count_held() { count(held_bytes_ < kUncountedBytes ? 0 : held_bytes_); }
   // Grows with every piece that has been sent whole: a sign of progress.
   [[nodiscard]] uint64_t pieces_sent() const { return pieces_sent_; }
 

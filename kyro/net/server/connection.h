@@ -11,8 +11,8 @@
 // sent may take as long as it likes, at the least rate: each stream_bytes_per_ms_min bytes taken
 // buy a millisecond, so one that takes a byte now and then does not hold what the body holds for
 // ever. An endless body that a drain has ended has drain_grace_ms for its last bytes. While the
-// answers that wait for all such clients are over inflight_bytes_max, a large one that would have
-// to wait too closes at once.
+// answers that wait for all such clients are over inflight_bytes_max, one that might have to wait
+// too is refused instead of begun (Outgoing::may_keep).
 //
 // The socket is registered once, edge-triggered for input; output is added only while it is
 // blocked.
@@ -281,12 +281,6 @@ inline bool Connection::send_out() {
   if (sent != OutputQueue::Sent::kAll) extend_write_deadline();
   const bool takes_more = sent == OutputQueue::Sent::kStep;
   const bool blocked = sent == OutputQueue::Sent::kBlocked;
-  // Only who adds to what waits is cut off, not who is reading it.
-  if (blocked && (!output_wanted_ || outgoing.grew()) && outgoing.is_over_bound()) {
-    context.handler.on_rejected(RejectReason::kInflightBytes);
-    close_now();
-    return false;
-  }
   if (!takes_more && blocked != output_wanted_) {
     output_wanted_ = blocked;
     const uint32_t events = kInputEvents | (blocked ? uint32_t{EPOLLOUT} : 0u);

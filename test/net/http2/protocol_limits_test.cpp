@@ -159,6 +159,34 @@ TEST_CASE("bodies beyond the in-flight bound wait in their windows, then are ref
   CHECK(reactor.inflight_bytes() == 0);
 }
 
+TEST_CASE("an answer that would wait while too much does is refused before its head") {
+  PathHandler handler;
+  handler.body_bytes = 60'000;
+  HttpServerConfig config;
+  config.inflight_bytes_max = 150'000;
+  HandTurned reactor(handler, config);
+  Http2Client client(reactor, h2::setting(4, 0));  // no stream of it may send
+  client.returns_windows = false;
+  const auto refused = [&] { return handler.rejected[RejectReason::kInflightBytes]; };
+  client.ask(1, "/copied");
+  client.ask(3, "/copied");
+  CHECK(refused() == 0);
+  CHECK(reactor.output_bytes() == 120'000);
+  client.ask(5, "/copied");
+  CHECK(refused() == 1);
+  client.say(h2::window_update(5, 1000));
+  CHECK(client.of(5).ended);
+  CHECK(client.of(5).body.find("\"overloaded\"") != std::string::npos);
+  // A connection that keeps little is refused nothing.
+  Http2Client other(reactor, h2::setting(4, 0));
+  other.ask(1, "/copied");
+  CHECK(refused() == 1);
+  client.say(h2::rst_stream(1) + h2::rst_stream(3));
+  CHECK(reactor.output_bytes() == 60'000);
+  client.ask(7, "/copied");
+  CHECK(refused() == 1);
+}
+
 TEST_CASE("a drain says good-bye twice, answers what was under way, and ends") {
   PathHandler handler;
   HandTurned reactor(handler);

@@ -312,13 +312,22 @@ TEST_CASE("large answers that wait for slow readers have one bound") {
   config.inflight_bytes_max = 12 << 20;
   MibHandler handler;
   HandTurned reactor(handler, config);
-  // Asks on a connection of its own; whether it lives when the answer has been given.
+  // Asks on a connection of its own; whether the answer is the one that was asked for. One that is
+  // refused says when to try again, and the connection lives.
   HandTurned::Wire last{};
   const auto waits = [&](std::string_view path) {
     last = reactor.connect();
     ask(last.client, path, 1);
     for (int i = 0; i < 20; ++i) reactor.round();
-    return !last.connection->closed();
+    CHECK_FALSE(last.connection->closed());
+    char begun[512];
+    const ssize_t n = recv(last.client, begun, sizeof begun, MSG_PEEK);
+    const std::string_view answer(begun, static_cast<size_t>(std::max<ssize_t>(n, 0)));
+    if (answer.starts_with("HTTP/1.1 200 ")) return true;
+    CHECK(answer.starts_with("HTTP/1.1 503 "));
+    CHECK(answer.find("\r\nRetry-After: 1\r\n") != answer.npos);
+    CHECK(answer.find("\"overloaded\"") != answer.npos);
+    return false;
   };
   CHECK(waits("/8"));
   const HandTurned::Wire first = last;
@@ -363,7 +372,8 @@ TEST_CASE("small answers wait for their readers whatever waits already") {
   CHECK(handler.refused == 0);
   ask(wire.client, "/8", 1);
   for (int i = 0; i < 20; ++i) reactor.round();
-  CHECK(wire.connection->closed());
+  CHECK(take_arrived(wire.client).starts_with("HTTP/1.1 503 "));
+  CHECK_FALSE(wire.connection->closed());
   CHECK(handler.refused == 1);
 }
 
