@@ -47,8 +47,16 @@ std::vector<Answer> answers_of(const FakeCall& call) {
   return out;
 }
 
+// The simulated disk copies a segment at every sync: small ones where there are many.
+Options small_segments(FaultFs& fs) {
+  Options options = large_options(fs);
+  options.wal_segment_bytes = kMiB;
+  return options;
+}
+
 struct PutRig {
   explicit PutRig(const Tokens& tokens = {}) : at(large_options(fs), tokens) {}
+  explicit PutRig(Options (*options)(FaultFs&)) : at(options(fs)) {}
 
   FakeCall& begin(const Fields& more = {}) { return at.rounds->begin(kPutStream, more); }
   std::string value_of(uint64_t key) {
@@ -112,7 +120,7 @@ TEST_CASE("Puts of one key happen in their order, conditional or not") {
   const uint64_t seed = test_seed(5);
   INFO("seed " << seed);
   std::mt19937_64 random(seed);
-  PutRig rig;
+  PutRig rig(small_segments);
   FakeCall& call = rig.begin();
   std::string last[4];
   std::vector<bool> there(4, false);
