@@ -8,7 +8,7 @@
 #     parts: get wrk http2 put tail compaction idle sizes (default: all)
 #
 # Environment:
-#   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000)
+#   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000; K and M are understood)
 #   KYRO_BENCH_SECS    seconds of a slice (0.7: about six minutes in all)
 #   KYRO_BENCH_ROUNDS  rounds (3)
 #   KYRO_BENCH_CONNS   connections of the part "get" ("1 64 512")
@@ -26,7 +26,7 @@
 # packages. A row is called BENCH_CONNECTIONSxPIPELINE.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-keys=${KYRO_BENCH_N:-1000000}
+keys=$(numfmt --from=si "${KYRO_BENCH_N:-1000000}") || exit 2
 secs=${KYRO_BENCH_SECS:-0.7}
 rounds=${KYRO_BENCH_ROUNDS:-3}
 sizes=${KYRO_BENCH_SIZES:-1000000}
@@ -370,7 +370,7 @@ part_idle() {
 }
 
 part_sizes() {
-  local size round
+  local size round all=$keys
   for size in $sizes; do
     keys=$size
     start_kyro "$work/sizes"
@@ -390,7 +390,7 @@ part_sizes() {
     stop kyro
     rm -rf "$work/sizes"
   done
-  keys=${KYRO_BENCH_N:-1000000}
+  keys=$all
 }
 
 echo "machine: $(nproc) cores, $(uname -sr); data on $(stat -f -c %T "$work");" \
