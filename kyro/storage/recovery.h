@@ -5,9 +5,9 @@
 //   continuity → the torn tail of the last one is cut off → numbering jumps if acknowledged offsets
 //   may be lost → leftovers that the manifest does not name are removed.
 //
-// Where stores share a log nothing that was acknowledged is lost with a tail: it is in that log,
-// and comes back under the same offsets. So numbering does not jump. A new store gets that log's
-// database id.
+// Where stores share a log, what was acknowledged is in that log: what a tail has lost, and what
+// came after a backup, comes back from there under the same offsets. So numbering never jumps. A
+// new store gets that log's database id.
 //
 // A torn tail of the log is cut off. Damage (log/segment_end.h tells the two apart) refuses the
 // opening, with file, position and what to do.
@@ -263,11 +263,10 @@ class Recovery {
   // jumps where the last process may have acknowledged more than the disk kept. What tells that
   // stays as it is until the segment after the jump is in the manifest.
   Status resume_log() {
-    const bool must_jump =
-        last_segment_ != nullptr && (last_segment_->last_kind() == GroupKind::kAbandoned ||
-                                     (state_.options.shared_log == nullptr &&
-                                      last_segment_->last_kind() != GroupKind::kSealed &&
-                                      last_segment_->last_policy() != FsyncPolicy::kAlways));
+    const bool must_jump = state_.options.shared_log == nullptr && last_segment_ != nullptr &&
+                           (last_segment_->last_kind() == GroupKind::kAbandoned ||
+                            (last_segment_->last_kind() != GroupKind::kSealed &&
+                             last_segment_->last_policy() != FsyncPolicy::kAlways));
     uint64_t next_offset = manifest_.next_offset;
     if (!headers_.empty()) {
       KYRO_TRY(wal_->resume(*last_segment_));

@@ -1,0 +1,191 @@
+// Applies what other stores have appended to a shared log, in the order of the log.
+//
+// It looks at the entry where its store ends, applies it, and goes on in pages until the log ends;
+// then it looks again every now and then. The store's own committer applies others' groups too
+// where it meets them (committer_shared.h); whoever is second finds that a group was applied.
+//
+// Invariants:
+//   - nothing is skipped: an entry is applied only where the store ends;
+//   - a page is bounded: about 4 MiB by the size of the entries before it, and 64 entries, which
+//     are 80 MiB at the very most;
+//   - what stops a store (verdict.h) is judged only while the store still ends where it was looked
+//     for: its own committer may have gone on meanwhile, and the log may have been trimmed there.
+//
+// A store without room for more tries again later; one that is read-only follows no longer.
+//
+// Thread rule: start() and stop() by the owner; step() by its thread, or by a caller that has not
+// started it; the rest from any. Ownership: nothing of what it is given, and all of that outlives
+// it. The store of entries is its alone.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "kyro/base/clock.h"
+#include "kyro/base/mutex.h"
+#include "kyro/base/thread.h"
+#include "kyro/replica/entry.h"
+#include "kyro/replica/entry_store.h"
+#include "kyro/replica/log_health.h"
+#include "kyro/replica/verdict.h"
+#include "kyro/storage/engine.h"
+
+namespace kyro {
+
+class LogFollower {
+ public:
+  struct Times {
+    uint64_t poll_ms = 20;    // at the end of the log
+    uint64_t pause_ms = 200;  // without an answer, or without room
+  };
+  enum class Step : uint8_t {
+    kApplied,  // something; there may be more
+    kAtEnd,    // everything is here
+    kWaits,    // no answer, or no room
+    kStopped,  // for good
+  };
+
+  LogFollower(Engine& engine, EntryStore& store, LogHealth& health, Times times)
+      : engine_(engine), store_(store), health_(health), times_(times) {}
+  LogFollower(const LogFollower&) = delete;
+  LogFollower& operator=(const LogFollower&) = delete;
+  ~LogFollower() { stop(); }
+
+  // kBusy where the system gives no thread.
+  [[nodiscard]] Status start() {
+    return thread_.start([this] { run(); });
+  }
+  // Ends the thread, after the call to the log that is under way.
+  void stop();
+
+  // One page at most.
+  Step step();
+
+  // Where the log ended when it was last looked at.
+  [[nodiscard]] uint64_t head_offset() const { return head_.load(std::memory_order_relaxed); }
+  // How many records are in the log and not here, as far as is known.
+  [[nodiscard]] uint64_t lag_records() const {
+    const uint64_t here = engine_.next_offset();
+    return std::max(head_offset(), here) - here;
+  }
+  // How long this store has not been seen to have everything; 0 while it has.
+  [[nodiscard]] uint64_t lag_ns(uint64_t now_ns = monotonic_ns()) const {
+    const uint64_t since_ns = behind_since_ns_.load(std::memory_order_relaxed);
+    return since_ns == 0 || now_ns < since_ns ? 0 : now_ns - since_ns;
+  }
+
+ private:
+  static constexpr uint64_t kPageBytes = 4 * kMiB;  // about
+  static constexpr uint32_t kPageEntriesMin = 4;
+  static constexpr uint32_t kPageEntriesMax = 64;
+
+  void run();
+  // Applies the groups of a page that begins at `next`.
+  Step take_page(uint64_t next);
+  Step take(const SharedGroup& group);
+  Step fail(const Status& status);
+  void note_position(bool is_at_end);
+  bool is_told_to_stop_after(uint64_t wait_ms);
+
+  Engine& engine_;
+  EntryStore& store_;
+  LogHealth& health_;
+  const Times times_;
+  uint32_t page_entries_ = kPageEntriesMin;
+  std::atomic<uint64_t> head_{0};
+  std::atomic<uint64_t> behind_since_ns_{monotonic_ns()};  // 0: everything is here
+
+  Thread thread_;
+  Mutex mutex_;
+  CondVar woken_;
+  bool stopping_ KYRO_GUARDED_BY(mutex_) = false;
+};
+
+inline void LogFollower::stop() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    woken_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+inline bool LogFollower::is_told_to_stop_after(uint64_t wait_ms) {
+  const MutexLock lock(mutex_);
+  if (!stopping_ && wait_ms > 0) woken_.wait_for(mutex_, wait_ms * 1'000'000);
+  return stopping_;
+}
+
+inline void LogFollower::run() {
+  name_this_thread("kyro-follow");
+  for (;;) {
+    const Step step = this->step();
+    if (step == Step::kStopped) return;
+    const uint64_t wait_ms = step == Step::kAtEnd   ? times_.poll_ms
+                             : step == Step::kWaits ? times_.pause_ms
+                                                    : 0;
+    if (is_told_to_stop_after(wait_ms)) return;
+  }
+}
+
+inline LogFollower::Step LogFollower::step() {
+  if (health_.is_stopped()) return Step::kStopped;
+  const uint64_t next = engine_.next_offset();
+  auto found = store_.look(next);
+  if (!found.ok()) return fail(found.status());
+  LogHead head;
+  auto group = judge(*found, next, engine_.database_id(), &head);
+  if (!group.ok()) return engine_.next_offset() > next ? Step::kApplied : fail(group.status());
+  static_cast<void>(health_.note(Status()));
+  head_.store(head.end, std::memory_order_relaxed);
+  note_position(!*group);
+  if (!*group) return Step::kAtEnd;
+  const Step taken = take(**group);
+  return taken == Step::kApplied ? take_page((*group)->end_offset()) : taken;
+}
+
+inline LogFollower::Step LogFollower::take_page(uint64_t next) {
+  auto page = store_.read(next, page_entries_);
+  if (!page.ok()) return fail(page.status());
+  uint64_t bytes = 0;
+  for (const EntryStore::Entry& entry : *page) {
+    // A hole: somebody trims. What that means says step().
+    if (entry.offset != next) return Step::kApplied;
+    auto group = decode_entry(entry.bytes, next, engine_.database_id());
+    if (!group.ok()) return fail(group.status());
+    if (const Step taken = take(*group); taken != Step::kApplied) return taken;
+    next = group->end_offset();
+    bytes += entry.bytes.size();
+  }
+  if (bytes > 0) {
+    const uint64_t fit = kPageBytes * page->size() / bytes;
+    page_entries_ = static_cast<uint32_t>(
+        std::clamp<uint64_t>(fit, kPageEntriesMin, std::min(kPageEntriesMax, page_entries_ * 4)));
+  }
+  return Step::kApplied;
+}
+
+inline LogFollower::Step LogFollower::take(const SharedGroup& group) {
+  const Status taken = engine_.take(group);
+  return taken.ok() ? Step::kApplied : fail(taken);
+}
+
+inline LogFollower::Step LogFollower::fail(const Status& status) {
+  note_position(false);
+  if (status.code() == Code::kReadOnly) return Step::kStopped;  // that has been said elsewhere
+  static_cast<void>(health_.note(status));
+  return health_.is_stopped() ? Step::kStopped : Step::kWaits;
+}
+
+inline void LogFollower::note_position(bool is_at_end) {
+  if (is_at_end) {
+    behind_since_ns_.store(0, std::memory_order_relaxed);
+  } else if (behind_since_ns_.load(std::memory_order_relaxed) == 0) {
+    behind_since_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+  }
+}
+
+}  // namespace kyro
