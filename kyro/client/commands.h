@@ -139,9 +139,11 @@ inline constexpr CliCommand kCommands[] = {
     {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,
      kPutFlags, "Prints the offset of the write. Exit 4 if a condition does not hold.",
      "set write store insert update"},
-    {"get", "KEY", "the raw value", 1, 1,
-     [](Call c) { return send_keyed(c, {"GET", "/v1/kv/", Reply::kBytes}); }, {}, {},
-     "read cat fetch"},
+    {"get", "KEY", "the raw value; with --json what lookup says", 1, 1,
+     [](Call c) {
+       return send_keyed(c, c.has("json") ? Request{"GET", "/v1/lookup?key="}
+                                          : Request{"GET", "/v1/kv/", Reply::kBytes});
+     }, {}, {}, "read cat fetch"},
     {"delete", "KEY", "remove a key (exit 3 if it is not there)", 1, 1, run_delete,
      kDeleteFlags, {}, "del rm remove unset"},
     {"ttl", "KEY", "how many seconds a key has left", 1, 1, run_ttl, {}, {}, "expire pttl"},

@@ -126,6 +126,8 @@ TEST_CASE("Every command of the client does what its help says", "[e2e]") {
   CHECK(s.ctl({"put", "7", "seven"}).out == "offset: 0\n");
   CHECK(s.ctl({"put", "8", "eight", "--json"}).out == "{\"offset\":1}\n");
   CHECK(s.ctl({"get", "7"}).out == "seven");
+  CHECK(s.ctl({"--json", "get", "7"}).out == s.ctl({"--json", "lookup", "7"}).out);
+  CHECK(is_json_line(s.ctl({"--json", "get", "7"}).out));
   CHECK(s.ctl({"--json", "lookup", "8"}).out == "{\"key\":8,\"value\":\"eight\",\"offset\":1}\n");
   CHECK(s.ctl({"lookup", "8"}).out == "key: 8\nvalue: eight\noffset: 1\n");
   CHECK(s.ctl({"delete", "7"}).out == "offset: 2\n");

@@ -1,4 +1,7 @@
 // Watching one key or a range: filtered subscriptions, and reads that wait.
+#include <poll.h>
+#include <sys/socket.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <fstream>
@@ -246,6 +249,49 @@ TEST_CASE("A thousand reads wait for little memory, and are told together", "[e2
   if (!kSanitized) CHECK(grown_kib < 16 * kReads);
   put(s.client, 1, "two");
   for (auto& one : waiting) CHECK(one->next().body == "two");
+  CHECK(s.client.metric("kyrodb_waiting_reads") == "0");
+}
+
+TEST_CASE("Ten thousand reads wait, one more is refused, and all are told together", "[e2e]") {
+  Served s({"--fsync", "never"});
+  put(s.client, 1, "one");
+  constexpr size_t kReads = 10'000, kStreams = 125;
+  std::vector<std::unique_ptr<HttpClient>> connections;
+  for (size_t i = 0; i < kReads / kStreams; ++i) {
+    connections.push_back(std::make_unique<HttpClient>(s.server.endpoint()));
+    REQUIRE(connections.back()->connect().ok());
+    std::string bytes = std::string(h2::kPreface) + h2::settings();
+    for (uint32_t stream = 0; stream < kStreams; ++stream) {
+      bytes +=
+          h2::headers(2 * stream + 1, h2::with(h2::request_fields("GET", "/v1/kv/1?wait_secs=300"),
+                                               {{"if-none-match", "\"0\""}}));
+    }
+    REQUIRE(connections.back()->send_raw(bytes).ok());
+  }
+  await_waiting(s.client, std::to_string(kReads));
+  const HttpResponse refused = s.client.get("/v1/kv/1?wait_secs=300", {{"If-None-Match", "\"0\""}});
+  CHECK(refused.status == 503);
+  CHECK_FALSE(refused.header("retry-after").empty());
+  CHECK(s.client.get("/v1/kv/1").body == "one");  // who does not wait is answered
+  put(s.client, 1, "two");
+  size_t told = 0;
+  for (const auto& connection : connections) {
+    std::string got;
+    for (size_t here = 0; here < kStreams;) {
+      pollfd ready{connection->fd(), POLLIN, 0};
+      REQUIRE(poll(&ready, 1, 20000) == 1);
+      char piece[16384];
+      const ssize_t n = recv(connection->fd(), piece, sizeof piece, 0);
+      REQUIRE(n > 0);
+      got.append(piece, static_cast<size_t>(n));
+      for (const h2::Frame& frame : h2::frames_of(got)) {
+        got.erase(0, 9 + frame.payload.size());
+        if (frame.type == h2::kData && frame.payload == "two") ++here;
+      }
+      if (here == kStreams) told += here;
+    }
+  }
+  CHECK(told == kReads);
   CHECK(s.client.metric("kyrodb_waiting_reads") == "0");
 }
 

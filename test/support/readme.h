@@ -6,7 +6,8 @@
 //   bash       commands that .ci/run runs
 //   cpp        a program, built and run by scripts/check_install.sh
 //   haproxy, haproxy-h2, caddyfile   configurations, tried by proxy_test.cpp
-//   grpcurl, python, javascript   clients of gRPC, run by grpc_clients_test.cpp
+//   grpcurl, python, javascript, go   clients: of gRPC, run by grpc_clients_test.cpp, and those of
+//              the recipes, run by recipes_test.cpp
 //   text, or none        no commands; or commands after a line <!-- not run: REASON -->
 //
 // Thread rule: one thread.
