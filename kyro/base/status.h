@@ -35,6 +35,7 @@ enum class Code : unsigned char {
   kExists,              // something of that name is there already
   kGone,                // that part of the log is no longer (or not yet) there
   kBusy,                // held by someone else, or shutting down
+  kWrongShard,          // the key is in a slot that is not served here
   kUnsupported,         // a newer format, or something this system does not do
   kLogUnreachable,      // the log that several stores share: a write may have happened, or will
 };
@@ -65,6 +66,8 @@ enum class Code : unsigned char {
       return "gone";
     case Code::kBusy:
       return "busy";
+    case Code::kWrongShard:
+      return "wrong_shard";
     case Code::kUnsupported:
       return "unsupported";
     case Code::kLogUnreachable:

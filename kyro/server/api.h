@@ -156,6 +156,10 @@ class Api final : public Handler {
       x.add_header("Retry-After", "1");
       return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
     }
+    if (reads_one_key(info.route) && request.method != Method::kOptions) {
+      const Status served = engine()->options().slots.check(x.user());
+      if (!served.ok()) return respond_status(x, served);
+    }
     const bool has_body = request.method == Method::kPost || request.method == Method::kPut;
     if (has_body && info.body != Body::kIgnored) {
       check_body(x, info, {max_value_bytes_, max_batch_bytes_, mget_limits_.keys_max});

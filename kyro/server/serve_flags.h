@@ -88,6 +88,18 @@ inline std::string get_cli_value(const CliFlag&, const std::vector<ListenAddress
   return text;
 }
 
+// "0-5460,8000". Where all are served there is no text.
+inline std::string set_cli_value(const CliFlag&, std::string_view text, SlotSet& value) {
+  const auto set = SlotSet::parse(text);
+  if (!set.ok()) return std::string(set.status().message());
+  value = *set;
+  return {};
+}
+
+inline std::string get_cli_value(const CliFlag&, const SlotSet& value) {
+  return value.to_text();
+}
+
 namespace serve_detail {
 
 inline std::string set_fsync(const CliFlag& flag, std::string_view text, void* options) {
@@ -224,6 +236,10 @@ inline constexpr CliFlag kServeFlags[] = {
     {"stall-ms", "MS",
      "/ready is 503 once commits or flushes have had work and not come forward with it for so "
      "long; merges have ten times as long", {1000, 86'400'000}, kEngine<&O::stall_ms>},
+
+    {"slots", "FIRST-LAST[,…]",
+     "this is a shard: it has the keys in these of 16384 slots, CRC32C(decimal key) modulo 16384; "
+     "others are answered 421", {}, kEngine<&O::slots>, 0, "Shards"},
 
     {"max-value-bytes", "B", "larger values are answered 413",
      {1, kValueBytesCeiling}, kEngine<&O::max_value_bytes>, 0, "Limits"},

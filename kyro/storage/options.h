@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kyro/base/limits.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/index/rmi_options.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/log/wal_format.h"
@@ -37,6 +38,8 @@ struct Options {
 
   // Every run is read again so often, in the background, to see that the disk still has it (0: no).
   uint64_t scrub_interval_secs = 7 * 86400;
+
+  SlotSet slots = {};  // writes to keys outside are refused
 
   uint64_t max_value_bytes = kDefaultValueBytesMax;
   uint64_t max_batch_bytes = kDefaultBatchBytesMax;

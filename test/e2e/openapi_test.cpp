@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/text/slots.h"
 #include "kyro/server/route_table.h"
 #include "test/support/json_tree.h"
 #include "test/support/server_process.h"
@@ -270,6 +271,34 @@ void check_everywhere(Client& client, Seen& seen, int status, const HeaderList& 
   }
 }
 
+// What asks a server that has another slot for key 7.
+void check_wrong_shard(Client& client, Seen& seen) {
+  const std::string line = R"({"op":"delete","key":7})";
+  const std::vector<Probe> probes = {
+      {"GET", "/v1/kv/{key}", "/v1/kv/7", "", 421},
+      {"PUT", "/v1/kv/{key}", "/v1/kv/7", "x", 421},
+      {"DELETE", "/v1/kv/{key}", "/v1/kv/7", "", 421},
+      {"GET", "/v1/get_fast/{key}", "/v1/get_fast/7", "", 421},
+      {"GET", "/v1/lookup_fast/{key}", "/v1/lookup_fast/7", "", 421},
+      {"GET", "/v1/lookup", "/v1/lookup?key=7", "", 421},
+      {"GET", "/v1/lookup_raw", "/v1/lookup_raw?key=7", "", 421},
+      {"GET", "/v1/subscribe", "/v1/subscribe?key=7", "", 421},
+      {"POST", "/v1/mget", "/v1/mget", R"({"keys":[7]})", 421},
+      {"POST", "/v1/put", "/v1/put", put_body("7", "x"), 421},
+      {"POST", "/v1/batch", "/v1/batch", line, 421},
+  };
+  for (const Probe& probe : probes) {
+    for (const char* method : {probe.method.c_str(), "HEAD"}) {
+      if (method == std::string("HEAD") && probe.method != "GET") continue;
+      INFO(method << " " << probe.target);
+      const HttpResponse answer = client.call(method, probe.target, probe.body);
+      CHECK(answer.status == probe.status);
+      check_described(probe.path, method, answer);
+      note(seen, probe.path, method, answer.status);
+    }
+  }
+}
+
 }  // namespace
 
 TEST_CASE("Every route and method is described, and nothing else") {
@@ -353,6 +382,10 @@ TEST_CASE("Every answer is one that is described, and those described occur", "[
   {
     Served protected_one({"--auth-token", "t", "--protect-metrics"});
     check_everywhere(protected_one.client, seen, 401, {}, 1);
+  }
+  {
+    Served sharded({"--slots", std::to_string(slot_of(0))});
+    check_wrong_shard(sharded.client, seen);
   }
   {
     Served limited({"--rate-data", "1:1", "--rate-admin", "1:1"});

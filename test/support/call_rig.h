@@ -45,7 +45,14 @@ inline Options large_options(FaultFs& fs) {
   return options;
 }
 
+inline Options sharded_options(FaultFs& fs, const SlotSet& slots) {
+  Options options = large_options(fs);
+  options.slots = slots;
+  return options;
+}
+
 struct CallRig {
+  explicit CallRig(const SlotSet& slots) : at(sharded_options(fs, slots)) {}
   explicit CallRig(const Tokens& tokens = {}, Api::Rates rates = {},
                    AccessControl::Rules rules = {})
       : at(large_options(fs), tokens, rates, rules) {}

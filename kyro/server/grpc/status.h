@@ -47,6 +47,8 @@ inline constexpr size_t kGrpcCodeCount = 17;
       return GrpcCode::kAlreadyExists;
     case Code::kPreconditionFailed:
       return GrpcCode::kAborted;  // read again, then retry
+    case Code::kWrongShard:
+      return GrpcCode::kFailedPrecondition;  // another server has it
     case Code::kTooLarge:
     case Code::kNoSpace:
       return GrpcCode::kResourceExhausted;

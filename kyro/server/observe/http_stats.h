@@ -20,9 +20,9 @@
 namespace kyro {
 
 // Every status the server sends; anything else would be counted as the last.
-inline constexpr std::array<int, 27> kStatusCodes = {200, 201, 204, 304, 400, 401, 403, 404, 405,
-                                                     409, 408, 410, 411, 412, 413, 414, 415, 416,
-                                                     417, 429, 431, 500, 501, 503, 505, 507, 599};
+inline constexpr std::array<int, 28> kStatusCodes = {
+    200, 201, 204, 304, 400, 401, 403, 404, 405, 409, 408, 410, 411, 412,
+    413, 414, 415, 416, 417, 421, 429, 431, 500, 501, 503, 505, 507, 599};
 
 // Bounds for request durations in nanoseconds: 10 µs to 10 s.
 inline constexpr auto kRequestBoundsNanos = std::to_array<uint64_t>(

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "kyro/base/coding.h"
@@ -71,23 +72,24 @@ inline void respond_get(Engine& engine, Exchange& x, uint64_t key, HeldMoments& 
   if (find_tagged(engine, x, key, &found)) respond_bytes(x, found, engine, moments);
 }
 
-// The parameter "key"; answers itself if it is missing or wrong.
-inline bool find_key(Exchange& x, uint64_t* key) {
+// The parameter "key"; answers itself if it is missing, wrong or of another shard.
+inline bool find_key(const Engine& engine, Exchange& x, uint64_t* key) {
   const auto text = find_param(x.request().query, "key");
-  if (text.ok() && text->has_value()) {
-    if (const auto number = parse_u64(**text)) {
-      *key = *number;
-      return true;
-    }
+  const auto number = text.ok() && text->has_value() ? parse_u64(**text) : std::nullopt;
+  if (!number) {
+    respond_bad_key(x);
+    return false;
   }
-  respond_bad_key(x);
-  return false;
+  *key = *number;
+  const Status served = engine.options().slots.check(*key);
+  if (!served.ok()) respond_status(x, served);
+  return served.ok();
 }
 
 inline void respond_lookup(Engine& engine, Exchange& x, const StreamRules& rules) {
   uint64_t key = 0;
   Lookup found;
-  if (!find_key(x, &key)) return;
+  if (!find_key(engine, x, &key)) return;
   const auto string_keys = find_string_keys(x.request().query);
   if (!string_keys.ok()) return respond_status(x, string_keys.status());
   if (!find_tagged(engine, x, key, &found)) return;
@@ -98,7 +100,7 @@ inline void respond_lookup(Engine& engine, Exchange& x, const StreamRules& rules
 inline void respond_lookup_raw(Engine& engine, Exchange& x) {
   uint64_t key = 0;
   Lookup found;
-  if (find_key(x, &key) && find_value(engine, x, key, &found)) x.respond(204, {}, {});
+  if (find_key(engine, x, &key) && find_value(engine, x, key, &found)) x.respond(204, {}, {});
 }
 
 }  // namespace kyro

@@ -80,6 +80,13 @@ struct MgetLimits {
   return keys->size() > keys_max ? too_many() : Status();
 }
 
+// kWrongShard if one of the keys is not served here.
+[[nodiscard]] inline Status check_slots(const Engine& engine, std::span<const uint64_t> keys) {
+  if (!engine.options().slots.is_partial()) return Status();
+  for (const uint64_t key : keys) KYRO_TRY(engine.options().slots.check(key));
+  return Status();
+}
+
 class MgetBody final : public SlicedBody {
  public:
   static constexpr uint32_t kAbsent = 0xFFFFFFFFu;
@@ -199,6 +206,8 @@ inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits&
     return x.respond_error(400, form == MgetForm::kJson ? "bad_json" : "invalid",
                            decoded.message());
   }
+  const Status served = check_slots(engine, keys);
+  if (!served.ok()) return respond_status(x, served);
   auto body = std::make_unique<MgetBody>(engine, std::move(keys), form, *with_expires);
   const uint64_t bytes = body->key_bytes();
   const uint64_t before = limits.held_bytes.fetch_add(bytes, std::memory_order_relaxed);

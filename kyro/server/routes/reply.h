@@ -34,6 +34,8 @@ inline constexpr std::string_view kBytesType = "application/octet-stream";
       return 413;
     case Code::kGone:
       return 410;
+    case Code::kWrongShard:
+      return 421;
     case Code::kNoSpace:
       return 507;
     case Code::kReadOnly:

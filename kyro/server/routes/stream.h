@@ -256,7 +256,7 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
 }
 
 // What parameters "key", or "start" and "end", select; everything without them.
-[[nodiscard]] inline Result<KeyFilter> find_filter(std::string_view query) {
+[[nodiscard]] inline Result<KeyFilter> find_filter(std::string_view query, const SlotSet& slots) {
   const auto key = find_number(query, "key");
   KYRO_TRY(key);
   const auto start = find_number(query, "start");
@@ -266,6 +266,7 @@ inline void respond_replay(Engine& engine, Exchange& x, const StreamRules& rules
   if (key->has_value() && (start->has_value() || end->has_value())) {
     return Status(Code::kInvalid, "one key, or a range of them: not both");
   }
+  if (key->has_value()) KYRO_TRY(slots.check(**key));
   if (key->has_value()) return KeyFilter{**key, **key};
   return filter_of(start->value_or(0), *end);
 }
@@ -288,7 +289,7 @@ inline void respond_subscribe(Engine& engine, Exchange& x, SubscribeStats& stats
                               const StreamRules& rules) {
   const auto from = find_number(x.request().query, "from");
   if (!from.ok()) return respond_status(x, from.status());
-  const auto filter = find_filter(x.request().query);
+  const auto filter = find_filter(x.request().query, engine.options().slots);
   if (!filter.ok()) return respond_status(x, filter.status());
   uint64_t start = from->value_or(engine.log_range().next);
   if (const auto last = x.request().header("last-event-id")) {

@@ -202,9 +202,17 @@ class Calls {
     return false;
   }
 
+  // Answers where the key is in a slot of another shard.
+  static bool is_served(Exchange& x, const Engine& engine, uint64_t key) {
+    const Status served = engine.options().slots.check(key);
+    if (!served.ok()) rpc::respond_failed(x, served);
+    return served.ok();
+  }
+
   void get(Exchange& x, Engine& engine, std::string_view message) const {
     rpc::GetRequest request;
     if (!decode(x, message, &request)) return;
+    if (!is_served(x, engine, request.key)) return;
     Lookup found;
     const Status status = engine.lookup(request.key, &found);
     if (!status.ok()) return rpc::respond_failed(x, status);
@@ -217,6 +225,7 @@ class Calls {
     if (request.wait_secs > WaitingReads::kSecondsMax) {
       return rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument, "wait_secs is at most 300");
     }
+    if (!is_served(x, engine, request.key)) return;
     KeyWait::start_call(engine, x, request.key, request.known_offset, request.wait_secs,
                         shared_.waiting_reads, shared_.rules);
   }
@@ -298,6 +307,7 @@ class Calls {
     if (!decode(x, message, &request)) return;
     const uint64_t start = request.from_offset ? *request.from_offset : engine.log_range().next;
     Result<KeyFilter> filter = KeyFilter{};
+    if (request.key && !is_served(x, engine, *request.key)) return;
     if (request.key) filter = KeyFilter{*request.key, *request.key};
     if (request.range) filter = filter_of(request.range->first.value_or(0), request.range->end);
     if (!filter.ok()) return rpc::respond_failed(x, filter.status());

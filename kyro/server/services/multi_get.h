@@ -157,6 +157,8 @@ class MultiGetBody final : public SlicedBody {
 // Answers with the values of `keys`.
 inline void respond_multi_get(Engine& engine, Exchange& x, std::vector<uint64_t> keys,
                               MgetLimits& limits, const StreamRules& rules) {
+  const Status served = check_slots(engine, keys);
+  if (!served.ok()) return rpc::respond_failed(x, served);
   auto body = std::make_unique<MultiGetBody>(engine, std::move(keys), limits);
   if (body->is_over_limit()) {
     return rpc::respond_failed(x, rpc::GrpcCode::kUnavailable,

@@ -1,4 +1,4 @@
-// How large a request may be.
+// How large a request may be, and which keys it may write.
 //
 // Beside the limits that an operator sets there are two that nothing can lift: a group of the log
 // has 32 bits for its length, and an entry of a log that several stores share must be one that the
@@ -19,7 +19,8 @@
 
 namespace kyro {
 
-// kInvalid for an empty batch and for an expiry that no record can carry; kTooLarge.
+// kInvalid for an empty batch and for an expiry that no record can carry; kTooLarge; kWrongShard for
+// a key that is not in options.slots.
 [[nodiscard]] inline Status check_request_limits(const Options& options,
                                                  std::span<const Mutation> mutations) {
   if (mutations.empty()) return Status(Code::kInvalid, "an empty batch");
@@ -27,6 +28,7 @@ namespace kyro {
   uint64_t bytes = 0;
   uint64_t record_bytes = 0;
   for (const Mutation& mutation : mutations) {
+    KYRO_TRY(options.slots.check(mutation.key));
     if (mutation.value.size() > options.max_value_bytes) {
       return Status(Code::kTooLarge, "a value of " + std::to_string(mutation.value.size()) +
                                          " bytes, at most " +
