@@ -98,8 +98,8 @@ class KyroKv final : public Kv {
 
   [[nodiscard]] uint64_t bytes_written() override {
     const EngineStats& stats = db_->stats();
-    return stats.wal_written_bytes.value() + stats.run_written_bytes.value() +
-           stats.compaction_written_bytes.value();
+    return stats.wal_written_bytes.value() + stats.wal_filled_bytes.value() +
+           stats.run_written_bytes.value() + stats.compaction_written_bytes.value();
   }
   [[nodiscard]] uint64_t record_bytes(size_t value_bytes) const override {
     return value_bytes + kRecordHeaderBytes;

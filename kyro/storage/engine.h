@@ -54,6 +54,7 @@ class Engine {
     if (committer_ == nullptr) return;
     maintenance_.stop();
     committer_->stop();
+    state_.spare_segment.stop();
     if (state_.latch.is_set()) return;
     // The last manifest tells the next start how far the log was durable. Without it the seal does.
     const MutexLock lock(state_.manifest_mutex);

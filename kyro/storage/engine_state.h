@@ -29,6 +29,7 @@
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/lifetime_clock.h"
 #include "kyro/storage/log/shared_segments.h"
+#include "kyro/storage/log/spare_segment.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/options.h"
 #include "kyro/storage/view.h"
@@ -94,6 +95,7 @@ struct EngineState {
   ReadOnlyLatch latch;
   DiskSpace space{options};
   DiskReserve reserve;
+  SpareSegment spare_segment{dir, stats.wal_filled_bytes};
   SharedSegments shared_segments;
   std::atomic<bool> disk_is_full{false};  // a write has failed for space, and none worked since
   [[nodiscard]] bool refuses_puts() const {

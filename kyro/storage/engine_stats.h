@@ -25,6 +25,7 @@ struct EngineStats {
   Histogram fsync_ns{kLatencyBoundsNanos};
   Counter write_slowdown_ns;  // that groups waited for flushes or merges, each group once
   Counter wal_written_bytes;
+  Counter wal_filled_bytes;  // zeros, ahead of the log
   Counter wal_crc_errors;
   Counter recovery_truncated_bytes;
 

@@ -76,7 +76,7 @@ inline constexpr char kLoadMarkName[] = "load.tmp";
   const std::string_view target = name.substr(0, name.size() - kEnd.size());
   return parse_segment_name(target) || parse_numbered(target, "run-", ".rmi") ||
          parse_numbered(target, "run-", ".keys") || parse_numbered(target, "run-", ".filter") ||
-         target == kManifestName || name == kLoadMarkName;
+         target == kManifestName || name == kLoadMarkName || name == kSpareSegmentName;
 }
 [[nodiscard]] inline bool is_named(const Manifest& manifest, std::string_view name) {
   for (const RunMeta& run : manifest.runs) {

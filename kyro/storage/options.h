@@ -29,6 +29,9 @@ struct Options {
   uint64_t wal_segment_bytes = kDefaultWalSegmentBytes;
   uint64_t wal_segments_max =
       kDefaultWalSegmentsMax;  // kept for replay; never costs unflushed data
+  // After so many synced groups in a segment that was only reserved, the next one is filled with
+  // zeros in the background, as are those after it (log/spare_segment.h; 0: never).
+  uint64_t wal_fill_after = 64;
   uint64_t wal_bytes_max = 0;  // flush and trim the log to about this size (0: no bound)
 
   uint64_t compact_interval_secs = 0;   // full compaction every so often (0: never)

@@ -115,6 +115,7 @@ class Workload {
     options_.wal_segment_bytes = 4096 << (random_() % 2);
     options_.reserve_bytes = random_() % 2 == 0 ? 0 : 16 * kKiB;
     options_.wal_bytes_max = random_() % 4 == 0 ? 10 * kKiB : 0;
+    options_.wal_fill_after = random_() % 4;
     options_.scrub_interval_secs = 0;
   }
 
@@ -154,11 +155,14 @@ class Workload {
     bool is_made = false;
   };
   [[nodiscard]] const Backup& backup() const { return backup_; }
+  // Zeros written ahead of the log.
+  [[nodiscard]] uint64_t filled_bytes() const { return filled_bytes_; }
   // Behind every offset a client has seen.
   [[nodiscard]] uint64_t offsets_seen() const { return offsets_seen_; }
 
  private:
   void close() {
+    if (engine_ != nullptr) filled_bytes_ += engine_->stats().wal_filled_bytes.value();
     engine_.reset();
     if (!fs_.power_is_cut()) durable_ = acknowledged_;
   }
@@ -254,6 +258,7 @@ class Workload {
   size_t acknowledged_ = 0;
   size_t durable_ = 0;
   uint64_t offsets_seen_ = 0;
+  uint64_t filled_bytes_ = 0;
   Backup backup_;
 };
 

@@ -98,6 +98,7 @@ class FaultFs::SimulatedFile final : public File {
       return std::unique_ptr<Mapping>(std::make_unique<SimulatedMapping>(inode_->live));
     });
   }
+  [[nodiscard]] bool overwrites_in_place() override { return true; }
   void drop_cache() override {}
 
  private:

@@ -44,6 +44,8 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
                       static_cast<double>(stats.write_slowdown_ns.value()) / kNanosPerSecond);
   text.counter("kyrodb_wal_written_bytes_total", "Bytes appended to the log.",
                stats.wal_written_bytes.value());
+  text.counter("kyrodb_wal_filled_bytes_total", "Zeros written ahead of the log.",
+               stats.wal_filled_bytes.value());
   text.counter("kyrodb_wal_crc_errors_total", "Damaged places met in the log.",
                stats.wal_crc_errors.value());
   text.counter("kyrodb_recovery_truncated_bytes_total", "Bytes of torn log tails cut at start-up.",

@@ -256,6 +256,7 @@ inline Status Flusher::wait_for_room(size_t frozen_max) {
 }
 
 inline void Flusher::on_disk_full() {
+  state_.spare_segment.give_up();
   on_reserve_released();
   merger_->on_change();
 }
@@ -400,6 +401,7 @@ inline void Flusher::find_room() {
   const MutexUnlock unlock(mutex_);
   epoch_collect();  // replaced runs that readers held take their room until then
   state_.space.refresh(state_.dir);
+  if (state_.space.is_short()) state_.spare_segment.give_up();
   // While deltas wait to be flushed, the room is theirs.
   if (state_.reserve.is_released() && frozen_ == 0) {
     state_.reserve.claim(state_.dir, state_.space.reserve_bytes());

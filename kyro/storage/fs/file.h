@@ -69,6 +69,9 @@ class File {
     static_cast<void>(end);
     return Status();
   }
+  // Whether what is written over written blocks goes where they are: not where the file system
+  // copies on write, or has no disk.
+  [[nodiscard]] virtual bool overwrites_in_place() { return false; }
   // Whether it is a file of its own, with blocks to share; else a part of one.
   [[nodiscard]] virtual bool has_blocks() const { return true; }
   // Makes this empty file one of the first `bytes` of `from`, sharing its blocks until either is

@@ -6,9 +6,11 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -240,6 +242,13 @@ class PosixFile final : public File {
     // What failed here is not reported to fdatasync any more.
     if (errno == EIO || errno == ENOSPC || errno == EDQUOT) return error("write", path_, errno);
     return Status();
+  }
+
+  [[nodiscard]] bool overwrites_in_place() override {
+    struct statfs info {};
+    if (fstatfs(fd_.get(), &info) != 0) return false;
+    const auto type = static_cast<uint32_t>(info.f_type);
+    return type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC;
   }
 
   [[nodiscard]] bool share_blocks(File& from, uint64_t bytes) override {

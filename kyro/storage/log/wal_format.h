@@ -117,6 +117,9 @@ inline constexpr char kWalMagic[9] = "KYRO-WAL";
   return name;
 }
 
+// A file that will be the next segment (spare_segment.h).
+inline constexpr char kSpareSegmentName[] = "wal-next.tmp";
+
 // The first offset in the name of a segment; nothing for any other name.
 [[nodiscard]] inline std::optional<uint64_t> parse_segment_name(std::string_view name) {
   const auto first_offset = parse_numbered(name, "wal-", ".log");

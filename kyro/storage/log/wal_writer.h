@@ -60,29 +60,16 @@ class WalWriter {
   // Ends the current segment, if there is one, and makes a new one that starts at `first_offset`
   // (after next_offset() where numbering jumps). `list(SegmentRef)` must make the manifest name
   // it; only then is it used. After any failure the writer still has the segment it had, and
-  // cut_back() is due.
+  // cut_back() is due. `filled`: from SpareSegment, taken as the file if it is not null.
   template <class List>
-  Status start_segment(uint64_t first_offset, List list) {
-    KYRO_CHECK(first_offset >= next_offset_);
-    KYRO_TRY(end_segment(first_offset > next_offset_ ? GroupKind::kAbandoned : GroupKind::kSealed));
-    const std::string name = segment_name(first_offset);
-    auto file = dir_.open(name + ".tmp", OpenMode::kCreate);
-    KYRO_TRY(file);
-    KYRO_TRY(reserve_blocks(**file, 0, 0));
-    auto reserved_bytes = (*file)->size();
-    KYRO_TRY(reserved_bytes);
-    const SegmentHeader header = make_segment_header(
-        policy_, random_u64(), first_offset, next_offset_, file_ ? chain_crc_ : 0, *reserved_bytes);
-    KYRO_TRY((*file)->write_at(
-        0, std::string_view(reinterpret_cast<const char*>(&header), sizeof header)));
-    KYRO_TRY((*file)->sync());
-    KYRO_TRY(dir_.rename(name + ".tmp", name));
-    KYRO_TRY(dir_.sync());
-    KYRO_TRY(list(SegmentRef{first_offset, header.nonce, header.previous_end}));
-    adopt(std::move(*file), header, kSegmentHeaderBytes, header.crc, first_offset);
-    return Status();
+  Status start_segment(uint64_t first_offset, List list, std::unique_ptr<File> filled = nullptr) {
+    const bool is_filled = filled != nullptr;
+    const Status status = begin_segment(first_offset, list, std::move(filled));
+    if (status.ok()) is_filled_ = is_filled;
+    // Not where it has its name already; and if it cannot be, the next opening does it.
+    if (!status.ok() && is_filled) static_cast<void>(dir_.remove(kSpareSegmentName));
+    return status;
   }
-
   // Writes one group: `group` is 48 bytes of room and a body of `records` records that are numbered
   // from next_offset(). Not durable before sync().
   Status append(std::string* group, uint32_t records) {
@@ -125,9 +112,46 @@ class WalWriter {
   [[nodiscard]] uint64_t next_offset() const { return next_offset_; }
   [[nodiscard]] uint64_t durable_offset() const { return durable_offset_; }
   [[nodiscard]] uint64_t position() const { return position_; }
+  [[nodiscard]] uint64_t segment_bytes() const { return segment_bytes_; }
+  // Whether groups overwrite blocks that were written before.
+  [[nodiscard]] bool is_filled() const { return is_filled_; }
+  // A segment that is not, is worth leaving before it is full for one that is: while it has not yet
+  // come far, since each rotation costs some syncs.
+  [[nodiscard]] bool may_be_left_early() const {
+    return !is_filled_ && next_offset_ > first_offset_ && position_ < segment_bytes_ / 2;
+  }
   [[nodiscard]] FsyncPolicy policy() const { return policy_; }
 
  private:
+  static constexpr uint64_t kBlockBytes = 4096;
+
+  template <class List>
+  Status begin_segment(uint64_t first_offset, List list, std::unique_ptr<File> file) {
+    KYRO_CHECK(first_offset >= next_offset_);
+    KYRO_TRY(end_segment(first_offset > next_offset_ ? GroupKind::kAbandoned : GroupKind::kSealed));
+    const std::string name = segment_name(first_offset);
+    std::string name_now = kSpareSegmentName;
+    if (file == nullptr) {
+      name_now = name + ".tmp";
+      auto created = dir_.open(name_now, OpenMode::kCreate);
+      KYRO_TRY(created);
+      file = std::move(*created);
+      KYRO_TRY(reserve_blocks(*file, 0, 0));
+    }
+    auto reserved_bytes = file->size();
+    KYRO_TRY(reserved_bytes);
+    const SegmentHeader header = make_segment_header(
+        policy_, random_u64(), first_offset, next_offset_, file_ ? chain_crc_ : 0, *reserved_bytes);
+    KYRO_TRY(
+        file->write_at(0, std::string_view(reinterpret_cast<const char*>(&header), sizeof header)));
+    KYRO_TRY(file->sync());
+    KYRO_TRY(dir_.rename(name_now, name));
+    KYRO_TRY(dir_.sync());
+    KYRO_TRY(list(SegmentRef{first_offset, header.nonce, header.previous_end}));
+    adopt(std::move(file), header, kSegmentHeaderBytes, header.crc, first_offset);
+    return Status();
+  }
+
   Status end_segment(GroupKind kind) {
     if (file_ == nullptr) return Status();
     KYRO_TRY(sync());
@@ -181,6 +205,13 @@ class WalWriter {
     next_offset_ = next_offset;
     durable_offset_ = next_offset;
     is_sealed_ = false;
+    is_filled_ = false;
+  }
+
+  // The zeros from `end` to the end of its block, as far as the file was made.
+  [[nodiscard]] size_t padding_bytes(uint64_t end) const {
+    const uint64_t block_end = (end + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    return static_cast<size_t>(std::max(end, std::min(block_end, reserved_bytes_)) - end);
   }
 
   Status append_mark(GroupKind kind) {
@@ -195,8 +226,13 @@ class WalWriter {
     header.durable = durable_offset_;
     header.flags = make_group_flags(kind, policy_);
     const uint32_t crc = finish_group(group, header);
-    KYRO_TRY(file_->write_at(position_, *group));
-    position_ += group->size();
+    const size_t group_bytes = group->size();
+    // A block that is written whole need not be read before.
+    group->resize(group_bytes + (is_filled_ ? padding_bytes(position_ + group_bytes) : 0));
+    const Status written = file_->write_at(position_, *group);
+    group->resize(group_bytes);
+    KYRO_TRY(written);
+    position_ += group_bytes;
     chain_crc_ = crc;
     next_offset_ += header.records;
     return Status();
@@ -214,6 +250,7 @@ class WalWriter {
   uint64_t next_offset_ = 0;
   uint64_t durable_offset_ = 0;
   uint32_t chain_crc_ = 0;
+  bool is_filled_ = false;
   bool is_sealed_ = false;  // the last group may be a mark that ends the segment
 };
 

@@ -34,11 +34,15 @@ class GroupLog {
   [[nodiscard]] uint64_t nanoseconds_to_sync() const;
   // Makes room for `bytes` of records more: begins a new segment, listed in the manifest, where the
   // last one is full. REQUIRES: no group under way.
-  [[nodiscard]] bool wants_rotation(uint64_t bytes) const { return wal_->wants_rotation(bytes); }
+  [[nodiscard]] bool wants_rotation(uint64_t bytes) const {
+    return wal_->wants_rotation(bytes) ||
+           (state_.spare_segment.is_ready() && wal_->may_be_left_early());
+  }
   Status rotate();
   // How large segments become from here on, and whether their blocks are set aside beforehand.
   void set_segment_bytes(uint64_t bytes, bool is_preallocated) {
     wal_->set_segment_bytes(bytes, is_preallocated);
+    if (!is_preallocated) state_.spare_segment.give_up();
   }
   // Ends the log in good order.
   void seal();
@@ -51,6 +55,8 @@ class GroupLog {
   // Whether the directory is still this engine's own, asked now and then.
   Status check_place();
   Status recover_tail(const Status& cause);
+  // After each synced group: sees to it that the next segment is filled when it is needed.
+  void look_ahead(uint64_t group_bytes);
   [[nodiscard]] bool is_synced() const { return wal_->durable_offset() == wal_->next_offset(); }
   [[nodiscard]] uint64_t interval_ns() const {
     return state_.options.fsync_interval_ms * 1'000'000u;
@@ -60,6 +66,10 @@ class GroupLog {
   const std::unique_ptr<WalWriter> wal_;
   FlushScheduler& scheduler_;
   uint64_t last_sync_ns_ = 0;
+  // Of the newest segment, since it was begun or taken over.
+  uint64_t groups_ = 0;
+  uint64_t groups_bytes_ = 0;
+  bool has_asked_ = false;                // for the segment after it
   uint64_t checked_ns_ = monotonic_ns();  // as an engine is opened
 };
 
@@ -89,7 +99,30 @@ inline Status GroupLog::append(CommitGroup& group) {
   }
   state_.stats.wal_written_bytes.add(group.log_bytes());
   state_.wal_position.store(wal_->position(), std::memory_order_relaxed);
-  return wal_->policy() == FsyncPolicy::kAlways ? sync() : Status();
+  if (wal_->policy() != FsyncPolicy::kAlways) return Status();
+  KYRO_TRY(sync());
+  look_ahead(group.log_bytes());
+  return Status();
+}
+
+inline void GroupLog::look_ahead(uint64_t group_bytes) {
+  // Zeros cost as many bytes again; below this size of a group the journal would cost more.
+  constexpr uint64_t kGroupBytesMax = 32 * kKiB;
+  // Allowed to be filled for each group: all of a segment, while half of one is written.
+  constexpr uint64_t kAllowedBytesMin = 16 * kKiB;
+  ++groups_;
+  groups_bytes_ += group_bytes;
+  const bool is_due = wal_->is_filled() ? wal_->position() >= wal_->segment_bytes() / 2
+                                        : groups_ >= state_.options.wal_fill_after;
+  if (!is_due || state_.options.wal_fill_after == 0) return;
+  if (!std::exchange(has_asked_, true)) {
+    const DiskSpace& space = state_.space;
+    const bool has_room = space.admits(wal_->segment_bytes(), space.kept_bytes() * 3 / 2);
+    if (has_room && groups_bytes_ / groups_ <= kGroupBytesMax) {
+      state_.spare_segment.prepare(wal_->segment_bytes());
+    }
+  }
+  state_.spare_segment.allow(std::max(3 * group_bytes, kAllowedBytesMin));
 }
 
 inline Status GroupLog::sync() {
@@ -124,11 +157,16 @@ inline uint64_t GroupLog::nanoseconds_to_sync() const {
 }
 
 inline Status GroupLog::rotate() {
-  const Status status = wal_->start_segment(wal_->next_offset(), [&](SegmentRef segment) {
-    state_.durable.store(wal_->durable_offset(), std::memory_order_release);
-    return state_.add_segment(segment, wal_->position());
-  });
+  const Status status = wal_->start_segment(
+      wal_->next_offset(),
+      [&](SegmentRef segment) {
+        state_.durable.store(wal_->durable_offset(), std::memory_order_release);
+        return state_.add_segment(segment, wal_->position());
+      },
+      state_.spare_segment.take(wal_->segment_bytes()));
   if (!status.ok()) return recover_tail(status);
+  groups_ = groups_bytes_ = 0;
+  has_asked_ = false;
   state_.wal_position.store(wal_->position(), std::memory_order_relaxed);
   return Status();
 }
