@@ -35,6 +35,9 @@ inline int run_shell_here(const CliCall& call);
 inline constexpr CliFlag kGlobalFlags[] = {
     {"engine", "URL", "where the server is: http://HOST:PORT, https://HOST:PORT or unix:/PATH", {},
      {nullptr, [](const CliFlag&, const void*) { return std::string(kDefaultEngineUrl); }}, 'e'},
+    {"shards", "FILE",
+     "the servers that have a part of the keys each: a slot map with a line \"#url NAME URL\" for "
+     "each shard"},
     {"token-file", "FILE", "a file with the bearer token"},
     {"connect-command", "COMMAND",
      "a program whose standard input and output are the connection, as ssh's ProxyCommand"},
@@ -154,9 +157,9 @@ inline constexpr CliCommand kCommands[] = {
     {"lookup", "KEY", "key, value and offset", 1, 1,
      [](Call c) { return send_keyed(c, {"GET", "/v1/lookup?key="}); }},
     {"floor", "KEY", "key, value and offset of the nearest key at or below KEY", 1, 1,
-     [](Call c) { return send_keyed(c, {"GET", "/v1/floor/"}); }},
+     [](Call c) { return run_nearest(c, Direction::kDown); }},
     {"ceil", "KEY", "key, value and offset of the nearest key at or above KEY", 1, 1,
-     [](Call c) { return send_keyed(c, {"GET", "/v1/ceil/"}); }},
+     [](Call c) { return run_nearest(c, Direction::kUp); }},
     {"mget", "KEY...|-", "the values of many keys, a JSON line each", 1, kAnyWords, run_mget, {},
      "With - the keys come from standard input, one a line. The value of an absent key is null, "
      "and the exit code is 3 if there is one."},

@@ -45,6 +45,8 @@ class ImportSource {
   // Appends the next record's batch line, with its line end; false at the end. A failure is about
   // the record that begins on line().
   virtual Result<bool> next(std::string* out) = 0;
+  // The key of the record that next() appended.
+  [[nodiscard]] virtual uint64_t key() const = 0;
   // Passes over the next record unchecked (but for CSV's quotes); false at the end.
   virtual Result<bool> skip() = 0;
   // The line, counted from 1, on which the last record begins.
@@ -89,6 +91,7 @@ class NdjsonSource final : public ImportSource {
     return next_line(&text);
   }
 
+  [[nodiscard]] uint64_t key() const override { return record_.key.value_or(0); }
   [[nodiscard]] uint64_t line() const override { return line_; }
 
  private:
@@ -161,12 +164,14 @@ class CsvSource final : public ImportSource {
     if (is_base64_ && !decode_base64(reader_.field(1), &decoded_)) {
       return Status(Code::kInvalid, "the value is not standard base64 with padding");
     }
+    key_ = *key;
     *out = {false, *key, is_base64_ ? std::string_view(decoded_) : reader_.field(1), {}, moment};
     return true;
   }
 
   Result<bool> skip() override { return next_data_record(); }
 
+  [[nodiscard]] uint64_t key() const override { return key_; }
   [[nodiscard]] uint64_t line() const override { return reader_.line(); }
 
  private:
@@ -210,6 +215,7 @@ class CsvSource final : public ImportSource {
   bool has_header_ = false;
   size_t fields_ = 0;  // of the header
   bool is_base64_ = false;
+  uint64_t key_ = 0;
   CsvReader reader_;
   std::string decoded_;
 };

@@ -31,10 +31,22 @@ inline std::string range_target(const char* path, const CliCall& call) {
   return target;
 }
 
+// Of several servers the sum, of which each counts as of a moment of its own.
 inline int run_count(const CliCall& call) {
-  return send_request(call, {.method = "GET",
-                             .target = range_target("/v1/count", call),
-                             .timeout_ms = kMaintenanceTimeoutMs});
+  return with_shards(call, kMaintenanceTimeoutMs, [&](Shards& shards) {
+    HttpResponse response;
+    uint64_t count = 0;
+    for (size_t i = 0; i < shards.size(); ++i) {
+      CtlClient& client = shards[i];
+      const Status status = client.http.request("GET", range_target("/v1/count", call), {},
+                                                &response, client.headers);
+      if (!status.ok()) return ctl_no_answer(client, status);
+      if (response.status != 200) return ctl_fail_answer(response);
+      count += json_number_field(response.body, "count").value_or(0);
+    }
+    if (shards.size() > 1) response.body = "{\"count\":" + std::to_string(count) + "}";
+    return print_reply(shards[0], response, Reply::kFields);
+  });
 }
 
 // Whether the user says yes to deleting what the range has; *code is the exit code if not.

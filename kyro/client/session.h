@@ -103,28 +103,42 @@ inline void ctl_print(std::string_view text) {
   return endpoint;
 }
 
+[[nodiscard]] inline Result<HttpEndpoint> parse_url(std::string_view url) {
+  return url.starts_with("https://") ? tls_endpoint(url) : parse_endpoint(url);
+}
+
 // Where the server is, and how to get there.
 [[nodiscard]] inline Result<HttpEndpoint> endpoint_of(const CliCall& call) {
-  const std::string url =
-      flag_or_variable(call, "engine", "KYRODB_URL").value_or(std::string(kDefaultEngineUrl));
-  auto endpoint = url.starts_with("https://") ? tls_endpoint(url) : parse_endpoint(url);
+  auto endpoint = parse_url(
+      flag_or_variable(call, "engine", "KYRODB_URL").value_or(std::string(kDefaultEngineUrl)));
   KYRO_TRY(endpoint);
   if (const auto command = call.flag("connect-command")) endpoint->command = *command;
   return endpoint;
 }
 
-// Runs `body(client)` with a client for the server that the flags name.
+// What the flags say beside where it is.
+inline Status set_up(const CliCall& call, CtlClient* client) {
+  client->as_json = call.has("json");
+  if (const auto path = flag_or_variable(call, "token-file", "KYRODB_TOKEN_FILE")) {
+    const auto token = read_token_file(*path);
+    KYRO_TRY(token);
+    client->headers.emplace_back("Authorization", "Bearer " + *token);
+  }
+  return Status();
+}
+
+// Runs `body(client)` with a client for the one server that the flags name.
 template <class Body>
 int with_ctl_client(const CliCall& call, int timeout_ms, const Body& body) {
+  if (call.flag("shards")) {
+    return ctl_usage_error(std::string(call.command->name) +
+                           " asks one server: give -e in place of --shards");
+  }
   auto endpoint = endpoint_of(call);
   if (!endpoint.ok()) return ctl_usage_error(endpoint.status().message());
   CtlClient client(std::move(*endpoint), timeout_ms);
-  client.as_json = call.has("json");
-  if (const auto path = flag_or_variable(call, "token-file", "KYRODB_TOKEN_FILE")) {
-    auto token = read_token_file(*path);
-    if (!token.ok()) return ctl_usage_error(token.status().message());
-    client.headers.emplace_back("Authorization", "Bearer " + *token);
-  }
+  const Status ready = set_up(call, &client);
+  if (!ready.ok()) return ctl_usage_error(ready.message());
   return body(client);
 }
 

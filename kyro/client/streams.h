@@ -14,116 +14,16 @@
 #include <utility>
 
 #include "kyro/client/lines.h"
-#include "kyro/client/scan_line.h"
+#include "kyro/client/range_walk.h"
 #include "kyro/client/session.h"
 
 namespace kyro {
 namespace ctl {
 
-inline void add_parameter(std::string& target, std::string_view name, uint64_t value) {
-  target.append(target.find('?') == target.npos ? "?" : "&").append(name).append("=");
-  target += std::to_string(value);
-}
-
-// Sends a GET and receives the answer's head, into `head` if wanted; a failed status is
-// received whole and told. 0 or the exit code.
-inline int begin_stream(CtlClient& client, const std::string& target, std::string_view accept,
-                        const HeaderList& more = {}, HttpResponse* head = nullptr) {
-  HeaderList headers = client.headers;
-  headers.emplace_back("Accept", accept);
-  headers.insert(headers.end(), more.begin(), more.end());
-  HttpResponse response;
-  Status status = client.http.send("GET", target, {}, headers);
-  if (status.ok()) status = client.http.receive_head(&response);
-  bool is_at_end = response.status == 200;
-  while (status.ok() && !is_at_end) {
-    status = client.http.receive_body(&response.body, &is_at_end);
-  }
-  if (!status.ok()) return ctl_no_answer(client, status);
-  if (response.status != 200) return ctl_fail_answer(response);
-  if (head != nullptr) *head = std::move(response);
-  return kExitOk;
-}
-
-// What part of the key space a scan is about, as its flags say.
-struct ScanFlags {
-  std::optional<uint64_t> start;
-  std::optional<uint64_t> end;
-  std::optional<uint64_t> limit;
-  bool reverse = false;
-  bool keys_only = false;
-
-  // A page of at most `page` items, or without it everything.
-  [[nodiscard]] std::string target(std::optional<uint64_t> page) const {
-    std::string out = "/v1/scan";
-    if (start) add_parameter(out, "start", *start);
-    if (end) add_parameter(out, "end", *end);
-    if (page) add_parameter(out, "limit", *page);
-    if (reverse) add_parameter(out, "reverse", 1);
-    if (keys_only) add_parameter(out, "keys_only", 1);
-    return out;
-  }
-};
-
-[[nodiscard]] inline ScanFlags scan_flags(const CliCall& call) {
-  return {.start = call.number("start"),
-          .end = call.number("end"),
-          .limit = call.number("limit"),
-          .reverse = call.has("reverse"),
-          .keys_only = call.has("keys-only")};
-}
-
-// Walks over a range, calling on_item(line, parsed) for each item, which returns whether to go on.
-// Without a limit the whole range is one stream; with one, pages follow each other. The exit code;
-// what went wrong has been told.
-// *as_of receives the moment of the last page.
-template <class OnItem>
-int walk_range(CtlClient& client, ScanFlags range, const OnItem& on_item,
-               std::optional<uint64_t>* as_of = nullptr) {
-  constexpr uint64_t kPageItemsMax = 10000;
-  std::optional<uint64_t> last;
-  const auto broken = [&](std::string_view why) {
-    return ctl_fail(
-        "the scan broke off " +
-        (last ? "after key " + std::to_string(*last) : std::string("before the first key")) + ": " +
-        std::string(why) + "; the output is not complete");
-  };
-  for (;;) {
-    std::optional<uint64_t> page = range.limit;
-    if (page) page = std::min(*page, kPageItemsMax);
-    const int begun = begin_stream(client, range.target(page), "application/x-ndjson");
-    if (begun != kExitOk) return begun;
-    HttpBodySource body(client.http);
-    LineReader lines(body);
-    ScanLine item;
-    std::string_view line;
-    uint64_t taken = 0;
-    bool has_trailer = false;
-    for (;;) {
-      auto more = lines.next(&line);
-      if (!more.ok()) return broken(more.status().message());
-      if (!*more) break;
-      if (const Status valid = parse_scan_line(line, &item); !valid.ok()) {
-        return broken(valid.message());
-      }
-      has_trailer = !item.key;
-      if (has_trailer) continue;
-      last = item.key;
-      ++taken;
-      if (!on_item(line, item)) return kExitError;
-    }
-    if (!has_trailer) return broken("the answer has no trailer");
-    if (as_of != nullptr) *as_of = item.as_of;
-    if (range.limit) *range.limit -= std::min(*range.limit, taken);
-    if (item.is_complete || !item.next || range.limit == 0u) return kExitOk;
-    (range.reverse ? range.end : range.start) = item.next;
-  }
-}
-
 inline int run_scan(const CliCall& call) {
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+  return with_shards(call, kQuickTimeoutMs, [&](Shards& shards) {
     return ctl_finish_output(
-        walk_range(client, scan_flags(call), [](std::string_view line, const ScanLine&) {
+        walk_range(shards, scan_flags(call), [](std::string_view line, const ScanLine&) {
           ctl_print(line);
           ctl_print("\n");
           return std::ferror(stdout) == 0;
@@ -233,22 +133,21 @@ inline int run_subscribe(const CliCall& call) {
 
 // What a key is, and from the moment of that on the log of it.
 inline int run_watch(const CliCall& call) {
-  const auto key = parse_key_word(call.words[0]);
-  if (!key.ok()) return ctl_usage_error(key.status().message());
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+  return with_key_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+    const auto key = parse_key_word(call.words[0]);
     uint64_t left = call.number("limit").value_or(UINT64_MAX);
     ScanFlags range;
     range.start = *key;
     if (*key != UINT64_MAX) range.end = *key + 1;
-    std::optional<uint64_t> as_of;
-    const auto print = [&](std::string_view line, const ScanLine&) {
+    RangeWalk walk(client, range);
+    while (walk.next()) {
       --left;
-      ctl_print(line);
+      ctl_print(walk.line());
       ctl_print("\n");
-      return std::fflush(stdout) == 0;
-    };
-    const int walked = walk_range(client, range, print, &as_of);
-    if (walked != kExitOk || left == 0) return ctl_finish_output(walked);
+      if (std::fflush(stdout) != 0) return ctl_finish_output(kExitError);
+    }
+    if (walk.code() != kExitOk || left == 0) return ctl_finish_output(walk.code());
+    const std::optional<uint64_t> as_of = walk.item().as_of;
     if (!as_of) return ctl_fail("the server's answer does not say of when it is");
     std::string target = "/v1/subscribe?key=" + call.words[0];
     add_parameter(target, "from", *as_of);

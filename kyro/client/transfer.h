@@ -43,7 +43,7 @@ inline std::optional<uint64_t> bytes_to_read(int fd) {
 }
 
 inline int run_import(const CliCall& call) {
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+  return with_shards(call, kQuickTimeoutMs, [&](Shards& shards) {
     const InputFile file(call.words[0]);
     if (file.fd() < 0) return ctl_fail(call.words[0] + ": " + strerrordesc_np(errno));
     FdSource input(file.fd());
@@ -52,7 +52,7 @@ inline int run_import(const CliCall& call) {
     if (!source.ok()) {
       return ctl_fail(call.words[0] + ": " + std::string(source.status().message()));
     }
-    return Importer(client, **source, input, total_bytes).run(call.number("skip").value_or(0));
+    return Importer(shards, **source, input, total_bytes).run(call.number("skip").value_or(0));
   });
 }
 
@@ -72,8 +72,8 @@ class Exporter {
   }
 
   // The exit code.
-  int run(CtlClient& client, const ScanFlags& range, const std::string& path) {
-    const int code = walk_range(client, range,
+  int run(Shards& shards, const ScanFlags& range, const std::string& path) {
+    const int code = walk_range(shards, range,
                                 [&](std::string_view, const ScanLine& item) { return add(item); });
     progress_.clear();
     if (!damage_.ok()) return ctl_fail(std::string(damage_.message()));
@@ -162,10 +162,10 @@ inline int run_export(const CliCall& call) {
   if (form.has_expires && !form.is_csv) {
     return ctl_usage_error("--expires is for CSV; NDJSON has it anyway");
   }
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+  return with_shards(call, kQuickTimeoutMs, [&](Shards& shards) {
     OutputFile out(path);
     if (!out.is_open()) return ctl_fail(path + ": " + strerrordesc_np(errno));
-    return Exporter(out, form).run(client, scan_flags(call), path);
+    return Exporter(out, form).run(shards, scan_flags(call), path);
   });
 }
 

@@ -24,9 +24,7 @@ namespace ctl {
 
 // How many seconds a key has left.
 inline int run_ttl(const CliCall& call) {
-  const auto key = parse_key_word(call.words[0]);
-  if (!key.ok()) return ctl_usage_error(key.status().message());
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+  return with_key_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     HttpResponse response;
     const Status status = client.http.request("GET", "/v1/lookup?key=" + call.words[0], {},
                                               &response, client.headers);
@@ -108,8 +106,6 @@ class Increment {
 };
 
 inline int run_incr(const CliCall& call) {
-  const auto key = parse_key_word(call.words[0]);
-  if (!key.ok()) return ctl_usage_error(key.status().message());
   int64_t by = 1;
   if (call.words.size() > 1) {
     const std::string& word = call.words[1];
@@ -118,7 +114,7 @@ inline int run_incr(const CliCall& call) {
       return ctl_usage_error("N must be a whole number, not \"" + word + "\"");
     }
   }
-  return with_ctl_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
+  return with_key_client(call, kQuickTimeoutMs, [&](CtlClient& client) {
     return Increment(client, call.words[0], by).run();
   });
 }

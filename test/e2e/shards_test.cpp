@@ -8,7 +8,10 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kyro/base/coding.h"
@@ -37,17 +40,31 @@ void check_wrong_shard(const HttpResponse& answer, uint64_t key) {
   CHECK(contains(answer.body, "slot " + std::to_string(slot_of(key)) + ","));
 }
 
-// Three servers, each with a third of the slots, and HAProxy before them.
-struct ShardedStore {
-  explicit ShardedStore(const char* map = "scripts/deploy/cluster/slots.map") {
+// Three servers, each with a third of the slots, and a map that says where they are.
+struct MappedShards {
+  MappedShards() {
+    std::string map = read_file("scripts/deploy/cluster/slots.map");
     for (size_t i = 0; i < kSlotsOfShards.size(); ++i) {
       shards.push_back(std::make_unique<ServerProcess>(
           dir.file("data" + std::to_string(i)),
           Args{"--slots", kSlotsOfShards[i], "--fsync", "never", "--threads", "1"}));
+      map = replace_all(map, "http://127.0.0.1:303" + std::to_string(i + 1), shards[i]->url());
     }
-    write_file(dir.file("slots.map"), read_file(map));
-    start_proxy();
+    write_file(dir.file("map"), map);
   }
+  // `kyrodbctl --shards MAP …`
+  Outcome ctl(Args words, std::string_view input = {}) const {
+    words.insert(words.begin(), {"--shards", dir.file("map")});
+    return run_ctl(words, input);
+  }
+
+  TempDir dir;
+  std::vector<std::unique_ptr<ServerProcess>> shards;
+};
+
+// The same behind HAProxy.
+struct ShardedStore : MappedShards {
+  ShardedStore() { start_proxy(); }
   ~ShardedStore() { stop_proxy(); }
 
   void start_proxy() {
@@ -56,7 +73,7 @@ struct ShardedStore {
     for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
              {"log /dev/log local0", "log stdout format raw local0"},
              {"bind 127.0.0.1:3030", "bind 127.0.0.1:" + std::to_string(port)},
-             {"/etc/haproxy/slots.map", dir.file("slots.map")},
+             {"/etc/haproxy/slots.map", dir.file("map")},
              {"127.0.0.1:3031", "127.0.0.1:" + std::to_string(shards[0]->port())},
              {"127.0.0.1:3032", "127.0.0.1:" + std::to_string(shards[1]->port())},
              {"127.0.0.1:3033", "127.0.0.1:" + std::to_string(shards[2]->port())}}) {
@@ -83,8 +100,6 @@ struct ShardedStore {
     return parse_endpoint("127.0.0.1:" + std::to_string(port)).value();
   }
 
-  TempDir dir;
-  std::vector<std::unique_ptr<ServerProcess>> shards;
   uint16_t port = 0;
   std::optional<Process> proxy;
 };
@@ -225,10 +240,9 @@ TEST_CASE("Through HAProxy with a wrong slot map writes and reads are 421, and n
   if (!has_haproxy()) return;
   ShardedStore store;
   store.stop_proxy();
-  const std::string map = read_file(store.dir.file("slots.map"));
-  write_file(store.dir.file("slots.map"),
-             replace_all(replace_all(map, "0:5460 shard1", "0:5460 shard2"), "5461:10922 shard2",
-                         "5461:10922 shard1"));
+  const std::string map = read_file(store.dir.file("map"));
+  write_file(store.dir.file("map"), replace_all(replace_all(map, "0:5460 shard1", "0:5460 shard2"),
+                                                "5461:10922 shard2", "5461:10922 shard1"));
   store.start_proxy();
   Client proxy(store.endpoint());
   for (size_t shard = 0; shard < 3; ++shard) {
@@ -248,6 +262,127 @@ TEST_CASE("Through HAProxy with a wrong slot map writes and reads are 421, and n
   }
   CHECK(Client(*store.shards[0]).next_offset() == 0);
   CHECK(Client(*store.shards[1]).next_offset() == 0);
+}
+
+TEST_CASE("The client with a slot map asks the shard that has a key, and merges what all say",
+          "[e2e]") {
+  const MappedShards s;
+  CHECK(s.ctl({"scan"}).out.empty());
+  CHECK(s.ctl({"floor", "7"}).exit_code == 3);
+  std::string lines;
+  std::string csv = "key,value\r\n";
+  for (uint64_t key = 10; key < 5000; ++key) {
+    const std::string text = std::to_string(key);
+    lines += "{\"key\":" + text + ",\"value\":\"v" + text + "\"}\n";
+    csv += text + ",v" + text + "\r\n";
+  }
+  const Outcome imported = s.ctl({"import", "-", "--json"}, lines);
+  INFO(imported.err);
+  CHECK(contains(imported.out, "{\"imported\":4990,"));
+  CHECK(s.ctl({"export", "-"}).out == lines);
+  CHECK(s.ctl({"export", "-", "--format", "csv"}).out == csv);
+  CHECK(s.ctl({"count"}).out == "count: 4990\n");
+  for (const auto& shard : s.shards) CHECK(Client(*shard).next_offset() > 1000);
+
+  CHECK(s.ctl({"put", "7", "seven"}).exit_code == 0);
+  CHECK(s.ctl({"put", "7", "x", "--if-none-match"}).exit_code == 4);
+  CHECK(s.ctl({"get", "7"}).out == "seven");
+  CHECK(contains(s.ctl({"lookup", "7"}).out, "value: seven"));
+  CHECK(s.ctl({"incr", "8", "5"}).exit_code == 0);
+  CHECK(s.ctl({"get", "8"}).out == "5");
+  CHECK(contains(s.ctl({"ttl", "8"}).out, "none"));
+  CHECK(contains(s.ctl({"watch", "8", "--limit", "1"}).out, "\"value\":\"5\""));
+  CHECK(s.ctl({"delete", "8"}).exit_code == 0);
+  CHECK(s.ctl({"get", "8"}).exit_code == 3);
+
+  const Outcome values = s.ctl({"mget", "4999", "7", "8", "10", "11", "12"});
+  CHECK(values.exit_code == 3);
+  CHECK(values.out ==
+        "{\"key\":4999,\"value\":\"v4999\"}\n{\"key\":7,\"value\":\"seven\"}\n"
+        "{\"key\":8,\"value\":null}\n{\"key\":10,\"value\":\"v10\"}\n"
+        "{\"key\":11,\"value\":\"v11\"}\n{\"key\":12,\"value\":\"v12\"}\n");
+
+  // The nearest key of all, whichever shard has it.
+  for (uint64_t key = 20; key < 26; ++key) {
+    const std::string text = std::to_string(key);
+    CHECK(s.ctl({"floor", text}).out.starts_with("key: " + text + "\n"));
+    CHECK(s.ctl({"ceil", text}).out.starts_with("key: " + text + "\n"));
+  }
+  CHECK(s.ctl({"floor", "18446744073709551615"}).out.starts_with("key: 4999\n"));
+  CHECK(s.ctl({"ceil", "8"}).out.starts_with("key: 10\n"));
+  CHECK(s.ctl({"ceil", "5000"}).exit_code == 3);
+
+  // A limit is of all together, in both directions.
+  const auto keys_of = [&s](Args words) {
+    std::vector<uint64_t> keys;
+    words.insert(words.begin(), {"scan", "--keys-only"});
+    std::istringstream out(s.ctl(words).out);
+    for (std::string line; std::getline(out, line);) {
+      keys.push_back(parse_u64(std::string_view(line).substr(7, line.find(',') - 7)).value());
+    }
+    return keys;
+  };
+  CHECK(keys_of({"--start", "100", "--limit", "4"}) == std::vector<uint64_t>{100, 101, 102, 103});
+  CHECK(keys_of({"--reverse", "--limit", "3"}) == std::vector<uint64_t>{4999, 4998, 4997});
+  CHECK(keys_of({"--start", "4997", "--end", "4999"}) == std::vector<uint64_t>{4997, 4998});
+}
+
+TEST_CASE(
+    "What a shard has beyond its slots the client leaves out, and a shard that is down is told",
+    "[e2e]") {
+  MappedShards s;
+  const uint64_t stray = key_in(0, 5);
+  const uint64_t before = key_in(1, 0);
+  const std::string stray_text = std::to_string(stray);
+  REQUIRE(s.ctl({"put", std::to_string(before), "x"}).exit_code == 0);
+  // A server that had all slots once.
+  REQUIRE(s.shards[2]->stop().exit_code == 0);
+  s.shards[2]->start_with({});
+  REQUIRE(Client(*s.shards[2]).call("PUT", kv_path(stray), "stray").status == 201);
+  const std::string map = read_file(s.dir.file("map"));
+  const size_t port = map.find("#url shard3 ");
+  const size_t end = map.find('\n', port);
+  write_file(s.dir.file("map"),
+             map.substr(0, port) + "#url shard3 " + s.shards[2]->url() + map.substr(end));
+  CHECK_FALSE(contains(s.ctl({"scan"}).out, "stray"));
+  CHECK(s.ctl({"get", stray_text}).exit_code == 3);
+  CHECK(s.ctl({"ceil", "0"}).out.starts_with("key: " + std::to_string(before) + "\n"));
+  CHECK(s.ctl({"floor", std::to_string(stray + before)})
+            .out.starts_with("key: " + std::to_string(before) + "\n"));
+
+  s.shards[0]->kill_hard();
+  CHECK(s.ctl({"get", stray_text}).exit_code == 5);
+  CHECK(s.ctl({"get", std::to_string(before)}).exit_code == 0);
+  for (const char* command : {"scan", "count", "export"}) {
+    INFO(command);
+    CHECK(s.ctl({command}).exit_code == 5);
+  }
+  // An import says from where to go on, and everything before that is stored.
+  const uint64_t later = key_in(1, 1);
+  const Outcome imported = s.ctl({"import", "-"}, "{\"key\":" + std::to_string(later) +
+                                                      ",\"value\":\"a\"}\n{\"key\":" + stray_text +
+                                                      ",\"value\":\"b\"}\n");
+  INFO(imported.err);
+  CHECK(imported.exit_code == 5);
+  CHECK(contains(imported.err, "go on with --skip 1"));
+  CHECK(s.ctl({"get", std::to_string(later)}).out == "a");
+}
+
+TEST_CASE("A slot map goes with no other address, and not with what asks one server", "[e2e]") {
+  TempDir dir;
+  write_file(dir.file("map"), "#url a http://127.0.0.1:1\n0:16383 a\n");
+  write_file(dir.file("half"), "#url a http://127.0.0.1:1\n0:9 a\n");
+  const auto refused = [](const Args& words, std::string_view why) {
+    const Outcome outcome = run_ctl(words);
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 2);
+    CHECK(contains(outcome.err, why));
+  };
+  refused({"--shards", dir.file("map"), "-e", "http://127.0.0.1:2", "get", "1"},
+          "--shards and --engine exclude each other");
+  refused({"--shards", dir.file("map"), "snapshot"}, "snapshot asks one server");
+  refused({"--shards", dir.file("half"), "get", "1"}, "slot 10 has no shard");
+  refused({"--shards", dir.file("none"), "get", "1"}, "No such file");
 }
 
 }  // namespace kyro::test
