@@ -9,12 +9,14 @@ HOST_ARCH := $(shell uname -m)
 ARCH      ?= $(HOST_ARCH)
 ifneq ($(ARCH),$(HOST_ARCH))
 CXX       := $(ARCH)-linux-gnu-g++
+OBJCOPY   := $(ARCH)-linux-gnu-objcopy
 BUILD     ?= build/$(ARCH)
 EMULATOR  := qemu-$(ARCH)-static
 TEST_LINK := -static
 endif
 
-BUILD ?= build
+BUILD   ?= build
+OBJCOPY ?= objcopy
 SECS  ?= 60
 # Extra arguments for the test program, such as ARGS='"a sentence" -s'. With them it runs as one
 # process.
@@ -59,7 +61,7 @@ LINK     += -Wl,-z,pack-relative-relocs
 endif
 endif
 
-# Only the product sees these, so a new commit compiles its two files.
+# Only the product sees these, so a new commit compiles its few files.
 IDENTITY := -DKYRO_VERSION='"$(VERSION)"' -DKYRO_COMMIT='"$(COMMIT)"'
 
 HEADERS      := $(sort $(shell find kyro -name '*.h'))
@@ -68,7 +70,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 # --- Product -------------------------------------------------------------------------------------
 
-.PHONY: all man completions run install uninstall check-install deb tarball image test smoke smoke-build \
+.PHONY: all lib man completions run install uninstall check-install deb tarball image test smoke smoke-build \
         unit e2e run-tests test-program crash-matrix disk-matrix damage asan asan-build tsan fuzz fuzz-build \
         bench bench-deps bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
         clean help FORCE
@@ -106,6 +108,28 @@ $(BUILD)/kyrodb: $(BUILD)/kyrodb.o $(BUILD)/kyrodbctl.o
 $(BUILD)/kyrodbctl: $(BUILD)/kyrodb
 	ln -sf kyrodb $@
 
+# The engine to link with (kyro/kyro.h). Only what the map names can be seen from outside: neither
+# other templates nor the same headers, compiled otherwise by the program, are mixed up with these.
+# (What is unique to a process, in g++'s sense, objcopy cannot make local.) The shared library has
+# threads, so it cannot be unloaded.
+LIBRARY_MAP := scripts/deploy/libkyrodb.map
+lib: $(BUILD)/libkyrodb.a $(BUILD)/libkyrodb.so.0
+
+LIBRARY_OBJECTS := $(BUILD)/libkyrodb.o
+$(LIBRARY_OBJECTS): $(BUILD)/%.o: %.cpp $(BUILD)/flags $(BUILD)/identity
+	$(CXX) $(COMMON) $(PRODUCT) $(IDENTITY) -fPIC -fvisibility=hidden \
+	  $(if $(findstring clang,$(CXX)),,-fno-gnu-unique) -MMD -MP -c $< -o $@
+
+$(BUILD)/libkyrodb.a: $(LIBRARY_OBJECTS) $(LIBRARY_MAP)
+	$(CXX) -r -nostdlib -Wl,--force-group-allocation $(LIBRARY_OBJECTS) -o $(@:.a=.one.o)
+	sed -n 's/^    \([_a-z].*\);$$/\1/p' $(LIBRARY_MAP) > $(@:.a=.global)
+	$(OBJCOPY) --wildcard --keep-global-symbols=$(@:.a=.global) $(@:.a=.one.o)
+	rm -f $@ && $(AR) rcs $@ $(@:.a=.one.o)
+
+$(BUILD)/libkyrodb.so.0: $(LIBRARY_OBJECTS) $(LIBRARY_MAP)
+	$(CXX) $(COMMON) $(PRODUCT) -shared -s -Wl,--gc-sections -Wl,-z,relro,-z,now -Wl,-z,nodelete -Wl,-z,defs \
+	  -Wl,-soname,$(@F) -Wl,--version-script=$(LIBRARY_MAP) $(LIBRARY_OBJECTS) -o $@
+
 # What the binary says of itself, as files.
 man: $(BUILD)/man/kyrodb.1 $(BUILD)/man/kyrodbctl.1
 
@@ -132,20 +156,20 @@ run: all
 PREFIX  ?= /usr/local
 DESTDIR ?=
 
-install: all $(if $(EMULATOR),,man completions)
+install: all lib $(if $(EMULATOR),,man completions)
 	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh install $(BUILD)
 
 uninstall:
 	PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh uninstall
 
 # Into a temporary directory and out of it; the embedding examples against what was installed.
-check-install: all man completions
+check-install: all lib man completions
 	scripts/check_install.sh $(BUILD)
 
 # Packages of $(ARCH) in $(DIST), beside those of others: the same bytes whenever they are made of the
 # same binary. SHA256SUMS has them all.
 DIST ?= build/dist
-deb tarball: all man completions
+deb tarball: all lib man completions
 	VERSION='$(VERSION)' MACHINE='$(ARCH)' CXX='$(CXX)' scripts/package.sh $@ $(BUILD) $(DIST)
 
 # A container image of the static binary, with whichever of the builders is there.
@@ -182,7 +206,8 @@ smoke-build:
 	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' all test-program
 
 run-tests: $(BUILD)/test/kyro_tests all \
-           $(if $(EMULATOR),$(BIN)/kyrodb $(BIN)/kyrodbctl,$(BUILD)/bench/http_bench man completions)
+           $(if $(EMULATOR),$(BIN)/kyrodb $(BIN)/kyrodbctl,$(BUILD)/bench/http_bench man completions) \
+           $(if $(EMULATOR)$(SAN),,lib)
 	KYRO_BINARY=$(abspath $(BIN))/kyrodb EMULATOR=$(EMULATOR) \
 	  $(if $(ARGS),$(EMULATOR),scripts/run_tests.sh) $(BUILD)/test/kyro_tests $(FILTER) $(ARGS)
 
@@ -358,6 +383,7 @@ clean:
 
 help:
 	@echo 'make               build $(BUILD)/kyrodb, a static binary, and its link kyrodbctl'
+	@echo 'make lib           libkyrodb.a and libkyrodb.so.0, the engine inside of other programs'
 	@echo 'make man           man pages into $(BUILD)/man'
 	@echo 'make completions   for bash and zsh into $(BUILD)/completions'
 	@echo 'make run           build and serve 127.0.0.1:3030 from ./data'

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bench/kv.h"
-#include "kyro/kyro.h"
+#include "kyro/storage/engine.h"
 
 namespace kyro::bench {
 

@@ -24,16 +24,29 @@ if command -v pkg-config >/dev/null; then
   read -ra flags <<<"$(pkg-config --cflags --libs kyrodb)"
 else
   echo "pkg-config is not installed: its file was not tried"
-  flags=("-I$DESTDIR$PREFIX/include" -pthread)
+  flags=(-std=c++20 "-I$DESTDIR$PREFIX/include" "-L$DESTDIR$PREFIX/lib" -lkyrodb -pthread)
 fi
+export LD_LIBRARY_PATH=$DESTDIR$PREFIX/lib
+
+# The face costs a program little more than the standard headers that its functions speak of.
+lines_of() { printf '#include <%s>\n' "$@" | g++ "${flags[@]}" -E -x c++ - | wc -l; }
+own=$(($(lines_of kyro/kyro.h) - $(lines_of string span)))
+[ "$own" -le 1500 ] || { echo "kyro.h has $own lines of its own" && exit 1; }
+
+# An older standard is told so in one sentence.
+if echo '#include <kyro/kyro.h>' |
+  g++ "${flags[@]}" -std=c++17 -fsyntax-only -x c++ - 2>"$scratch/old"; then
+  echo "C++17 was not refused" && exit 1
+fi
+[ "$(grep -c 'error:' "$scratch/old")" -eq 1 ] && grep -q 'KyroDB needs C++20' "$scratch/old"
 
 # The headers are clean in a program with its own standard, warnings and stance on exceptions.
 for compiler in g++ clang++; do
   command -v "$compiler" >/dev/null || continue
   for standard in c++20 c++2b; do  # as clang 14 calls c++23
     for exceptions in -fexceptions -fno-exceptions; do
-      "$compiler" -std=$standard $exceptions -Wall -Wextra -Wconversion -Wshadow -Werror \
-        -fsyntax-only "${flags[@]}" scripts/examples/embed/embed.cpp
+      "$compiler" "${flags[@]}" -std=$standard $exceptions -Wall -Wextra -Wconversion -Wshadow \
+        -Werror -fsyntax-only scripts/examples/embed/embed.cpp
       echo "clean with $compiler -std=$standard $exceptions"
     done
   done
@@ -41,11 +54,13 @@ done
 
 # CMake finds the package, refuses it where another version is wanted, and builds with it.
 if command -v cmake >/dev/null; then
-  cmake -S scripts/examples/cmake -B "$scratch/cmake" -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" \
-    >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
-  cmake --build "$scratch/cmake" >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
-  mkdir "$scratch/run-cmake"
-  (cd "$scratch/run-cmake" && "$scratch/cmake/embed" data)
+  for kind in kyrodb static; do
+    cmake -S scripts/examples/cmake -B "$scratch/cmake" -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" \
+      -DKIND=$kind >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
+    cmake --build "$scratch/cmake" >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
+    mkdir "$scratch/run-cmake-$kind"
+    (cd "$scratch/run-cmake-$kind" && "$scratch/cmake/embed" data)
+  done
   if cmake -S scripts/examples/cmake -B "$scratch/cmake-other" -DWANTED=99.1 \
     -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" >"$scratch/cmake.log" 2>&1; then
     echo "CMake took this version for 99.1" && exit 1
@@ -65,6 +80,16 @@ while read -r readme; do
 done < <(find . -name README.md -not -path './build/*')
 [ "$(find "$scratch/readme" -name '*.cpp' | wc -l)" -ge 2 ]
 
+# run NAME COMPILER FLAG…: builds a program, and runs it in a directory of its own.
+run() {
+  local name=$1
+  shift
+  "$@" -Wall -Wextra -Werror -o "$scratch/$name"
+  echo "== $name"
+  mkdir "$scratch/run-$name"
+  (cd "$scratch/run-$name" && "$scratch/$name" data)
+}
+
 for compiler in g++ clang++; do
   if ! command -v "$compiler" >/dev/null; then
     echo "$compiler is not installed: nothing was built with it"
@@ -72,12 +97,18 @@ for compiler in g++ clang++; do
   fi
   for example in scripts/examples/embed/*.cpp "$scratch"/readme/*.cpp; do
     name=$(basename "$example" .cpp)
-    "$compiler" -std=c++20 -Wall -Wextra -Werror "$example" "${flags[@]}" -o "$scratch/$name"
-    echo "== $name, built with $compiler"
-    mkdir "$scratch/run-$name-$compiler"
-    (cd "$scratch/run-$name-$compiler" && "$scratch/$name" data)
+    run "$name-$compiler" "$compiler" "$example" "${flags[@]}"
+  done
+  # With the library inside, compiled without exceptions, in a program that has them or not.
+  example=scripts/examples/embed/embed.cpp
+  for exceptions in -fexceptions -fno-exceptions; do
+    run "embed-static-$compiler$exceptions" "$compiler" $exceptions -std=c++20 \
+      "-I$DESTDIR$PREFIX/include" "$example" "$DESTDIR$PREFIX/lib/libkyrodb.a" -pthread
   done
 done
+# Without any library.
+run embed-header-only g++ -std=c++20 -O0 -DKYRO_HEADER_ONLY "-I$DESTDIR$PREFIX/include" \
+  scripts/examples/embed/embed.cpp -pthread
 
 scripts/install.sh uninstall
 left=$(find "$DESTDIR$PREFIX" -mindepth 1)

@@ -57,6 +57,19 @@ put_all() {
   printf "%s\n" "${@##*/}" | sed "s|^|$dir/|" >>"$new"
 }
 
+# What `make lib` has built, and what tells other build systems of it.
+install_library() {
+  put 644 "$1/libkyrodb.a" lib/libkyrodb.a
+  put 644 "$1/libkyrodb.so.0" lib/libkyrodb.so.0
+  ln -sf libkyrodb.so.0 "$root/lib/libkyrodb.so"
+  echo lib/libkyrodb.so >>"$new"
+  sed "s|@PREFIX@|$prefix|; s|@VERSION@|$VERSION|" scripts/deploy/kyrodb.pc.in >"$scratch/pc"
+  put 644 "$scratch/pc" lib/pkgconfig/kyrodb.pc
+  put 644 scripts/deploy/cmake/kyrodbConfig.cmake lib/cmake/kyrodb/kyrodbConfig.cmake
+  sed "s|@VERSION@|$VERSION|" scripts/deploy/cmake/kyrodbConfigVersion.cmake.in >"$scratch/cmake"
+  put 644 "$scratch/cmake" lib/cmake/kyrodb/kyrodbConfigVersion.cmake
+}
+
 install_all() {
   local build=$1 layer file
   put 755 "$build/kyrodb" bin/kyrodb
@@ -67,12 +80,8 @@ install_all() {
   put 644 kyro/kyro.h include/kyro/kyro.h
   while IFS= read -r layer; do
     put_all "include/$layer" "$layer"/*.h
-  done < <(find kyro/base kyro/json kyro/index kyro/storage -type d | sort)
-  sed "s|@PREFIX@|$prefix|; s|@VERSION@|$VERSION|" scripts/deploy/kyrodb.pc.in >"$scratch/pc"
-  put 644 "$scratch/pc" lib/pkgconfig/kyrodb.pc
-  put 644 scripts/deploy/cmake/kyrodbConfig.cmake lib/cmake/kyrodb/kyrodbConfig.cmake
-  sed "s|@VERSION@|$VERSION|" scripts/deploy/cmake/kyrodbConfigVersion.cmake.in >"$scratch/cmake"
-  put 644 "$scratch/cmake" lib/cmake/kyrodb/kyrodbConfigVersion.cmake
+  done < <(find kyro/base kyro/embed kyro/json kyro/index kyro/storage -type d | sort)
+  if [ -e "$build/libkyrodb.a" ]; then install_library "$build"; fi
 
   for file in "$build"/man/*.1; do
     if [ -e "$file" ]; then put 644 "$file" "share/man/man1/${file##*/}"; fi

@@ -2,9 +2,9 @@
 # Makes packages of what was built, the same bytes every time from the same binary:
 #
 #   scripts/package.sh tarball BUILD TO   kyrodb-VERSION-linux-MACHINE.tar.gz in TO
-#   scripts/package.sh deb BUILD TO       kyrodb_VERSION_ARCH.deb and kyrodb-dev_VERSION_all.deb
+#   scripts/package.sh deb BUILD TO       kyrodb, libkyrodb0 and kyrodb-dev, each _VERSION_ARCH.deb
 #
-# and TO/SHA256SUMS anew. BUILD holds binary, manual pages and completions. From the environment:
+# and TO/SHA256SUMS anew. BUILD holds binary, library, manual pages and completions. Environment:
 # VERSION and MACHINE (x86_64), which an emulated binary is not asked for; CXX, which says what it
 # was linked with; SOURCE_DATE_EPOCH, by default the time of the last commit, which every file gets.
 set -eu
@@ -25,12 +25,15 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 stage=$scratch/stage
 
+# The version of the C library that this compiler links with.
+glibc_version() {
+  echo '#include <features.h>' | "$compiler" -x c++ -E -dM - |
+    awk '$2 == "__GLIBC__" { a = $3 } $2 == "__GLIBC_MINOR__" { b = $3 } END { print a "." b }'
+}
+
 # What the binary is made of, for whoever has to know.
 write_sbom() {
-  local glibc
-  glibc=$(echo '#include <features.h>' | "$compiler" -x c++ -E -dM - |
-    awk '$2 == "__GLIBC__" { a = $3 } $2 == "__GLIBC_MINOR__" { b = $3 } END { print a "." b }')
-  sed "s|@VERSION@|$version|; s|@MACHINE@|$machine|; s|@GLIBC@|$glibc|
+  sed "s|@VERSION@|$version|; s|@MACHINE@|$machine|; s|@GLIBC@|$(glibc_version)|
     s|@GCC@|$("$compiler" -dumpfullversion -dumpversion)|
     s|@DATE@|$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)|
     s|@SHA256@|$(sha256sum "$build/kyrodb" | cut -d' ' -f1)|g" scripts/deploy/kyrodb.spdx.in
@@ -61,7 +64,8 @@ make_tarball() {
 # build_deb NAME CONTROL ARCH: of $scratch/NAME. Maintainer scripts lie in its DEBIAN already.
 build_deb() {
   local root=$scratch/$1
-  sed "s|@VERSION@|$version|; s|@ARCH@|$3|; s|@KIB@|$(du -sk "$root" | cut -f1)|" \
+  sed "s|@VERSION@|$version|; s|@ARCH@|$3|; s|@KIB@|$(du -sk "$root" | cut -f1)|
+    s|@GLIBC@|$(glibc_version)|; s|@GCC@|$("$compiler" -dumpversion | cut -d. -f1)|" \
     "scripts/deploy/debian/$2" >"$root/DEBIAN/control"
   (cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | sort -z |
     xargs -0 md5sum) >"$scratch/md5sums"
@@ -89,16 +93,17 @@ add_documents() {
 }
 
 make_debs() {
-  local arch main=$scratch/kyrodb dev=$scratch/kyrodb-dev
+  local arch main=$scratch/kyrodb dev=$scratch/kyrodb-dev lib=$scratch/libkyrodb0
   case $machine in
     x86_64) arch=amd64 ;;
     aarch64) arch=arm64 ;;
     *) arch=$machine ;;
   esac
   install_to /usr
-  mkdir -p "$main/lib/systemd" "$main/etc/default" "$dev/usr/lib"
+  mkdir -p "$main/lib/systemd" "$main/etc/default" "$dev/usr/lib" "$lib/usr/lib"
   mv "$stage/usr/include" "$dev/usr/"
-  mv "$stage/usr/lib/pkgconfig" "$stage/usr/lib/cmake" "$dev/usr/lib/"
+  mv "$stage"/usr/lib/libkyrodb.so.* "$lib/usr/lib/"
+  mv "$stage"/usr/lib/libkyrodb.* "$stage/usr/lib/pkgconfig" "$stage/usr/lib/cmake" "$dev/usr/lib/"
   mv "$stage/usr/lib/systemd/system" "$main/lib/systemd/"
   rmdir "$stage/usr/lib/systemd" "$stage/usr/lib"
   mv "$stage/usr" "$main/"
@@ -123,7 +128,11 @@ make_debs() {
   } >"$main/usr/share/lintian/overrides/kyrodb"
   build_deb kyrodb control.in "$arch"
   add_documents kyrodb-dev
-  build_deb kyrodb-dev dev_control.in all
+  build_deb kyrodb-dev dev_control.in "$arch"
+  add_documents libkyrodb0
+  echo "libkyrodb 0 libkyrodb0 (>= $version)" >"$lib/DEBIAN/shlibs"
+  echo "activate-noawait ldconfig" >"$lib/DEBIAN/triggers"
+  build_deb libkyrodb0 lib_control.in "$arch"
 }
 
 mkdir -p "$to"

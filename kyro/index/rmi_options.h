@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kyro/base/status.h"
+#include "kyro/base/result.h"
 
 namespace kyro {
 

@@ -4,15 +4,15 @@
 #include <cstdint>
 #include <string>
 
+#include "kyro/base/fsync_policy.h"
 #include "kyro/base/limits.h"
 #include "kyro/base/text/slots.h"
 #include "kyro/index/rmi_options.h"
-#include "kyro/storage/fs/fs.h"
-#include "kyro/storage/log/wal_format.h"
 
 namespace kyro {
 
-class SharedLog;
+class FileSystem;  // storage/fs/fs.h
+class SharedLog;   // storage/shared_log.h
 
 struct Options {
   std::string data_dir = "./data";

@@ -64,7 +64,8 @@ TEST_CASE("A tarball runs where it was unpacked, and says what it is made of", "
               .exit_code == 0);
   CHECK(run_program({dir.file("top/bin/kyrodb"), "--version"}).exit_code == 0);
   CHECK(run_program({dir.file("top/bin/kyrodbctl"), "--help"}).exit_code == 0);
-  for (const char* name : {"LICENSE", "README.md", "include/kyro/kyro.h", "lib/pkgconfig/kyrodb.pc",
+  for (const char* name : {"LICENSE", "README.md", "include/kyro/kyro.h", "lib/libkyrodb.a",
+                           "lib/libkyrodb.so", "lib/libkyrodb.so.0", "lib/pkgconfig/kyrodb.pc",
                            "lib/cmake/kyrodb/kyrodbConfig.cmake", "share/man/man1/kyrodb.1",
                            "share/kyrodb/alerts.yml", "lib/systemd/system/kyrodb.service"}) {
     INFO(name);

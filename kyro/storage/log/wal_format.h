@@ -52,13 +52,12 @@
 
 #include "kyro/base/coding.h"
 #include "kyro/base/crc32c.h"
+#include "kyro/base/fsync_policy.h"
 #include "kyro/base/status.h"
 #include "kyro/base/text/decimal.h"
 #include "kyro/storage/record.h"
 
 namespace kyro {
-
-enum class FsyncPolicy : uint8_t { kAlways = 0, kInterval = 1, kNever = 2 };
 
 struct SegmentHeader {
   char magic[8];

@@ -22,16 +22,10 @@
 #include "kyro/base/status.h"
 #include "kyro/storage/read/cursor.h"
 #include "kyro/storage/read/run_cursor.h"
+#include "kyro/storage/read/scan_range.h"
 #include "kyro/storage/view.h"
 
 namespace kyro {
-
-// Keys in [first, last]; none if first > last.
-struct ScanRange {
-  uint64_t first = 0;
-  uint64_t last = ~uint64_t{0};
-  Direction direction = Direction::kUp;
-};
 
 class Scan {
  public:

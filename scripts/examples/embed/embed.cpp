@@ -23,9 +23,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: embed DIRECTORY\n");
     return 2;
   }
-  auto opened = kyro::Engine::open({.data_dir = argv[1]});
+  auto opened = kyro::Store::open({.data_dir = argv[1]});
   if (!opened.ok()) return fail(opened.status());
-  kyro::Engine& db = **opened;
+  kyro::Store& db = *opened;
 
   // On the disk when it returns. The offset numbers the write, and is the version of the key.
   const auto offset = db.put(123, "hello");
@@ -37,8 +37,8 @@ int main(int argc, char** argv) {
   std::printf("get 123: %s\n", value.c_str());
 
   // All of a batch or none of it.
-  const std::array batch = {kyro::Mutation::put(1, "one"), kyro::Mutation::put(2, "two"),
-                            kyro::Mutation::put(3, "three"), kyro::Mutation::remove(123)};
+  kyro::Batch batch;
+  batch.put(1, "one").put(2, "two").put(3, "three").remove(123);
   if (const auto last = db.write(batch); !last.ok()) return fail(last.status());
 
   // "Not there" is an answer, not a failure.
@@ -46,14 +46,15 @@ int main(int argc, char** argv) {
   std::printf("get 123 again: %s\n", missing.code() == kyro::Code::kNotFound ? "gone" : "?");
   if (const auto removed = db.remove(2); !removed.ok()) return fail(removed.status());
 
-  // Many keys at once, of one moment: their cache misses overlap. Null where there is none.
+  // Many keys at once, of one moment: their cache misses overlap.
   const std::array<uint64_t, 3> keys = {1, 2, 3};
-  const kyro::Status got = db.multi_get(keys, [&](size_t i, const kyro::Lookup* found) {
-    std::printf("multi_get %llu: %s\n", static_cast<unsigned long long>(keys[i]),
-                found != nullptr ? std::string(found->value()).c_str() : "gone");
-    return true;
-  });
-  if (!got.ok()) return fail(got);
+  std::array<kyro::Entry, 3> entries;
+  const kyro::Reader reader = db.reader();
+  if (const kyro::Status got = reader.get(keys, entries); !got.ok()) return fail(got);
+  for (const kyro::Entry& entry : entries) {
+    std::printf("reader %llu: %s\n", static_cast<unsigned long long>(entry.key),
+                entry.is_found ? std::string(entry.value).c_str() : "gone");
+  }
 
   // Keys from 0 to 10, ascending, as they were at one moment.
   const kyro::Status scanned =
