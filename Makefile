@@ -108,16 +108,16 @@ $(BUILD)/kyrodb: $(BUILD)/kyrodb.o $(BUILD)/kyrodbctl.o
 $(BUILD)/kyrodbctl: $(BUILD)/kyrodb
 	ln -sf kyrodb $@
 
-# The engine to link with (kyro/kyro.h). Only what the map names can be seen from outside: neither
+# The engine to link with (kyro/kyro.h), and the same for C (kyro/embed/kyrodb.h). Only what the map names can be seen from outside: neither
 # other templates nor the same headers, compiled otherwise by the program, are mixed up with these.
 # (What is unique to a process, in g++'s sense, objcopy cannot make local.) The shared library has
 # threads, so it cannot be unloaded.
 LIBRARY_MAP := scripts/deploy/libkyrodb.map
 lib: $(BUILD)/libkyrodb.a $(BUILD)/libkyrodb.so.0
 
-LIBRARY_OBJECTS := $(BUILD)/libkyrodb.o
-$(LIBRARY_OBJECTS): $(BUILD)/%.o: %.cpp $(BUILD)/flags $(BUILD)/identity
-	$(CXX) $(COMMON) $(PRODUCT) $(IDENTITY) -fPIC -fvisibility=hidden \
+LIBRARY_OBJECTS := $(BUILD)/libkyrodb.o $(BUILD)/libkyrodb_c.o
+$(LIBRARY_OBJECTS): $(BUILD)/%.o: %.cpp $(BUILD)/flags
+	$(CXX) $(COMMON) $(PRODUCT) -DKYRO_VERSION='"$(VERSION)"' -fPIC -fvisibility=hidden \
 	  $(if $(findstring clang,$(CXX)),,-fno-gnu-unique) -MMD -MP -c $< -o $@
 
 $(BUILD)/libkyrodb.a: $(LIBRARY_OBJECTS) $(LIBRARY_MAP)

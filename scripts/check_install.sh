@@ -21,21 +21,23 @@ done
 
 # pkg-config itself, or what it would say.
 if command -v pkg-config >/dev/null; then
+  read -ra compile <<<"$(pkg-config --cflags kyrodb)"
   read -ra flags <<<"$(pkg-config --cflags --libs kyrodb)"
 else
   echo "pkg-config is not installed: its file was not tried"
-  flags=(-std=c++20 "-I$DESTDIR$PREFIX/include" "-L$DESTDIR$PREFIX/lib" -lkyrodb -pthread)
+  compile=(-std=c++20 "-I$DESTDIR$PREFIX/include" -pthread)
+  flags=("${compile[@]}" "-L$DESTDIR$PREFIX/lib" -lkyrodb)
 fi
 export LD_LIBRARY_PATH=$DESTDIR$PREFIX/lib
 
 # The face costs a program little more than the standard headers that its functions speak of.
-lines_of() { printf '#include <%s>\n' "$@" | g++ "${flags[@]}" -E -x c++ - | wc -l; }
+lines_of() { printf '#include <%s>\n' "$@" | g++ "${compile[@]}" -E -x c++ - | wc -l; }
 own=$(($(lines_of kyro/kyro.h) - $(lines_of string span)))
 [ "$own" -le 1500 ] || { echo "kyro.h has $own lines of its own" && exit 1; }
 
 # An older standard is told so in one sentence.
 if echo '#include <kyro/kyro.h>' |
-  g++ "${flags[@]}" -std=c++17 -fsyntax-only -x c++ - 2>"$scratch/old"; then
+  g++ "${compile[@]}" -std=c++17 -fsyntax-only -x c++ - 2>"$scratch/old"; then
   echo "C++17 was not refused" && exit 1
 fi
 [ "$(grep -c 'error:' "$scratch/old")" -eq 1 ] && grep -q 'KyroDB needs C++20' "$scratch/old"
@@ -45,12 +47,14 @@ for compiler in g++ clang++; do
   command -v "$compiler" >/dev/null || continue
   for standard in c++20 c++2b; do  # as clang 14 calls c++23
     for exceptions in -fexceptions -fno-exceptions; do
-      "$compiler" "${flags[@]}" -std=$standard $exceptions -Wall -Wextra -Wconversion -Wshadow \
+      "$compiler" "${compile[@]}" -std=$standard $exceptions -Wall -Wextra -Wconversion -Wshadow \
         -Werror -fsyntax-only scripts/examples/embed/embed.cpp
       echo "clean with $compiler -std=$standard $exceptions"
     done
   done
 done
+
+scripts/check_c.sh "$DESTDIR$PREFIX/include" "$DESTDIR$PREFIX/lib"
 
 # CMake finds the package, refuses it where another version is wanted, and builds with it.
 if command -v cmake >/dev/null; then

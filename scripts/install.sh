@@ -59,12 +59,16 @@ put_all() {
 
 # What `make lib` has built, and what tells other build systems of it.
 install_library() {
+  local pc
+  put 644 kyro/embed/kyrodb.h include/kyrodb.h
   put 644 "$1/libkyrodb.a" lib/libkyrodb.a
   put 644 "$1/libkyrodb.so.0" lib/libkyrodb.so.0
   ln -sf libkyrodb.so.0 "$root/lib/libkyrodb.so"
   echo lib/libkyrodb.so >>"$new"
-  sed "s|@PREFIX@|$prefix|; s|@VERSION@|$VERSION|" scripts/deploy/kyrodb.pc.in >"$scratch/pc"
-  put 644 "$scratch/pc" lib/pkgconfig/kyrodb.pc
+  for pc in kyrodb kyrodb-c; do
+    sed "s|@PREFIX@|$prefix|; s|@VERSION@|$VERSION|" scripts/deploy/$pc.pc.in >"$scratch/pc"
+    put 644 "$scratch/pc" lib/pkgconfig/$pc.pc
+  done
   put 644 scripts/deploy/cmake/kyrodbConfig.cmake lib/cmake/kyrodb/kyrodbConfig.cmake
   sed "s|@VERSION@|$VERSION|" scripts/deploy/cmake/kyrodbConfigVersion.cmake.in >"$scratch/cmake"
   put 644 "$scratch/cmake" lib/cmake/kyrodb/kyrodbConfigVersion.cmake

@@ -30,9 +30,9 @@ enum class Code : unsigned char {
   kExists,              // something of that name is there already
   kGone,                // that part of the log is no longer (or not yet) there
   kBusy,                // held by someone else, or shutting down
-  kWrongShard,          // the key is in a slot that is not served here
   kUnsupported,         // a newer format, or something this system does not do
   kLogUnreachable,      // the log that several stores share: a write may have happened, or will
+  kWrongShard,          // the key is in a slot that is not served here
 };
 
 [[nodiscard]] constexpr const char* code_name(Code code) {

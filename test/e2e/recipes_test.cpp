@@ -53,13 +53,13 @@ const std::map<std::string, std::string>& tried_spans() {
       {"if_none_match",
        "ctl put 52 v; ! printf '%s\\n' "
        "'{\"op\":\"put\",\"key\":52,\"value\":\"w\",\"if_none_match\":\"*\"}' | ctl batch -"},
-      {"watch K", "ctl put 60 v; timeout 20 $ctl -e $url watch 60 | head -n 1 | grep '\"key\":60'"},
-      {"watch", "ctl put 61 v; timeout 20 $ctl -e $url watch 61 | head -n 1 | grep '\"key\":61'"},
+      {"watch K", "ctl put 60 v; ctl watch 60 --limit 1 | grep '\"key\":60'"},
+      {"watch", "ctl put 61 v; ctl watch 61 --limit 1 | grep '\"key\":61'"},
       {"subscribe --start --end",
-       "ctl put 62 v; timeout 20 $ctl -e $url subscribe --from 0 --start 62 --end 63 | head -n 1 | "
+       "ctl put 62 v; ctl subscribe --from 0 --start 62 --end 63 --limit 1 | "
        "grep '\"key\":62'"},
-      {"subscribe", "timeout 20 $ctl -e $url subscribe --from 0 | head -n 1 | grep '\"offset\":0'"},
-      {"--from", "timeout 20 $ctl -e $url subscribe --from 1 | head -n 1 | grep '\"offset\":1'"},
+      {"subscribe", "ctl subscribe --from 0 --limit 1 | grep '\"offset\":0'"},
+      {"--from", "ctl subscribe --from 1 --limit 1 | grep '\"offset\":1'"},
       {"If-Match",
        "ctl put 70 v; curl -s -o $dir/out -w '%{http_code}' -X PUT -d w -H 'If-Match: \"0\"' "
        "$url/v1/kv/70 | grep 412"},
