@@ -132,6 +132,7 @@ class RmiIndex {
 
  private:
   friend class RmiSampler;
+  friend class RmiSurveyor;
 
   // Predictions that are not a slot.
   static constexpr uint64_t kFirstSpecial = ~uint64_t{0} - 1;

@@ -1,5 +1,5 @@
 // Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `load`,
-// `salvage`.
+// `index`, `salvage`.
 //
 // Each takes a reader's lock of what it reads, so a directory that a server uses is refused;
 // nothing is written there. Data goes to
@@ -25,6 +25,7 @@
 #include "kyro/storage/offline/dump.h"
 #include "kyro/storage/offline/salvage.h"
 #include "kyro/storage/offline/verify.h"
+#include "kyro/tools/index.h"
 #include "kyro/tools/load.h"
 
 namespace kyro {
@@ -252,6 +253,18 @@ inline constexpr CliCommand kTools[] = {
      "of a key the last one counts. Offsets are given in the order of the files, the log begins "
      "after them. A record that is wrong ends the load, is named by its line, and leaves nothing.",
      "import bulk ingest"},
+    {"index", "DIR|FILE", "say what the learned indexes of a data directory are like, or draw one",
+     1, 1, tools_detail::show_index, tools_detail::kIndexFlags,
+     "Depth, leaves, bytes a key, fill, and how far off the predictions are, of every entry. Reads "
+     "all "
+     "of every index and checks it; changes nothing. DIR must not be in use, and may be the tar "
+     "archive "
+     "that kyrodbctl backup -o FILE makes; FILE is a run-N.rmi, also of a running server, or what "
+     "a "
+     "program has written with build_rmi(). The picture has the distribution of the keys, the "
+     "leaves "
+     "and the errors, without outliers. Exit 1 where something is damaged.",
+     "rmi model stats"},
     {"salvage",
      "DIR DEST",
      "save what is good in a damaged data directory",

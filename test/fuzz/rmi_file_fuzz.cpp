@@ -22,19 +22,6 @@
 
 namespace {
 
-class VectorSink : public kyro::ByteSink {
- public:
-  explicit VectorSink(std::vector<std::byte>* out) : out_(out) {}
-  kyro::Status append(const void* data, size_t n) override {
-    const auto* from = static_cast<const std::byte*>(data);
-    out_->insert(out_->end(), from, from + n);
-    return kyro::Status();
-  }
-
- private:
-  std::vector<std::byte>* out_;
-};
-
 // Key set `which`: from evenly spread to gaps of wildly different sizes.
 std::vector<kyro::IndexEntry> entries_of(uint8_t which) {
   std::vector<kyro::IndexEntry> entries;
@@ -95,11 +82,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (size > 1) std::memcpy(file.data(), data + 1, size - 1);
   } else {
     entries = entries_of(data[0]);
-    VectorSink sink(&file);
+    kyro::VectorSink sink;
     if (!kyro::build_rmi(entries, kyro::RmiOptions{.target_leaf = 64, .eps_mult = 1.0}, sink)
              .ok()) {
       __builtin_trap();
     }
+    file = sink.take();
     patch(file, data + 1, size - 1);
   }
   // An exact allocation, so that the address sanitizer sees one byte too far.

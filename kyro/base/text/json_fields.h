@@ -49,6 +49,12 @@ class JsonFields {
     begin_field(name);
     append_json_string(out_, text);
   }
+  // value / 1000.
+  void thousandths_field(std::string_view name, uint64_t value) {
+    field(name, value / 1000);
+    const std::string digits = std::to_string(value % 1000);
+    out_.append(1, '.').append(3 - digits.size(), '0').append(digits);
+  }
   // A number that JavaScript would round, as a string.
   void exact_field(std::string_view name, uint64_t value) {
     begin_field(name);
