@@ -11,16 +11,18 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
 # The functions of the header, as the map and the library list them: this is the binary interface.
-sed 's|//.*||' "$include/kyrodb.h" | grep -oE '\bkyrodb_[a-z_]+\(' | tr -d '(' | sort -u >"$scratch/header"
-nm -D --defined-only --with-symbol-versions "$lib/libkyrodb.so" | awk '$3 ~ /^kyrodb_/ { print $3 }' |
-  sort >"$scratch/shown"
+sed 's|//.*||' "$include/kyrodb.h" | grep -oE '\bkyrodb_[a-z_]+\(' | tr -d '(' |
+  sort -u >"$scratch/header"
+nm -D --defined-only --with-symbol-versions "$lib/libkyrodb.so" |
+  awk '$3 ~ /^kyrodb_/ { print $3 }' | sort >"$scratch/shown"
 sed 's/$/@@KYRODB_0.1/' "$scratch/header" | diff - "$scratch/shown"
 echo "$(wc -l <"$scratch/header") functions in header and library"
 
 warnings=(-Wall -Wextra -Wpedantic -Werror)
 for compiler in gcc clang; do
   command -v "$compiler" >/dev/null || continue
-  "$compiler" -std=c11 "${warnings[@]}" -g "-I$include" -c test/embed/kyrodb_test.c -o "$scratch/kyrodb_test.o"
+  "$compiler" -std=c11 "${warnings[@]}" -g "-I$include" -c test/embed/kyrodb_test.c \
+    -o "$scratch/kyrodb_test.o"
   "$compiler" "$scratch/kyrodb_test.o" "-L$lib" "-Wl,-rpath,$lib" -lkyrodb -o "$scratch/shared"
   "$scratch/shared" "$scratch/$compiler-shared"
   "$compiler" "$scratch/kyrodb_test.o" "$lib/libkyrodb.a" -lstdc++ -pthread -lm -o "$scratch/static"

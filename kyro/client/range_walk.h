@@ -83,7 +83,7 @@ class RangeWalk {
   RangeWalk(CtlClient& client, const ScanFlags& range)
       : client_(client), range_(range), body_(client.http) {}
 
-  // Goes to the next item; false at the end of the range, or when it broke off, which has been told.
+  // Goes to the next item; false at the end of the range, or when it broke off: that has been told.
   bool next() {
     for (;;) {
       if (!lines_) {

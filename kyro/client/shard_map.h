@@ -1,5 +1,5 @@
-// Which shard has a key, and where it is: the file that HAProxy routes by (map_int), with a line more
-// for each shard, which is comment to HAProxy.
+// Which shard has a key, and where it is: the file that HAProxy routes by (map_int), with a line
+// more for each shard, which is comment to HAProxy.
 //
 //   #url shard1 http://127.0.0.1:3031
 //   0:5460 shard1

@@ -19,8 +19,8 @@
 
 namespace kyro {
 
-// kInvalid for an empty batch and for an expiry that no record can carry; kTooLarge; kWrongShard for
-// a key that is not in options.slots.
+// kInvalid for an empty batch and for an expiry that no record can carry; kTooLarge; kWrongShard
+// for a key that is not in options.slots.
 [[nodiscard]] inline Status check_request_limits(const Options& options,
                                                  std::span<const Mutation> mutations) {
   if (mutations.empty()) return Status(Code::kInvalid, "an empty batch");
