@@ -24,6 +24,7 @@
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
 #include "kyro/base/text/json_text.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/net/io/rate_limiter.h"

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kyro/base/text/ascii.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/cli/flag.h"
 #include "kyro/net/io/address.h"
 #include "kyro/server/config.h"

@@ -6,7 +6,7 @@
 
 #include "kyro/base/fsync_policy.h"
 #include "kyro/base/limits.h"
-#include "kyro/base/text/slots.h"
+#include "kyro/base/text/slot_set.h"
 #include "kyro/index/rmi_options.h"
 
 namespace kyro {

@@ -6,7 +6,6 @@
 // Thread rule: pure functions and values.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,10 +15,9 @@
 #include "kyro/base/status.h"
 #include "kyro/base/text/ascii.h"
 #include "kyro/base/text/decimal.h"
+#include "kyro/base/text/slot_set.h"
 
 namespace kyro {
-
-inline constexpr uint64_t kSlotCount = 16384;
 
 [[nodiscard]] inline uint64_t slot_of(uint64_t key) {
   char buffer[kDecimalDigitsMax];
@@ -44,66 +42,49 @@ struct SlotRange {
                                     std::string(text) + "\"");
 }
 
-class SlotSet {
- public:
-  // All there are.
-  SlotSet() = default;
+inline Result<SlotSet> SlotSet::parse(std::string_view text) {
+  SlotSet set;
+  set.is_partial_ = true;
+  Status status;
+  for_each_element(
+      text,
+      [&](std::string_view one) {
+        const auto range = parse_slot_range(one);
+        if (!range.ok()) {
+          status = range.status();
+          return;
+        }
+        for (uint64_t i = range->first; i <= range->last; ++i) {
+          set.bits_[i / 64] |= uint64_t{1} << i % 64;
+        }
+      },
+      ',');
+  KYRO_TRY(status);
+  return set;
+}
 
-  [[nodiscard]] static Result<SlotSet> parse(std::string_view text) {
-    SlotSet set;
-    set.is_partial_ = true;
-    Status status;
-    for_each_element(
-        text,
-        [&](std::string_view one) {
-          const auto range = parse_slot_range(one);
-          if (!range.ok()) {
-            status = range.status();
-            return;
-          }
-          for (uint64_t i = range->first; i <= range->last; ++i) {
-            set.bits_[i / 64] |= uint64_t{1} << i % 64;
-          }
-        },
-        ',');
-    KYRO_TRY(status);
-    return set;
+inline Status SlotSet::check(uint64_t key) const {
+  if (!is_partial_) [[likely]] {
+    return Status();
   }
+  const uint64_t slot = slot_of(key);
+  if (has(slot)) return Status();
+  return Status(Code::kWrongShard, "key " + std::to_string(key) + " is in slot " +
+                                       std::to_string(slot) +
+                                       ", which is not served here (--slots)");
+}
 
-  // It was given: a key may be outside.
-  [[nodiscard]] bool is_partial() const { return is_partial_; }
-  [[nodiscard]] bool has(uint64_t slot) const {
-    return !is_partial_ || (bits_[slot / 64] >> slot % 64 & 1) != 0;
+inline std::string SlotSet::to_text() const {
+  std::string text;
+  for (uint64_t first = 0; is_partial_ && first < kSlotCount; ++first) {
+    if (!has(first)) continue;
+    uint64_t last = first;
+    while (last + 1 < kSlotCount && has(last + 1)) ++last;
+    text.append(text.empty() ? "" : ",").append(std::to_string(first));
+    if (last != first) text.append("-").append(std::to_string(last));
+    first = last;
   }
-  // kWrongShard for a key outside.
-  [[nodiscard]] Status check(uint64_t key) const {
-    if (!is_partial_) [[likely]] {
-      return Status();
-    }
-    const uint64_t slot = slot_of(key);
-    if (has(slot)) return Status();
-    return Status(Code::kWrongShard, "key " + std::to_string(key) + " is in slot " +
-                                         std::to_string(slot) +
-                                         ", which is not served here (--slots)");
-  }
-
-  // As parse() takes it; empty for all.
-  [[nodiscard]] std::string to_text() const {
-    std::string text;
-    for (uint64_t first = 0; is_partial_ && first < kSlotCount; ++first) {
-      if (!has(first)) continue;
-      uint64_t last = first;
-      while (last + 1 < kSlotCount && has(last + 1)) ++last;
-      text.append(text.empty() ? "" : ",").append(std::to_string(first));
-      if (last != first) text.append("-").append(std::to_string(last));
-      first = last;
-    }
-    return text;
-  }
-
- private:
-  bool is_partial_ = false;
-  std::array<uint64_t, kSlotCount / 64> bits_{};
-};
+  return text;
+}
 
 }  // namespace kyro

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kyro/base/coding.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/record_body.h"
 #include "kyro/server/routes/reply.h"

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "kyro/base/coding.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
 #include "kyro/server/routes/query.h"

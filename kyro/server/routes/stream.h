@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "kyro/base/counters.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/routes/log_pieces.h"
 #include "kyro/server/routes/query.h"

@@ -19,6 +19,7 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/text/ascii.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
 #include "kyro/server/grpc/call.h"

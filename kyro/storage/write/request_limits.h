@@ -12,6 +12,7 @@
 #include <string>
 
 #include "kyro/base/status.h"
+#include "kyro/base/text/slots.h"
 #include "kyro/storage/log/wal_format.h"
 #include "kyro/storage/options.h"
 #include "kyro/storage/record.h"
