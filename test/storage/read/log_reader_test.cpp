@@ -13,6 +13,7 @@ Options large_segments(FileSystem& fs) {
   Options options = small_options(fs);
   options.wal_segment_bytes = 4 * kMiB;
   options.delta_max_bytes = 16 * kMiB;
+  options.wal_fill_after = 0;  // no segment is left early
   return options;
 }
 
