@@ -22,8 +22,8 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/observe/history.h"
 #include "kyro/server/observe/process_stats.h"
+#include "kyro/server/reply/reply.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/reply.h"
 #include "kyro/storage/engine.h"
 #include "kyro/storage/figures.h"
 

@@ -9,7 +9,7 @@
 
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
-#include "kyro/server/routes/reply.h"
+#include "kyro/server/reply/reply.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

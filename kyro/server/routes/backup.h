@@ -18,9 +18,9 @@
 #include "kyro/base/backup_name.h"
 #include "kyro/base/counters.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/reply/reply.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/reply.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

@@ -23,9 +23,9 @@
 
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
+#include "kyro/server/reply/reply.h"
 #include "kyro/server/routes/batch_lines.h"
 #include "kyro/server/routes/call_writes.h"
-#include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/write.h"
 #include "kyro/storage/engine.h"
 

@@ -8,10 +8,10 @@
 
 #include "kyro/base/text/ascii.h"
 #include "kyro/net/http/handler.h"
+#include "kyro/server/reply/reply.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/content.h"
 #include "kyro/server/routes/mget.h"
-#include "kyro/server/routes/reply.h"
 
 namespace kyro {
 

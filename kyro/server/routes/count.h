@@ -11,9 +11,9 @@
 #include <string>
 
 #include "kyro/server/grpc/answers.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/scan.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

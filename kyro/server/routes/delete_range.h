@@ -24,11 +24,11 @@
 #include "kyro/base/clock.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
+#include "kyro/server/reply/reply.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/open_writes.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/scan.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

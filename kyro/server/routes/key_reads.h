@@ -9,9 +9,9 @@
 
 #include "kyro/base/coding.h"
 #include "kyro/base/text/slots.h"
+#include "kyro/server/reply/record_body.h"
+#include "kyro/server/reply/reply.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/record_body.h"
-#include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/storage/engine.h"
 

@@ -26,8 +26,8 @@
 #include "kyro/base/text/slots.h"
 #include "kyro/json/record_encoder.h"
 #include "kyro/json/record_json.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

@@ -13,7 +13,7 @@
 
 #include "kyro/base/text/ascii.h"
 #include "kyro/net/http/handler.h"
-#include "kyro/server/routes/reply.h"
+#include "kyro/server/reply/reply.h"
 
 namespace kyro {
 

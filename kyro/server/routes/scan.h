@@ -19,10 +19,10 @@
 #include <utility>
 
 #include "kyro/server/grpc/answers.h"
+#include "kyro/server/reply/record_body.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/content.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/record_body.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

@@ -18,10 +18,10 @@
 #include "kyro/base/counters.h"
 #include "kyro/base/text/slots.h"
 #include "kyro/net/http/handler.h"
-#include "kyro/server/routes/log_pieces.h"
+#include "kyro/server/reply/log_pieces.h"
+#include "kyro/server/reply/reply.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/reply.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

@@ -37,9 +37,9 @@
 #include "kyro/base/mutex.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/access.h"
-#include "kyro/server/routes/record_body.h"
-#include "kyro/server/routes/reply.h"
-#include "kyro/server/routes/sliced_body.h"
+#include "kyro/server/reply/record_body.h"
+#include "kyro/server/reply/reply.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/storage/engine.h"
 

@@ -22,9 +22,9 @@
 #include "kyro/json/record_json.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
+#include "kyro/server/reply/reply.h"
 #include "kyro/server/routes/open_writes.h"
 #include "kyro/server/routes/query.h"
-#include "kyro/server/routes/reply.h"
 #include "kyro/server/routes/tags.h"
 #include "kyro/storage/engine.h"
 

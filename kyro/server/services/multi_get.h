@@ -17,9 +17,9 @@
 
 #include "kyro/json/record_encoder.h"
 #include "kyro/server/grpc/answers.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/key_walk.h"
 #include "kyro/server/routes/mget.h"
-#include "kyro/server/routes/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

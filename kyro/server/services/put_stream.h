@@ -22,7 +22,7 @@
 
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/call.h"
-#include "kyro/server/routes/sliced_body.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/server/routes/write.h"
 #include "kyro/server/services/put_bundle.h"
 #include "kyro/storage/engine.h"

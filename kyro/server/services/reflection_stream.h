@@ -15,7 +15,7 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/call.h"
 #include "kyro/server/grpc/reflection.h"
-#include "kyro/server/routes/sliced_body.h"
+#include "kyro/server/reply/sliced_body.h"
 
 namespace kyro {
 

@@ -4,7 +4,7 @@
 // Holds all that was acknowledged before it began, and exactly a prefix of the log. The files are
 // kept open (store_files.h), so merges take their names away but not them: as long as it is read,
 // their room is not given back. Whoever reads it slowly is bounded by whoever lets it be read
-// (server/routes/held_moments.h), which asks view() for the runs.
+// (server/reply/held_moments.h), which asks view() for the runs.
 //
 // The manifest is the last file, so an archive that was cut off is no store.
 //

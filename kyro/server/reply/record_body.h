@@ -14,8 +14,8 @@
 
 #include "kyro/json/record_encoder.h"
 #include "kyro/server/grpc/answers.h"
-#include "kyro/server/routes/reply.h"
-#include "kyro/server/routes/sliced_body.h"
+#include "kyro/server/reply/reply.h"
+#include "kyro/server/reply/sliced_body.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

@@ -1,4 +1,4 @@
-#include "kyro/server/routes/held_moments.h"
+#include "kyro/server/reply/held_moments.h"
 
 #include <catch2/catch.hpp>
 #include <list>

@@ -1,5 +1,5 @@
 // Long answers whose token is withdrawn while they are sent, and what comes before their heads.
-#include "kyro/server/routes/sliced_body.h"
+#include "kyro/server/reply/sliced_body.h"
 
 #include <catch2/catch.hpp>
 #include <memory>

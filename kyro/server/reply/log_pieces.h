@@ -17,7 +17,7 @@
 
 #include "kyro/json/record_encoder.h"
 #include "kyro/server/grpc/answers.h"
-#include "kyro/server/routes/shared_pieces.h"
+#include "kyro/server/reply/shared_pieces.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {

@@ -21,9 +21,9 @@
 #include "kyro/base/log/log.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/access.h"
-#include "kyro/server/routes/held_moments.h"
-#include "kyro/server/routes/reply.h"
-#include "kyro/server/routes/shared_pieces.h"
+#include "kyro/server/reply/held_moments.h"
+#include "kyro/server/reply/reply.h"
+#include "kyro/server/reply/shared_pieces.h"
 
 namespace kyro {
 
