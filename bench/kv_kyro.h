@@ -11,6 +11,8 @@
 
 #include "bench/kv.h"
 #include "kyro/storage/engine.h"
+#include "kyro/storage/fs/posix_fs.h"
+#include "kyro/storage/offline/loader.h"
 
 namespace kyro::bench {
 
