@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -36,12 +37,12 @@ struct StalledServer {
     }
     return {"/bin/sh", "-c", line + " 2>" + pipe_path};
   }
-  // Once the server answers.
+  // Once the server answers. Each question is a line of its log, so they are few.
   [[nodiscard]] std::unique_ptr<Client> client() const {
     auto made = std::make_unique<Client>(parse_endpoint("unix:" + dir.file("socket")).value());
     HttpResponse response;
     while (!made->request("GET", "/ready", {}, &response).ok() || response.status != 200) {
-      std::this_thread::yield();
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // between two looks
     }
     return made;
   }
