@@ -332,9 +332,9 @@ class Api final : public Handler {
         return backup(x);
       case Route::kBackups:
         if (x.request().method == Method::kDelete) {
-          return BackupTask::change(*engine(), x, backup_dir_, rules_);
+          return BackupTask::change(*engine(), x, backup_dir_, http_stats_.backups, rules_);
         }
-        return BackupTask::list(*engine(), x, backup_dir_, rules_);
+        return BackupTask::list(*engine(), x, backup_dir_, http_stats_.backups, rules_);
       case Route::kHealth:
         return x.respond(200, kJsonType, "{\"status\":\"ok\"}");
       case Route::kReady:
@@ -385,9 +385,9 @@ class Api final : public Handler {
 
   void backup(Exchange& x) {
     if (x.request().method == Method::kPost) {
-      return BackupTask::change(*engine(), x, backup_dir_, rules_);
+      return BackupTask::change(*engine(), x, backup_dir_, http_stats_.backups, rules_);
     }
-    BackupTask::send(*engine(), x, http_stats_.backup_streams, rules_);
+    BackupTask::send(*engine(), x, http_stats_.backups, rules_);
   }
 
   void offset(Exchange& x) {

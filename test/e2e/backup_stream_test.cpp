@@ -195,7 +195,13 @@ TEST_CASE("A client that does not read its backup is ended, and at most four are
   while (status.ok() && !is_at_end) status = idle[0]->receive_body(&got, &is_at_end);
   CHECK(!status.ok());
   CHECK(got.size() < 40 * value.size());
+  CHECK(s.client.metric("kyrodb_backup_failures_total") == "4");
   CHECK(s.client.get("/v1/backup").status == 200);
+  Client asks(s.server);
+  asks.must_send("HEAD /v1/backup HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  CHECK(asks.next(true).status == 200);
+  while (s.client.metric("kyrodb_backup_streams") != "0") std::this_thread::yield();
+  CHECK(s.client.metric("kyrodb_backup_failures_total") == "4");
 }
 
 TEST_CASE("Backups in the server's directory are listed and removed, and nothing else is",

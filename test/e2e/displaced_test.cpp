@@ -240,8 +240,10 @@ TEST_CASE("A backup follows no link out of its directory, and what is missing is
   check_error(client.call("POST", "/v1/backup?name=out"), 409, "exists");
   CHECK(fs::is_empty(dir.file("outside")));
   CHECK(!fs::exists(dir.file("nowhere")));
+  CHECK(client.metric("kyrodb_backup_failures_total") == "0");  // the names were taken
   fs::remove_all(dir.file("backups"));
   check_error(client.call("POST", "/v1/backup?name=late"), 500, "io_error");
+  CHECK(client.metric("kyrodb_backup_failures_total") == "1");
 }
 
 TEST_CASE(

@@ -14,6 +14,7 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/call_stats.h"
 #include "kyro/server/route_table.h"
+#include "kyro/server/routes/backup.h"
 #include "kyro/server/routes/stream.h"
 #include "kyro/server/routes/waiting_reads.h"
 
@@ -90,7 +91,7 @@ class HttpStats {
   SubscribeStats subscribe;
   WaitStats waits;
   rpc::CallStats calls;
-  Gauge backup_streams;
+  BackupStats backups;
   Counter stale_readers;
   Counter over_rate_data;
   Counter over_rate_admin;

@@ -201,7 +201,10 @@ inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t conn
                "Lines of the log that were dropped, since nobody read them.",
                log_lines_dropped().load(std::memory_order_relaxed));
   text.gauge("kyrodb_sse_subscribers", "Open subscriptions.", stats.subscribe.subscribers.value());
-  text.gauge("kyrodb_backup_streams", "Backups that are being sent.", stats.backup_streams.value());
+  text.gauge("kyrodb_backup_streams", "Backups that are being sent.",
+             stats.backups.sending.value());
+  text.counter("kyrodb_backup_failures_total", "Backups that were not made, or not sent whole.",
+               stats.backups.failures.value());
   text.gauge("kyrodb_waiting_reads", "Reads that wait for their key to change.",
              stats.waits.waiting.value());
   text.counter("kyrodb_sse_lagged_total", "Subscribers that fell behind the log and were closed.",

@@ -7,7 +7,7 @@
 // too much is broken off. At most kStreamsMax are sent at one time, for their descriptors.
 //
 // Thread rule: on the exchange's reactor. Ownership: a task disposes of itself in run(); an answer
-// owns its stream.
+// owns its stream; the statistics outlive both.
 #pragma once
 
 #include <memory>
@@ -27,18 +27,29 @@ namespace kyro {
 
 inline constexpr std::string_view kTarType = "application/x-tar";
 
-// A place among those that are sent at one time.
+struct BackupStats {
+  Gauge sending;
+  Counter failures;  // not made, though the name was free; not sent whole
+};
+
+// A place among those that are sent at one time. Whoever leaves it early has failed.
 class BackupPlace {
  public:
   static constexpr uint64_t kStreamsMax = 4;
 
-  explicit BackupPlace(Gauge& taken) : taken_(taken) { taken_.add(1); }
+  explicit BackupPlace(BackupStats& stats) : stats_(stats) { stats_.sending.add(1); }
   BackupPlace(const BackupPlace&) = delete;
   BackupPlace& operator=(const BackupPlace&) = delete;
-  ~BackupPlace() { taken_.sub(1); }
+  ~BackupPlace() {
+    if (!is_whole_) stats_.failures.add();
+    stats_.sending.sub(1);
+  }
+
+  void set_whole() { is_whole_ = true; }
 
  private:
-  Gauge& taken_;
+  BackupStats& stats_;
+  bool is_whole_ = false;
 };
 
 class BackupBody final : public SlicedBody {
@@ -48,7 +59,9 @@ class BackupBody final : public SlicedBody {
 
   const View* hold() override { return &stream_->view(); }
   Result<bool> write_slice(std::string& out, size_t budget_bytes) override {
-    return stream_->write(out, budget_bytes);
+    Result<bool> ended = stream_->write(out, budget_bytes);
+    if (ended.ok() && *ended) place_->set_whole();
+    return ended;
   }
 
  private:
@@ -59,7 +72,7 @@ class BackupBody final : public SlicedBody {
 class BackupTask final : public Task {
  public:
   // Makes the backup that the query names below `shelf`, or removes it.
-  static void change(Engine& engine, Exchange& x, const std::string& shelf,
+  static void change(Engine& engine, Exchange& x, const std::string& shelf, BackupStats& stats,
                      const StreamRules& rules) {
     if (refuse_without(shelf, x)) return;
     const auto name = find_param(x.request().query, "name");
@@ -72,32 +85,35 @@ class BackupTask final : public Task {
     const std::string plain(**name);
     const bool is_removal = x.request().method == Method::kDelete;
     const auto kind = is_removal ? Job::Kind::kRemoveBackup : Job::Kind::kBackup;
-    auto* task = new BackupTask(kind, rules);
+    auto* task = new BackupTask(kind, stats, rules);
     task->name_ = plain;
     task->start(engine, x, is_removal ? shelf : shelf + "/" + plain);
   }
 
-  static void list(Engine& engine, Exchange& x, const std::string& shelf,
+  static void list(Engine& engine, Exchange& x, const std::string& shelf, BackupStats& stats,
                    const StreamRules& rules) {
     if (refuse_without(shelf, x)) return;
-    (new BackupTask(Job::Kind::kListBackups, rules))->start(engine, x, shelf);
+    (new BackupTask(Job::Kind::kListBackups, stats, rules))->start(engine, x, shelf);
   }
 
-  // `taken`: how many are sent now.
-  static void send(Engine& engine, Exchange& x, Gauge& taken, const StreamRules& rules) {
-    if (taken.value() >= BackupPlace::kStreamsMax) {
+  static void send(Engine& engine, Exchange& x, BackupStats& stats, const StreamRules& rules) {
+    if (stats.sending.value() >= BackupPlace::kStreamsMax) {
       return respond_status(x, Status(Code::kBusy, "enough backups are being sent already"));
     }
-    auto* task = new BackupTask(Job::Kind::kStream, rules);
-    task->place_ = std::make_unique<BackupPlace>(taken);
+    auto* task = new BackupTask(Job::Kind::kStream, stats, rules);
+    task->place_ = std::make_unique<BackupPlace>(stats);
+    if (x.request().method == Method::kHead) task->place_->set_whole();  // nothing is sent
     task->rules_.permit = rules.access.permit(x.request());  // which is gone later
     task->start(engine, x, {});
   }
 
   void run(Exchange* x) override {
     const std::unique_ptr<BackupTask> self(this);
-    if (x == nullptr) return;
     Status status = outcome_.status;
+    if (kind_ == Job::Kind::kBackup && !status.ok() && status.code() != Code::kExists) {
+      stats_.failures.add();
+    }
+    if (x == nullptr) return;
     if (status.code() == Code::kNotFound) {
       if (kind_ == Job::Kind::kRemoveBackup) {
         return x->respond_error(404, "not_found", status.message());
@@ -111,7 +127,8 @@ class BackupTask final : public Task {
   }
 
  private:
-  BackupTask(Job::Kind kind, const StreamRules& rules) : kind_(kind), rules_(rules) {}
+  BackupTask(Job::Kind kind, BackupStats& stats, const StreamRules& rules)
+      : kind_(kind), stats_(stats), rules_(rules) {}
 
   static bool refuse_without(const std::string& shelf, Exchange& x) {
     if (!shelf.empty()) return false;
@@ -170,6 +187,7 @@ class BackupTask final : public Task {
   }
 
   const Job::Kind kind_;
+  BackupStats& stats_;
   StreamRules rules_;
   std::string name_;
   std::unique_ptr<BackupPlace> place_;
