@@ -6,7 +6,7 @@
 
 The protocol runs over two pipes (--remote-debugging-pipe: descriptors 3 and 4, JSON texts that end
 with a zero byte), so no port is opened. Whatever the page says on its console, every exception and
-every violation of its policy is collected in `complaints`.
+every violation of its policy is collected in `complaints`, what it asks for in `requests`.
 """
 
 import base64
@@ -57,6 +57,7 @@ class Browser:
         self.last_id = 0
         self.session = None
         self.complaints = []
+        self.requests = []  # method and URL
         target = self.call('Target.createTarget', url='about:blank')['targetId']
         self.session = self.call('Target.attachToTarget', targetId=target, flatten=True)['sessionId']
         for domain in ('Page', 'Runtime', 'Log', 'Network'):
@@ -95,6 +96,8 @@ class Browser:
             self.complaints.append(details.get('exception', {}).get('description', details['text']))
         elif name == 'Log.entryAdded' and what['entry']['level'] in ('error', 'warning'):
             self.complaints.append(what['entry']['text'] + ' ' + what['entry'].get('url', ''))
+        elif name == 'Network.requestWillBeSent':
+            self.requests.append((what['request']['method'], what['request']['url']))
         elif name == 'Runtime.consoleAPICalled' and what['type'] in ('error', 'warning', 'assert'):
             self.complaints.append('console: ' + json.dumps(what['args']))
 

@@ -1,4 +1,4 @@
-"""Drives the status page in a real browser: checks.py KYRODB PICTURES [RECORDS.ndjson]
+"""Drives the status page in a real browser: checks.py KYRODB PICTURES RECORDS.ndjson
 
 Starts servers of its own on ports that the kernel chooses, prints a line for each check that holds
 and ends with exit code 1 at the first that does not. 77 says that there is no browser.
@@ -98,6 +98,10 @@ def check_values(browser, server):
     choose(browser, 9)
     check('JSON is indented, its numbers and strings are what was stored', browser.evaluate(TEXT) ==
           '{\n  "id": 18446744073709551615,\n  "tags": [\n    "a",\n    "{"\n  ],\n  "none": {}\n}')
+    for view, begin in (('hex', '000000  7b 22 69 64 22 3a'), ('text', '{"id":18446744073709551615,'),
+                        ('json', '{\n  "id": ')):
+        browser.evaluate("document.querySelector('#as-%s').click()" % view)
+        check('the same value as ' + view, browser.evaluate(TEXT).startswith(begin))
     choose(browser, 10)
     check('bytes are shown as bytes', browser.evaluate(TEXT).startswith(
         '000000  00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f'))
@@ -112,6 +116,43 @@ def check_values(browser, server):
     browser.evaluate("find('ceil', '18446744073709551614')")
     browser.wait_for("document.querySelector('#value-about').textContent.startsWith('1844674')")
     check('floor and ceil find the nearest keys', True)
+
+
+def listed(browser):
+    return [int(key) for key in browser.evaluate(
+        "[...document.querySelectorAll('#list a')].map(link => link.textContent)")]
+
+
+def check_paging(browser):
+    browser.evaluate("list('&start=0', false)")
+    first = listed(browser)
+    browser.evaluate("document.querySelector('#on').click()")
+    browser.wait_for("BigInt(document.querySelector('#list a').textContent) > %dn" % first[-1])
+    second = listed(browser)
+    browser.evaluate("document.querySelector('#back').click()")
+    browser.wait_for("document.querySelector('#list a').textContent === '%d'" % first[0])
+    check('a range is paged through, forth and back',
+          len(first) == len(second) == 15 and listed(browser) == first and
+          first + second == sorted(set(first + second)))
+
+
+def check_states(browser, server):
+    why = browser.evaluate("""(take({state: 'recovering', why: 'the log is being replayed',
+        version: '1', commit: '2', uptime_secs: 3,
+        recovery: {records: 54321, segments: 1, segments_all: 3},
+        history: {columns: [], rows: [], end: 0}}, false),
+        document.querySelector('#why').textContent)""")
+    check('while the log is replayed the page says how far that is: ' + why,
+          re.fullmatch(r'the log is being replayed: 54\D?321 records, segment 2 of 3', why))
+    browser.wait_for("document.querySelector('#state').textContent === 'ready'")
+    # Whose directory is taken away writes no more.
+    os.rename(server.dir.name + '/data', server.dir.name + '/elsewhere')
+    while server.ask('PUT', '/v1/kv/7', 'no more')[0] != 503:
+        pass
+    browser.wait_for("document.querySelector('#state').textContent === 'read-only' && "
+                     "!document.querySelector('#why').hidden")
+    check('a server that may not write says why: ' +
+          browser.evaluate("document.querySelector('#why').textContent"), True)
 
 
 def check_load(browser, server):
@@ -169,9 +210,8 @@ def check_keyboard(browser):
 
 def check_page(binary, chromium, pictures, records):
     with Server(binary, '--delta-max-bytes', '256KiB') as server, Browser(chromium) as browser:
-        if records:
-            subprocess.run([binary + 'ctl', '-e', server.url.rstrip('/'), 'import', records],
-                           check=True, capture_output=True)
+        subprocess.run([binary + 'ctl', '-e', server.url.rstrip('/'), 'import', records],
+                       check=True, capture_output=True)
         browser.look_like(1280, 900)
         browser.open(server.url)
         browser.wait_for("document.querySelector('#state').textContent === 'ready' && "
@@ -183,10 +223,19 @@ def check_page(binary, chromium, pictures, records):
         browser.wait_for("document.querySelector('#model path.read') && "
                          "document.querySelectorAll('#runs tr').length > 1")
         check('runs and the model of the largest are drawn', True)
+        check('the log, probe lengths and what the index costs, too', browser.evaluate(
+            "document.querySelectorAll('#segments span').length && "
+            "document.querySelectorAll('#probes rect').length > 3 && "
+            "/bytes per key/.test(document.querySelector('#model-facts').textContent)"))
+        check_paging(browser)
         check_load(browser, server)
         check_keyboard(browser)
         check_pictures(browser, pictures)
+        check_states(browser, server)
         check_silent(browser, '/v1/kv/12345678')  # 404
+        others = {one for one in browser.requests
+                  if one[0] != 'GET' or not one[1].startswith((server.url, 'data:', 'about:'))}
+        check('it reads, and asks nobody else ' + str(others), browser.requests and not others)
         server.stop()
         browser.wait_for("document.querySelector('#state').textContent === 'no answer'")
         check('a server that is gone is said to be gone', True)
@@ -231,8 +280,7 @@ def check_foreign(binary, chromium):
 
 
 def main():
-    binary, pictures = sys.argv[1:3]
-    records = sys.argv[3] if len(sys.argv) > 3 else None
+    binary, pictures, records = sys.argv[1:4]
     chromium = find_chromium()
     if not chromium:
         print('no chromium')
