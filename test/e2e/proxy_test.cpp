@@ -175,6 +175,7 @@ TEST_CASE("Through Caddy as the README sets it up requests, values and streams p
       {"/usr/bin/caddy", "run", "--adapter", "caddyfile", "--config", at.dir.file("Caddyfile")}, {},
       {"HOME=" + at.dir.path(), "XDG_DATA_HOME=" + at.dir.path()});
   at.check_through(ProxyCase::Refusal::kMayBeLost, ProxyCase::Refusal::kIsHeard);
+  CHECK(proxy.wait_for_err("\"remote_ip\":\"127.0.0.1\""));
   proxy.signal(SIGTERM);
   INFO(proxy.err());
   proxy.wait();
