@@ -56,15 +56,34 @@ done
 
 scripts/check_c.sh "$DESTDIR$PREFIX/include" "$DESTDIR$PREFIX/lib"
 
+# with_cmake NAME KIND COMPILER STANDARD FLAG…: builds the example with CMake in a directory of its
+# own, holds our headers to its warnings, and runs it.
+with_cmake() {
+  local name=$1 kind=$2 compiler=$3 standard=$4
+  shift 4
+  {
+    cmake -S scripts/examples/cmake -B "$scratch/cmake-$name" -DKIND="$kind" \
+      -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" -DCMAKE_NO_SYSTEM_FROM_IMPORTED=ON \
+      -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_CXX_STANDARD="$standard" -DCMAKE_CXX_FLAGS="$*" &&
+      cmake --build "$scratch/cmake-$name"
+  } >"$scratch/cmake.log" 2>&1 || { cat "$scratch/cmake.log" && exit 1; }
+  echo "== $name with CMake"
+  mkdir "$scratch/run-cmake-$name"
+  (cd "$scratch/run-cmake-$name" && "$scratch/cmake-$name/embed" data)
+}
+
 # CMake finds the package, refuses it where another version is wanted, and builds with it.
 if command -v cmake >/dev/null; then
-  for kind in kyrodb static; do
-    cmake -S scripts/examples/cmake -B "$scratch/cmake" -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" \
-      -DKIND=$kind >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
-    cmake --build "$scratch/cmake" >"$scratch/cmake.log" || { cat "$scratch/cmake.log" && exit 1; }
-    mkdir "$scratch/run-cmake-$kind"
-    (cd "$scratch/run-cmake-$kind" && "$scratch/cmake/embed" data)
+  for compiler in g++ clang++; do
+    command -v "$compiler" >/dev/null || continue
+    for standard in 20 23; do
+      for exceptions in -fexceptions -fno-exceptions; do
+        with_cmake "$compiler-$standard$exceptions" kyrodb "$compiler" "$standard" "$exceptions" \
+          -Wall -Wextra -Wconversion -Wshadow -Werror
+      done
+    done
   done
+  for kind in static header_only; do with_cmake "$kind" "$kind" g++ 20 -Wall -Wextra -Werror; done
   if cmake -S scripts/examples/cmake -B "$scratch/cmake-other" -DWANTED=99.1 \
     -DCMAKE_PREFIX_PATH="$DESTDIR$PREFIX" >"$scratch/cmake.log" 2>&1; then
     echo "CMake took this version for 99.1" && exit 1
@@ -110,9 +129,11 @@ for compiler in g++ clang++; do
       "-I$DESTDIR$PREFIX/include" "$example" "$DESTDIR$PREFIX/lib/libkyrodb.a" -pthread
   done
 done
-# Without any library.
-run embed-header-only g++ -std=c++20 -O0 -DKYRO_HEADER_ONLY "-I$DESTDIR$PREFIX/include" \
-  scripts/examples/embed/embed.cpp -pthread
+# Without any library, which CMake has tried where it is.
+if ! command -v cmake >/dev/null; then
+  run embed-header-only g++ -std=c++20 -O0 -DKYRO_HEADER_ONLY "-I$DESTDIR$PREFIX/include" \
+    scripts/examples/embed/embed.cpp -pthread
+fi
 
 scripts/install.sh uninstall
 left=$(find "$DESTDIR$PREFIX" -mindepth 1)

@@ -93,16 +93,14 @@ TEST_CASE("lintian finds no error in the Debian packages", "[e2e]") {
   INFO(outcome.out << outcome.err);
   CHECK(outcome.exit_code == 0);
   CHECK_FALSE(contains(outcome.out, "E: "));
+  CHECK(shell("ls " + dir.file("to") + "/*.deb | wc -l").out == "3\n");
 }
 
-// Installs 9.8.7, upgrades to 9.8.8 and purges, in a way of test/package/on_overlay.sh.
-void check_on_overlay(const std::string& way) {
+// What test/package/on_overlay.sh does with two packages, in one of its ways.
+void check_on_overlay(const std::string& way, const std::string& packages) {
   constexpr int kSkipped = 77;
-  const TempDir dir;
-  if (!make_package("deb", dir.file("old"), "9.8.7")) return;
-  if (!make_package("deb", dir.file("new"), "9.8.8")) return;
-  const std::string command = "test/package/on_overlay.sh " + way + " " + dir.file("old") +
-                              "/kyrodb_*.deb " + dir.file("new") + "/kyrodb_*.deb </dev/null";
+  const std::string command =
+      "test/package/on_overlay.sh " + way + " " + packages + " </dev/null";
   // Beside compilers apt takes its time.
   const Outcome outcome = Process({"/bin/bash", "-c", command}).wait(std::chrono::minutes(6));
   INFO(outcome.out << outcome.err);
@@ -114,14 +112,30 @@ void check_on_overlay(const std::string& way) {
   CHECK(outcome.out.ends_with("== done\n"));
 }
 
+// Installs 9.8.7, upgrades to 9.8.8 and purges.
+void check_upgrade(const std::string& way) {
+  const TempDir dir;
+  if (!make_package("deb", dir.file("old"), "9.8.7")) return;
+  if (!make_package("deb", dir.file("new"), "9.8.8")) return;
+  check_on_overlay(way, dir.file("old") + "/kyrodb_*.deb " + dir.file("new") + "/kyrodb_*.deb");
+}
+
 TEST_CASE("A Debian package is installed, serves, is upgraded, and keeps its data when purged",
           "[e2e]") {
-  check_on_overlay("plain");
+  check_upgrade("plain");
 }
 
 TEST_CASE("On a booted system apt installs the package and systemd starts, restarts and ends it",
           "[e2e]") {
-  check_on_overlay("booted");
+  check_upgrade("booted");
+}
+
+TEST_CASE("A program is built with the packages for developers, and runs with the library alone",
+          "[e2e]") {
+  const TempDir dir;
+  if (!make_package("deb", dir.file("to"), "9.8.7")) return;
+  check_on_overlay("developer",
+                   dir.file("to") + "/libkyrodb0_*.deb " + dir.file("to") + "/kyrodb-dev_*.deb");
 }
 
 }  // namespace kyro::test

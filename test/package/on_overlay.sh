@@ -3,7 +3,8 @@
 # upgrades, removes and purges, on top of this machine's own root, of which nothing is changed: all
 # writes go to an overlay in memory, in namespaces of their own. `plain` uses dpkg and starts itself
 # what the unit starts; `booted` boots systemd as the first process there, installs with apt, and
-# leaves the rest to the unit. Wants root; 77 says that this machine does not allow it.
+# leaves the rest to the unit. `developer LIBRARY.deb HEADERS.deb` builds a program against what these
+# install. Wants root; 77 says that this machine does not allow it.
 set -eu
 
 skip() {
@@ -100,6 +101,25 @@ booted() {
   remove_and_purge
 }
 
+# A program with a store inside is built, and goes on without what it was built with.
+developer() {
+  step "installation"
+  dpkg -i /old.deb /new.deb
+  ldconfig -p | grep -q 'libkyrodb\.so\.0 '
+  step "a program"
+  local -a flags
+  read -ra flags < <(pkg-config --cflags --libs kyrodb)
+  g++ /embed.cpp "${flags[@]}" -o /tmp/embed
+  step "removal of the headers"
+  dpkg -r kyrodb-dev
+  [ ! -e /usr/include/kyro ] && [ ! -e /usr/lib/libkyrodb.so ]
+  (cd /tmp && ./embed data)
+  step "removal of the library"
+  dpkg -r libkyrodb0
+  [ ! -e /usr/lib/libkyrodb.so.0 ]
+  step "done"
+}
+
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 build_root() {
@@ -112,6 +132,7 @@ build_root() {
   cp "$1" "$root/old.deb"
   cp "$2" "$root/new.deb"
   cp "$0" "$root/on_overlay.sh"
+  cp scripts/examples/embed/embed.cpp "$root/"
   mount --rbind /dev "$root/dev"
   mount -t proc proc "$root/proc"
   mount -t tmpfs tmpfs "$root/tmp"
@@ -149,17 +170,19 @@ UNIT
 
 case $1 in
   in_plain) plain ;;
+  in_developer) developer ;;
   in_booted) booted ;;
   root)
     build_root "$3" "$4"
-    [ "$2" = plain ] || boot
-    exec chroot "$root" /bin/bash /on_overlay.sh in_plain
+    [ "$2" != booted ] || boot
+    exec chroot "$root" /bin/bash /on_overlay.sh "in_$2"
     ;;
   *)
     for tool in unshare setpriv ip dpkg adduser; do
       command -v "$tool" >/dev/null || skip "$tool is not installed"
     done
-    [ "$1" = plain ] || [ -x /lib/systemd/systemd ] || skip "systemd is not installed"
+    [ "$1" != booted ] || [ -x /lib/systemd/systemd ] || skip "systemd is not installed"
+    [ "$1" != developer ] || command -v pkg-config >/dev/null || skip "pkg-config is not installed"
     spaces=(--mount --pid --net --uts --ipc --cgroup --fork)
     unshare "${spaces[@]}" true 2>/dev/null || skip "no namespaces"
     RESULT=$(mktemp -d)
