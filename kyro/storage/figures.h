@@ -79,6 +79,19 @@ struct FigureLimits {
           .is_quarantined = run.is_quarantined()};
 }
 
+// What the model of a run says, in keys: an entry of its index stands for a page of them.
+[[nodiscard]] inline ModelFigures model_figures(const Run& run, size_t points) {
+  ModelFigures out{run.meta().id, RmiSampler::sample(run.index(), points)};
+  const double keys_per_entry = static_cast<double>(run.meta().records) /
+                                static_cast<double>(std::max<uint64_t>(run.index().entries(), 1));
+  for (RmiPoint& point : out.points) {
+    for (uint64_t* entries : {&point.rank, &point.leaf_rank, &point.leaf_keys}) {
+      *entries = static_cast<uint64_t>(static_cast<double>(*entries) * keys_per_entry);
+    }
+  }
+  return out;
+}
+
 [[nodiscard]] inline StoreFigures store_figures(const View& view, const FigureLimits& limits) {
   StoreFigures out;
   out.keys = estimate_keys(view);
@@ -105,7 +118,7 @@ struct FigureLimits {
     if (largest == nullptr || one.meta.records > largest->meta().records) largest = run.get();
   }
   if (largest != nullptr && limits.model_points > 0) {
-    out.model = {largest->meta().id, RmiSampler::sample(largest->index(), limits.model_points)};
+    out.model = model_figures(*largest, limits.model_points);
   }
 
   out.segment_count = view.segments.size();

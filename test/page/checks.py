@@ -227,6 +227,11 @@ def check_page(binary, chromium, pictures, records):
             "document.querySelectorAll('#segments span').length && "
             "document.querySelectorAll('#probes rect').length > 3 && "
             "/bytes per key/.test(document.querySelector('#model-facts').textContent)"))
+        records = browser.evaluate(
+            "askJson('/v1/status').then(s => Math.max(...s.runs.map(run => run.records)))")
+        rank = browser.evaluate('sample.at(-1).rank')
+        check('the distribution is one of keys: %d of %d' % (rank, records),
+              records / 2 < rank <= records)
         check_paging(browser)
         check_load(browser, server)
         check_keyboard(browser)

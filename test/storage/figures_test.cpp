@@ -53,6 +53,8 @@ TEST_CASE("Figures add up runs, deltas and segments, and list the newest first")
   CHECK(all.indexed_keys == 300);
   CHECK(all.model.run_id == all.runs.front().meta.id);
   CHECK(all.model.points.size() == 8);
+  CHECK(all.model.points.back().rank > 75);  // keys, not pages
+  CHECK(all.model.points.back().rank <= 150);
   CHECK(all.segment_count == view.segments.size());
   REQUIRE(all.segments.size() > 1);
   CHECK(all.segments.front().first_offset == view.segments.back().first_offset);
