@@ -7,8 +7,8 @@
 // It need not deliver exactly once: a call without an answer may have happened, may happen later,
 // and may happen twice. The comparison with the head makes all of that harmless.
 //
-// Errors: kLogUnreachable: no answer, of whatever kind; kNoSpace: refused, nothing happened;
-// kCorruption: an answer that cannot be understood.
+// Errors: kLogUnreachable: no answer, or none that makes sense, or a refusal that somebody may take
+// back (the message says which); kNoSpace, kTooLarge: refused, nothing happened.
 //
 // Thread rule: one thread at a time. A call ends, with or without an answer, within seconds.
 #pragma once

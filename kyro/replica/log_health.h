@@ -21,9 +21,9 @@ namespace kyro {
 class LogHealth {
  public:
   // What an outcome of a call or of a judgement says of it. Returns the status for whoever waits:
-  // kLogUnreachable, or kNoSpace.
+  // kLogUnreachable, or what only concerns one append: kNoSpace, kTooLarge.
   Status note(const Status& status) {
-    if (status.code() == Code::kNoSpace) return status;
+    if (status.code() == Code::kNoSpace || status.code() == Code::kTooLarge) return status;
     if (status.code() == Code::kLogUnreachable) {
       is_up_.store(false, std::memory_order_relaxed);
       return status;

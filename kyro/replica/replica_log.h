@@ -114,15 +114,16 @@ auto ReplicaLog::insist(Call call) -> decltype(call()) {
   for (;;) {
     auto answer = call();
     const Code code = answer.status().code();
-    // What was refused for room may have got there by an earlier try.
-    const bool is_unknown =
-        code == Code::kLogUnreachable || (code == Code::kNoSpace && may_have_happened);
+    // What is refused now may have got there by an earlier try.
+    const bool is_refused = code == Code::kNoSpace || code == Code::kTooLarge;
+    const bool is_unknown = code == Code::kLogUnreachable || (is_refused && may_have_happened);
     if (!is_unknown) return answer;
     may_have_happened = true;
     static_cast<void>(health_.note(Status(Code::kLogUnreachable)));
     if (!pause(deadline_ns)) {
-      return Status(Code::kLogUnreachable,
-                    "the shared log does not answer; a write may have happened, or still happen");
+      return Status(Code::kLogUnreachable, "the shared log does not answer (" +
+                                               std::string(answer.status().message()) +
+                                               "); a write may have happened, or still happen");
     }
   }
 }

@@ -9,7 +9,8 @@
 // (lifetime_clock.h).
 //
 // Errors of all calls: kLogUnreachable (for an append: nobody knows whether the group got there, or
-// will), kNoSpace (the log is full; the group is not there and will not be).
+// will), kNoSpace (the log is full) and kTooLarge (it takes no entries of that size): the group is
+// not there and will not be.
 //
 // Thread rule: database() by the opening thread; the rest one thread at a time, the holder of the
 // writer's role. The calls may take as long as a network does.

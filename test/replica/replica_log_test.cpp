@@ -96,18 +96,22 @@ TEST_CASE("an append without an answer is sent again and gets in once") {
   CHECK(log.created() == 3);
 }
 
-TEST_CASE("refused for room is certain, but not after a try without an answer") {
+TEST_CASE("refused for room or size is certain, but not after a try without an answer") {
+  const auto [fault, code] = GENERATE(table<LogFault, Code>(
+      {{LogFault::kNoSpace, Code::kNoSpace}, {LogFault::kTooLarge, Code::kTooLarge}}));
   FakeLog log;
   LogEnd a(log, 0);
   a.begin();
   REQUIRE(is_ours(a.append(0, "first")));
-  a.script({LogFault::kNoSpace});
-  CHECK(a.append(1, "second").status().code() == Code::kNoSpace);
+  a.script({fault});
+  CHECK(a.append(1, "second").status().code() == code);
+  CHECK(a.health.is_up());
+  CHECK_FALSE(a.health.is_stopped());
   CHECK(is_ours(a.append(1, "second")));
 
   LogEnd b(log);
   b.begin();
-  b.script({LogFault::kNone, LogFault::kLate, LogFault::kNoSpace, LogFault::kLostAnswer});
+  b.script({LogFault::kNone, LogFault::kLate, fault, LogFault::kLostAnswer});
   CHECK(is_ours(b.append(2, "third")));  // not refused: insisted on
 }
 

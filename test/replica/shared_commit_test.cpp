@@ -14,22 +14,6 @@
 namespace kyro::test {
 namespace {
 
-// Adds 1 to the number at `key` for as long as the store is told that it is another one already.
-Status increment(Engine& engine, uint64_t key) {
-  for (;;) {
-    std::string text;
-    uint64_t version = 0;
-    const Status got = engine.get(key, &text, &version);
-    const bool is_there = got.ok();
-    if (!is_there && got.code() != Code::kNotFound) return got;
-    const uint64_t value = is_there ? std::stoull(text) : 0;
-    const Condition condition =
-        is_there ? Condition::version(key, version) : Condition::absent(key);
-    const Status put = engine.put_if(condition, std::to_string(value + 1)).status();
-    if (put.code() != Code::kPreconditionFailed) return put;
-  }
-}
-
 uint64_t number_at(Engine& engine, uint64_t key) {
   std::string text;
   REQUIRE(engine.get(key, &text).ok());
@@ -127,6 +111,18 @@ TEST_CASE("a store that lags refuses nothing by what it has not seen") {
   check_same(b, log);
 }
 
+TEST_CASE("a write that the log takes no entry for is refused, and the store goes on") {
+  FakeLog log;
+  ReplicaStore a(log);
+  a.open();
+  must_put(*a, 1, "there");
+  a.script({LogFault::kTooLarge});
+  CHECK(a->put(2, "large").status().code() == Code::kTooLarge);
+  CHECK_FALSE(a.health.is_stopped());
+  must_put(*a, 3, "next");
+  check_same(a, log);
+}
+
 TEST_CASE("a yes or no that nobody can confirm is not said") {
   FakeLog log;
   ReplicaStore a(log);
@@ -138,7 +134,9 @@ TEST_CASE("a yes or no that nobody can confirm is not said") {
   CHECK(a->put_if(Condition::absent(1), "").status().code() == Code::kLogUnreachable);
   const auto put = a->put(3, "");
   CHECK(put.status().code() == Code::kLogUnreachable);
-  CHECK_THAT(std::string(put.status().message()), Catch::Matchers::Contains("may have happened"));
+  CHECK_THAT(
+      std::string(put.status().message()),
+      Catch::Matchers::Contains("(no answer)") && Catch::Matchers::Contains("may have happened"));
   CHECK(a->next_offset() == 1);
   std::string value;
   CHECK(a->get(1, &value).ok());  // reads go on

@@ -96,6 +96,7 @@ enum class LogFault : uint8_t {
   kTwice,        // it happens, and once more before the answer
   kLate,         // no answer; it happens before some later call, or never
   kNoSpace,
+  kTooLarge,
 };
 
 // One store's way to the log. `fault` is asked once for each call.
@@ -158,6 +159,8 @@ class FakeLogPath final : public EntryStore {
         return lost;
       case LogFault::kNoSpace:
         return Status(Code::kNoSpace, "mvcc: database space exceeded");
+      case LogFault::kTooLarge:
+        return Status(Code::kTooLarge, "request is too large");
     }
     return lost;
   }
