@@ -41,7 +41,11 @@ class CannedServer {
   }
 
   [[nodiscard]] const std::string& url() const { return url_; }
-  // The bodies of the requests so far.
+  // The heads and the bodies of the requests so far.
+  [[nodiscard]] std::vector<std::string> heads() {
+    const std::lock_guard lock(mutex_);
+    return heads_;
+  }
   [[nodiscard]] std::vector<std::string> bodies() {
     const std::lock_guard lock(mutex_);
     return bodies_;
@@ -82,6 +86,7 @@ class CannedServer {
         }
         if (input.size() >= head_end + 4 + length) {
           const std::lock_guard lock(mutex_);
+          heads_.push_back(input.substr(0, head_end + 2));
           bodies_.push_back(input.substr(head_end + 4, length));
           input.erase(0, head_end + 4 + length);
           return true;
@@ -98,6 +103,7 @@ class CannedServer {
   int listener_ = -1;
   std::string url_;
   std::mutex mutex_;
+  std::vector<std::string> heads_;
   std::vector<std::string> bodies_;
   size_t given_ = 0;
   std::thread thread_;

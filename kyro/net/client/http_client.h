@@ -127,6 +127,7 @@ class HttpClient {
 
   // Sends bytes as they are, after connecting if need be.
   [[nodiscard]] Status send_raw(std::string_view bytes) {
+    closed_early_ = false;
     if (!connected()) KYRO_TRY(connect());
     const int64_t deadline = now_ms() + timeout_ms_;
     while (!bytes.empty()) {
@@ -238,6 +239,9 @@ class HttpClient {
   [[nodiscard]] bool connected() const { return fd_ >= 0; }
   // The last failure was one to connect: nothing has been sent.
   [[nodiscard]] bool unreachable() const { return unreachable_; }
+  // It was that the server closed the connection before the first byte of an answer. One that was
+  // kept had perhaps been closed before anything was sent.
+  [[nodiscard]] bool closed_early() const { return closed_early_; }
   [[nodiscard]] int fd() const { return fd_; }
   // Something has been received and not been taken: it need not be waited for.
   [[nodiscard]] bool has_input() const { return !input_.empty(); }
