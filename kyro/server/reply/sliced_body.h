@@ -6,6 +6,9 @@
 // wherever in a value they end (record_encoder.h). The head goes out with the first piece: what
 // goes wrong before has a proper status; later the body breaks off, which the client can tell.
 //
+// Before the first piece nothing would show that the client has gone: a client that ends its side
+// meanwhile, as one that is killed does, is no longer worked for. One that still reads is told so.
+//
 // A body whose token has been withdrawn ends early, with whatever says so in its form. Of a call
 // the status does, whatever ends it.
 //
@@ -29,6 +32,7 @@ namespace kyro {
 
 inline constexpr std::string_view kWithdrawn = "the token is no longer valid";
 inline constexpr const char* kOvertaken = "too much was written meanwhile";
+inline constexpr const char* kHungUp = "the client has ended its side before there was an answer";
 
 // What bodies that take their time have to do with.
 struct StreamRules {
@@ -100,7 +104,7 @@ class SlicedBody : public BodyStream {
 
 // Makes the first piece of a body, in more than one slice if there is much to be looked at before
 // it, and then answers.
-class FirstSlice final : public Task {
+class FirstSlice final : public WaitingTask {
  public:
   static void respond(Exchange& x, std::string_view content_type, std::unique_ptr<SlicedBody> body,
                       const StreamRules& rules) {
@@ -119,8 +123,8 @@ class FirstSlice final : public Task {
     std::unique_ptr<FirstSlice> self(this);
     if (x == nullptr) return;
     SlicedBody& made = *body_;
-    if (made.held_.is_revoked()) {
-      return respond_status(*x, Status(Code::kBusy, kOvertaken));
+    if (is_abandoned_ || made.held_.is_revoked()) {
+      return respond_status(*x, Status(Code::kBusy, is_abandoned_ ? kHungUp : kOvertaken));
     }
     if (!made.permit_.is_valid()) {
       x->add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
@@ -133,6 +137,8 @@ class FirstSlice final : public Task {
     self.release()->go_on(*x);
   }
 
+  void on_abandoned() override { is_abandoned_ = true; }  // it has been posted
+
  private:
   FirstSlice(std::string_view content_type, std::unique_ptr<SlicedBody> body)
       : content_type_(content_type), body_(std::move(body)) {}
@@ -144,6 +150,7 @@ class FirstSlice final : public Task {
 
   const std::string_view content_type_;  // a literal
   std::unique_ptr<SlicedBody> body_;
+  bool is_abandoned_ = false;
 };
 
 inline void respond_sliced(Exchange& x, std::string_view content_type,

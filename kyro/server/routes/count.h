@@ -1,8 +1,8 @@
 // GET /v1/count, and the call Count: how many live keys a range has, as of one moment.
 //
 // Exact, so every record of the range is looked at, in slices, as a scan of it would; the answer
-// has the offset of the moment. A count ends with its client, with its token, and where it would
-// hold too much of the past (held_moments.h).
+// has the offset of the moment. A count ends with its client, which sliced_body.h sees to, with its
+// token, and where it would hold too much of the past (held_moments.h).
 //
 // Thread rule: on the exchange's reactor. Ownership: the answer owns its scan.
 #pragma once

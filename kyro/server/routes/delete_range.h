@@ -3,13 +3,13 @@
 // A slice looks for up to kKeysPerCommit keys as of the moment in which it begins, and commits
 // their tombstones together: all of them or none. So nothing waits long for another, and the answer
 // {"deleted":n,"complete":…} says what has been done. A request works for kSecondsMax, or until the
-// server drains or the token is withdrawn; then "next" says where to go on, as after a failure
-// between two slices. What is written into a part of the range that has been passed stays.
+// server drains, the token is withdrawn, or the client has gone or ended its side; then "next" says
+// where to go on, as after a failure between two slices. What is written into a part of the range
+// that has been passed stays.
 //
 // Order: it counts as an open batch (open_writes.h): later writes of its connection wait.
 //
-// Thread rule and ownership: as PendingWrite; made with new, disposes of itself in run(). If its
-// client goes, it ends with the slice under way.
+// Thread rule and ownership: as PendingWrite; made with new, disposes of itself in run().
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@
 
 namespace kyro {
 
-class RangeDelete final : public Task, public WriteRequest {
+class RangeDelete final : public WaitingTask, public WriteRequest {
  public:
   static constexpr size_t kKeysPerCommit = 4096;
   static constexpr uint64_t kSecondsMax = 10;
@@ -67,6 +67,7 @@ class RangeDelete final : public Task, public WriteRequest {
   }
 
   void done() override { post(); }
+  void on_abandoned() override { is_abandoned_ = true; }  // it is posted after its slice
 
   void run(Exchange* x) override {
     if (x == nullptr) return dispose();  // nobody is left to hear it
@@ -101,7 +102,7 @@ class RangeDelete final : public Task, public WriteRequest {
   }
 
   [[nodiscard]] bool must_end() const {
-    return draining_.load(std::memory_order_acquire) || !permit_.is_valid();
+    return is_abandoned_ || draining_.load(std::memory_order_acquire) || !permit_.is_valid();
   }
 
   void dispose() {
@@ -217,6 +218,7 @@ class RangeDelete final : public Task, public WriteRequest {
   int slices_ = 0;  // of the scan
   bool is_complete_ = false;
   bool is_committing_ = false;
+  bool is_abandoned_ = false;
 };
 
 }  // namespace kyro

@@ -225,7 +225,7 @@ inline void respond_scan(Engine& engine, Exchange& x, const StreamRules& rules) 
 }
 
 // Finds the nearest live key in slices: there may be many tombstones before it.
-class NearestTask final : public Task {
+class NearestTask final : public WaitingTask {
  public:
   // Downwards: floor; upwards: ceil.
   static void start(Engine& engine, Exchange& x, uint64_t key, Direction direction,
@@ -242,8 +242,12 @@ class NearestTask final : public Task {
 
   void run(Exchange* x) override {
     std::unique_ptr<NearestTask> self(this);
-    if (x != nullptr && !answer(*x)) self.release()->go_on(*x);
+    if (x == nullptr) return;
+    if (is_abandoned_) return respond_status(*x, Status(Code::kBusy, kHungUp));
+    if (!answer(*x)) self.release()->go_on(*x);
   }
+
+  void on_abandoned() override { is_abandoned_ = true; }  // it has been posted
 
  private:
   NearestTask(Engine& engine, const ScanRange& range, bool string_keys, const StreamRules& rules)
@@ -288,6 +292,7 @@ class NearestTask final : public Task {
   StreamRules rules_;
   std::unique_ptr<Scan> scan_;
   const bool string_keys_;
+  bool is_abandoned_ = false;
 };
 
 }  // namespace kyro

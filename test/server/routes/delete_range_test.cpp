@@ -25,6 +25,7 @@ class RangeHandler final : public Handler {
     RangeDelete::start(engine_, open_, x, rules_, draining);
   }
   void on_round_gathered(unsigned) override { engine_.commit_enqueued(); }
+  [[nodiscard]] uint64_t held_run_bytes() { return moments_.run_bytes(); }
 
   std::atomic<bool> draining{false};
 
@@ -95,6 +96,14 @@ struct RangeRig {
   std::unique_ptr<HandTurned> reactor;
 };
 
+constexpr uint64_t kLargeValues = 6;  // values, so that a count takes several rounds
+
+void put_large_values(const RangeRig& rig) {
+  for (uint64_t i = 0; i < kLargeValues; ++i) {
+    must_put(*rig.engine, kKeys + i, std::string(4 * kMiB, 'v'));
+  }
+}
+
 // What is there after a deletion that was stopped with `answer`.
 void check_half_done(const RangeRig& rig, const std::string& answer) {
   const uint64_t deleted = kKeys - rig.keys_left();
@@ -130,6 +139,14 @@ TEST_CASE("a deletion of a range ends between two groups when its token is withd
   check_half_done(rig, rig.answer(fd));
 }
 
+TEST_CASE("a deletion of a range ends between two groups when its client ends its side") {
+  RangeRig rig;
+  const int fd = rig.ask("DELETE /?start=0");
+  rig.turn_until([&] { return rig.deletes() > 0; });
+  REQUIRE(shutdown(fd, SHUT_WR) == 0);
+  check_half_done(rig, rig.answer(fd));
+}
+
 TEST_CASE("a failure between two groups says what has been done before it") {
   RangeRig rig;
   const int fd = rig.ask("DELETE /?start=0");
@@ -142,12 +159,33 @@ TEST_CASE("a failure between two groups says what has been done before it") {
   CHECK(answer.ends_with("\"deleted\":" + number + ",\"complete\":false,\"next\":" + number + "}"));
 }
 
+TEST_CASE("a count is over when its client has gone or ends its side") {
+  RangeRig rig;
+  put_large_values(rig);
+  REQUIRE(rig.engine->snapshot().ok());  // what is held of a run can be seen
+  const bool is_gone = GENERATE(false, true);
+  int whole_rounds = 0;
+  const int first = rig.ask("GET /");
+  for (std::string text; !text.ends_with("}"); ++whole_rounds) {
+    REQUIRE(whole_rounds < 10'000);
+    rig.reactor->round();
+    text += take_arrived(first);
+  }
+  REQUIRE(whole_rounds > 4);
+  const int fd = rig.ask("GET /");
+  rig.reactor->round();
+  REQUIRE(rig.handler->held_run_bytes() > 0);
+  REQUIRE(shutdown(fd, is_gone ? SHUT_RDWR : SHUT_WR) == 0);
+  rig.reactor->round();
+  rig.reactor->round();
+  CHECK(rig.handler->held_run_bytes() == 0);
+  if (!is_gone) CHECK(rig.answer(fd).find(kHungUp) != std::string::npos);
+}
+
 TEST_CASE("a count whose token is withdrawn is refused") {
   RangeRig rig;
-  constexpr uint64_t kLarge = 6;  // values, so that it takes several rounds
-  for (uint64_t i = 0; i < kLarge; ++i)
-    must_put(*rig.engine, kKeys + i, std::string(4 * kMiB, 'v'));
-  const std::string all = std::to_string(kKeys + kLarge);
+  put_large_values(rig);
+  const std::string all = std::to_string(kKeys + kLargeValues);
   CHECK(rig.answer(rig.ask("GET /")) == "{\"count\":" + all + ",\"as_of\":" + all + "}");
   const int fd = rig.ask("GET /");
   rig.reactor->round();
