@@ -137,8 +137,8 @@ inline constexpr CliCommand kCommands[] = {
      "Puts, then gets, from one client: what the server can do, the benchmarks of the source tree "
      "measure. Writes up to 100,000 keys from --start on, where there must be none, and removes "
      "them; interrupted, it leaves them there.", "benchmark"},
-    {"metrics", "", "the metrics page", 0, 0,
-     [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kText}); }},
+    {"metrics", "", "the metrics page; with --json a line for each sample", 0, 0,
+     [](Call c) { return send_request(c, {"GET", "/metrics", Reply::kMetrics}); }},
     {"put", "KEY VALUE|-", "store a value; - reads it from standard input", 2, 2, run_put,
      kPutFlags, "Prints the offset of the write. Exit 4 if a condition does not hold.",
      "set write store insert update"},
@@ -209,7 +209,8 @@ inline constexpr CliCommand kCommands[] = {
      kWatchFlags, "Begins with the record that is there, if there is one; it goes on until it is "
      "interrupted, without a change missed or told twice.", "observe monitor notify"},
     {"shell", "", "commands from standard input, a line each", 0, 0, run_shell_here, {},
-     "Words are separated by blanks, or stand in quotes; # begins a comment, quit ends it. "
+     "Words are separated by blanks, or stand in quotes; # begins a comment, quit ends it. The exit "
+     "code is that of the last command. "
      "For history and editing: rlwrap kyrodbctl shell.", "repl console cli"},
     {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
     {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,
@@ -224,6 +225,16 @@ inline constexpr CliEntry kExamples[] = {
     {"kyrodbctl watch 7", "Prints the value, and every change of it."},
     {"kyrodbctl scan --start 100 --limit 10 | jq .key", "The first ten keys from 100 on."},
 };
+inline constexpr CliEntry kFiles[] = {
+    {"FILE.PID.partial",
+     "What export and backup write into, and rename to FILE when it is whole and on the disk. One "
+     "that is left over, of a process that has ended, may be removed."},
+};
+inline constexpr CliEntry kSignals[] = {
+    {"SIGINT, SIGTERM",
+     "End it at once. A FILE of export or backup is then what it was before; what import, "
+     "delete-range and bench have done stays."},
+};
 inline constexpr CliEntry kVariables[] = {
     {"KYRODB_URL", "Where the server is, unless -e says so."},
     {"KYRODB_TOKEN_FILE", "The file with the token, unless --token-file names one."},
@@ -237,8 +248,9 @@ inline constexpr CliProgram kProgram{
     kCommands,
     kGlobalFlags,
     kExamples,
-    {},
+    kFiles,
     kVariables,
+    kSignals,
 };
 
 inline int run_help(const CliCall& call) {

@@ -15,6 +15,7 @@
 
 #include "kyro/base/direction.h"
 #include "kyro/client/lines.h"
+#include "kyro/client/metrics_json.h"
 #include "kyro/client/session.h"
 #include "kyro/client/shards.h"
 
@@ -22,11 +23,11 @@ namespace kyro {
 namespace ctl {
 
 enum class Reply : uint8_t {
-  kFields,  // JSON; its fields one per line, or as it came
-  kBytes,   // as it came
-  kText,    // lines of text
-  kETag,    // nothing but the offset that the ETag names
-  kProbe,   // kFields, also when the status is not 2xx
+  kFields,   // JSON; its fields one per line, or as it came
+  kBytes,    // as it came
+  kMetrics,  // a metrics page; as JSON a line for each sample
+  kETag,     // nothing but the offset that the ETag names
+  kProbe,    // kFields, also when the status is not 2xx
 };
 
 inline int print_reply(const CtlClient& client, const HttpResponse& response, Reply reply) {
@@ -34,7 +35,9 @@ inline int print_reply(const CtlClient& client, const HttpResponse& response, Re
   if (code != kExitOk && reply != Reply::kProbe) return ctl_fail_answer(response);
   if (reply == Reply::kBytes) {
     ctl_print(response.body);
-  } else if (reply == Reply::kText) {
+  } else if (reply == Reply::kMetrics && client.as_json) {
+    ctl_print(metrics_json(response.body));
+  } else if (reply == Reply::kMetrics) {
     std::string_view rest = response.body;
     for (size_t end = 0; (end = rest.find('\n')) != rest.npos; rest.remove_prefix(end + 1)) {
       ctl_print(printable(rest.substr(0, end)) + "\n");

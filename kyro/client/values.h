@@ -139,7 +139,8 @@ inline int run_incr(const CliCall& call) {
   return words;
 }
 
-// Commands from standard input, a line each, by run_line(words): their codes do not end it.
+// Commands from standard input, a line each, by run_line(words). One that fails does not end it; it
+// ends as sh does, with the code of the last command.
 template <class RunLine>
 int run_shell(const CliCall& call, const RunLine& run_line) {
   std::vector<std::string> before;  // the program's own flags
@@ -149,22 +150,23 @@ int run_shell(const CliCall& call, const RunLine& run_line) {
   const bool has_prompt = isatty(STDIN_FILENO) != 0;
   FdSource input(STDIN_FILENO);
   LineReader lines(input);
+  int code = kExitOk;
   for (;;) {
     if (has_prompt) std::fprintf(stderr, "kyrodb> ");
     std::string_view line;
     const auto more = lines.next(&line);
     if (!more.ok()) return ctl_fail(std::string(more.status().message()));
-    if (!*more) return kExitOk;
+    if (!*more) return code;
     const std::vector<std::string> typed = shell_words(line);
     if (typed.empty() || typed[0].starts_with('#')) continue;
-    if (typed[0] == "quit" || typed[0] == "exit") return kExitOk;
+    if (typed[0] == "quit" || typed[0] == "exit") return code;
     if (typed[0] == "shell") {
-      ctl_fail("this is one");
+      code = ctl_usage_error("this is one");
       continue;
     }
     std::vector<std::string_view> words(before.begin(), before.end());
     words.insert(words.end(), typed.begin(), typed.end());
-    run_line(words);
+    code = run_line(words);
     std::fflush(stdout);
   }
 }

@@ -2,10 +2,11 @@
 #include <time.h>
 
 #include <catch2/catch.hpp>
+#include <map>
 #include <string>
 #include <string_view>
 
-#include "kyro/client/values.h"
+#include "kyro/client/commands.h"
 #include "test/support/ctl.h"
 
 using namespace kyro;
@@ -79,6 +80,72 @@ TEST_CASE("The shell runs a command a line, and goes on after one that fails", "
   CHECK(contains(outcome.err, "unknown command nonsense"));
   CHECK(contains(outcome.err, "this is one"));
   CHECK(s.ctl({"get", "2"}).exit_code == 3);
+  // As sh, it ends with the code of the last command.
+  CHECK(s.ctl({"shell"}, "get 1\nget 9\n").exit_code == 3);
+  CHECK(s.ctl({"shell"}, "get 9\nnonsense\n# a comment\n\nquit\n").exit_code == 2);
+  CHECK(s.ctl({"shell"}, "get 9\nget 1").exit_code == 0);
+  CHECK(s.ctl({"shell"}, "").exit_code == 0);
+}
+
+TEST_CASE("Samples of a metrics page become lines of JSON, whatever stands in them") {
+  CHECK(ctl::metrics_json("# HELP a b\na 1\nb{c=\"d\",e=\"+Inf\"} 2.5e-05\n\n") ==
+        "{\"name\":\"a\",\"labels\":{},\"value\":1}\n"
+        "{\"name\":\"b\",\"labels\":{\"c\":\"d\",\"e\":\"+Inf\"},\"value\":2.5e-05}\n");
+  CHECK(ctl::metrics_json("a{b=\"\\\"},c=\\\\\"} NaN") ==
+        "{\"name\":\"a\",\"labels\":{\"b\":\"\\\"},c=\\\\\"},\"value\":\"NaN\"}\n");
+  for (const char* odd : {"a", " ", "{", "a{ 1", "a{=\" 1", "a{b=\" 1", "a{b=\"\\ 1", "a{,=\"\"=\" ",
+                          "a\"\x1b{\x80=\"\xff\"} 01", "a }{ 1"}) {
+    const std::string line = ctl::metrics_json(odd);
+    INFO(odd << " -> " << line);
+    CHECK((line.empty() || is_json_line(line)));
+  }
+}
+
+TEST_CASE("What a command prints under --json is JSON, a line each", "[e2e]") {
+  TempDir dir;
+  ServerProcess server(dir.file("data"), {"--backup-dir", dir.file("backups")});
+  write_file(dir.file("in"), "{\"op\":\"put\",\"key\":5,\"value\":\"five\"}\n");
+  const auto json_of = [&](std::string_view command, const Args& words) {
+    Args all{"-e", server.url(), "--json", std::string(command)};
+    all.insert(all.end(), words.begin(), words.end());
+    return run_ctl(all, "lookup 1\n");
+  };
+  REQUIRE(json_of("put", {"1", "1"}).exit_code == 0);
+  REQUIRE(json_of("put", {"2", "two"}).exit_code == 0);
+  // The words of commands that need some; those of probe_test.cpp and those that print text.
+  const std::map<std::string_view, Args> words{
+      {"put", {"3", "three"}},
+      {"get", {"1"}},
+      {"delete", {"2"}},
+      {"ttl", {"1"}},
+      {"incr", {"1"}},
+      {"lookup", {"1"}},
+      {"floor", {"1"}},
+      {"ceil", {"1"}},
+      {"mget", {"1", "1"}},
+      {"delete-range", {"--start", "100", "--yes"}},
+      {"batch", {dir.file("in")}},
+      {"import", {dir.file("in")}},
+      {"backup", {"first"}},
+      {"subscribe", {"--from", "0", "--limit", "1"}},
+      {"watch", {"1", "--limit", "1"}},
+  };
+  for (const CliCommand& command : ctl_program().commands) {
+    const std::string_view name = command.name;
+    if (name == "top" || name == "latency" || name == "bench") continue;
+    if (name == "completion" || name == "help") continue;
+    const auto found = words.find(name);
+    const Outcome outcome = json_of(name, found == words.end() ? Args{} : found->second);
+    INFO(name << ": " << outcome.out << outcome.err);
+    CHECK(outcome.exit_code == 0);
+    CHECK_FALSE(outcome.out.empty());
+    std::string_view rest = outcome.out;
+    for (size_t end = 0; !rest.empty() && (end = rest.find('\n')) != rest.npos;) {
+      REQUIRE(is_json_line(rest.substr(0, end + 1)));
+      rest.remove_prefix(end + 1);
+    }
+    CHECK(rest.empty());
+  }
 }
 
 TEST_CASE("A program can be the connection", "[e2e]") {
@@ -159,12 +226,12 @@ TEST_CASE("Behind a TLS proxy the client checks name and certificate", "[e2e]") 
 
 TEST_CASE("The man pages have examples, files, signals, variables and a date", "[e2e]") {
   const std::string server = run_kyrodb({"help", "--man"}).out;
-  for (const char* section : {"ENVIRONMENT", "FILES", "SIGNALS", "EXAMPLES", "EXIT STATUS"}) {
-    CHECK(contains(server, std::string("\n.SH ") + section + "\n"));
-  }
   const std::string client = run_ctl({"help", "--man"}).out;
-  for (const char* section : {"ENVIRONMENT", "EXAMPLES", "EXIT STATUS"}) {
-    CHECK(contains(client, std::string("\n.SH ") + section + "\n"));
+  for (const std::string& page : {server, client}) {
+    for (const char* section : {"ENVIRONMENT", "FILES", "SIGNALS", "EXAMPLES", "EXIT STATUS"}) {
+      INFO(section);
+      CHECK(contains(page, std::string("\n.SH ") + section + "\n"));
+    }
+    CHECK(contains(page, " 1 \"2026-11-28\" "));
   }
-  for (const std::string& page : {server, client}) CHECK(contains(page, " 1 \"2026-11-28\" "));
 }
