@@ -90,6 +90,12 @@ TEST_CASE("A filtered subscription has the records of its keys and no others, pa
       CHECK(contains(events, event) == is_wanted);
     }
   }
+  // One that comes back has the same ids, and misses nothing of its keys.
+  Client resumed(s.server);
+  resumed.must_send(wait_line("/v1/subscribe?from=0&key=3", "Last-Event-ID: 3\r\n"));
+  const std::string rest = resumed.read_until("\"live\"}\n\n");
+  CHECK(contains(rest, "id: 13\ndata: {\"offset\":13,"));
+  CHECK(!contains(rest, "\"past\""));
   for (const char* query : {"key=x", "key=1&start=1", "key=1&end=3", "start=3&end=3",
                             "start=4&end=3", "end=0", "keys=1"}) {
     INFO(query);
