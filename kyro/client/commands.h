@@ -209,8 +209,8 @@ inline constexpr CliCommand kCommands[] = {
      kWatchFlags, "Begins with the record that is there, if there is one; it goes on until it is "
      "interrupted, without a change missed or told twice.", "observe monitor notify"},
     {"shell", "", "commands from standard input, a line each", 0, 0, run_shell_here, {},
-     "Words are separated by blanks, or stand in quotes; # begins a comment, quit ends it. The exit "
-     "code is that of the last command. "
+     "Words are separated by blanks, or stand in quotes; # begins a comment, quit ends it. The "
+     "exit code is that of the last command. "
      "For history and editing: rlwrap kyrodbctl shell.", "repl console cli"},
     {"completion", "bash|zsh", "print a completion script", 1, 1, run_completion},
     {"help", "[COMMAND|--man]", "this text, a command's, or the man page", 0, 1, run_help,

@@ -93,8 +93,8 @@ TEST_CASE("Samples of a metrics page become lines of JSON, whatever stands in th
         "{\"name\":\"b\",\"labels\":{\"c\":\"d\",\"e\":\"+Inf\"},\"value\":2.5e-05}\n");
   CHECK(ctl::metrics_json("a{b=\"\\\"},c=\\\\\"} NaN") ==
         "{\"name\":\"a\",\"labels\":{\"b\":\"\\\"},c=\\\\\"},\"value\":\"NaN\"}\n");
-  for (const char* odd : {"a", " ", "{", "a{ 1", "a{=\" 1", "a{b=\" 1", "a{b=\"\\ 1", "a{,=\"\"=\" ",
-                          "a\"\x1b{\x80=\"\xff\"} 01", "a }{ 1"}) {
+  for (const char* odd : {"a", " ", "{", "a{ 1", "a{=\" 1", "a{b=\" 1", "a{b=\"\\ 1",
+                          "a{,=\"\"=\" ", "a\"\x1b{\x80=\"\xff\"} 01", "a }{ 1"}) {
     const std::string line = ctl::metrics_json(odd);
     INFO(odd << " -> " << line);
     CHECK((line.empty() || is_json_line(line)));

@@ -99,8 +99,7 @@ TEST_CASE("lintian finds no error in the Debian packages", "[e2e]") {
 // What test/package/on_overlay.sh does with two packages, in one of its ways.
 void check_on_overlay(const std::string& way, const std::string& packages) {
   constexpr int kSkipped = 77;
-  const std::string command =
-      "test/package/on_overlay.sh " + way + " " + packages + " </dev/null";
+  const std::string command = "test/package/on_overlay.sh " + way + " " + packages + " </dev/null";
   // Beside compilers apt takes its time.
   const Outcome outcome = Process({"/bin/bash", "-c", command}).wait(std::chrono::minutes(6));
   INFO(outcome.out << outcome.err);

@@ -3,8 +3,8 @@
 # upgrades, removes and purges, on top of this machine's own root, of which nothing is changed: all
 # writes go to an overlay in memory, in namespaces of their own. `plain` uses dpkg and starts itself
 # what the unit starts; `booted` boots systemd as the first process there, installs with apt, and
-# leaves the rest to the unit. `developer LIBRARY.deb HEADERS.deb` builds a program against what these
-# install. Wants root; 77 says that this machine does not allow it.
+# leaves the rest to the unit. `developer LIBRARY.deb HEADERS.deb` builds a program against what
+# these install. Wants root; 77 says that this machine does not allow it.
 set -eu
 
 skip() {

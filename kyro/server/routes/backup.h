@@ -103,7 +103,7 @@ class BackupTask final : public Task {
     auto* task = new BackupTask(Job::Kind::kStream, stats, rules);
     task->place_ = std::make_unique<BackupPlace>(stats);
     if (x.request().method == Method::kHead) task->place_->set_whole();  // nothing is sent
-    task->rules_.permit = rules.access.permit(x.request());  // which is gone later
+    task->rules_.permit = rules.access.permit(x.request());              // which is gone later
     task->start(engine, x, {});
   }
 
