@@ -108,10 +108,10 @@ $(BUILD)/kyrodb: $(BUILD)/kyrodb.o $(BUILD)/kyrodbctl.o
 $(BUILD)/kyrodbctl: $(BUILD)/kyrodb
 	ln -sf kyrodb $@
 
-# The engine to link with (kyro/kyro.h), and the same for C (kyro/embed/kyrodb.h). Only what the map names can be seen from outside: neither
-# other templates nor the same headers, compiled otherwise by the program, are mixed up with these.
-# (What is unique to a process, in g++'s sense, objcopy cannot make local.) The shared library has
-# threads, so it cannot be unloaded.
+# The engine to link with (kyro/kyro.h), and the same for C (kyro/embed/kyrodb.h). Only what the map
+# names can be seen from outside: neither other templates nor the same headers, compiled otherwise by
+# the program, are mixed up with these. (What is unique to a process, in g++'s sense, objcopy cannot
+# make local.) The shared library has threads, so it cannot be unloaded.
 LIBRARY_MAP := scripts/deploy/libkyrodb.map
 lib: $(BUILD)/libkyrodb.a $(BUILD)/libkyrodb.so.0
 

@@ -1,5 +1,5 @@
-// A learned index as a picture, SVG: how the keys are distributed and what the model makes of it,
-// the leaves beneath, how far off the predictions are. As many columns whatever the size.
+// A learned index as a picture, SVG: how its entries are distributed and what the model makes of
+// it, the leaves beneath, how far off the predictions are. As many columns whatever the size.
 //
 // Thread rule: pure functions.
 #pragma once
@@ -70,7 +70,7 @@ class IndexPicture {
 
   void draw_distribution() {
     constexpr double kTop = 60, kHeight = 230;
-    panel(kTop, kHeight, "keys up to here (line), slots before the prediction (dashed)",
+    panel(kTop, kHeight, "entries up to here (line), slots before the prediction (dashed)",
           std::to_string(static_cast<uint64_t>(entries_)));
     uint64_t below = 0;
     out_ += "<polyline class=\"keys\" points=\"";
@@ -92,7 +92,7 @@ class IndexPicture {
     constexpr double kTop = 330, kHeight = 70;
     uint64_t most = 1;
     for (const RmiPoint& p : points_) most = std::max(most, p.leaf_keys);
-    panel(kTop, kHeight, "keys in the leaf of a key (logarithm); the darker, the deeper",
+    panel(kTop, kHeight, "entries in the leaf of a key (logarithm); the darker, the deeper",
           std::to_string(most));
     for (const RmiPoint& p : points_) {
       const double share = std::log2(1 + static_cast<double>(p.leaf_keys)) /

@@ -4,11 +4,10 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
-#include <chrono>
 #include <memory>
 #include <string>
-#include <thread>
 
+#include "test/support/manager_socket.h"
 #include "test/support/server_process.h"
 
 using namespace kyro;
@@ -37,17 +36,18 @@ struct StalledServer {
     }
     return {"/bin/sh", "-c", line + " 2>" + pipe_path};
   }
-  // Once the server answers. Each question is a line of its log, so they are few.
-  [[nodiscard]] std::unique_ptr<Client> client() const {
-    auto made = std::make_unique<Client>(parse_endpoint("unix:" + dir.file("socket")).value());
-    HttpResponse response;
-    while (!made->request("GET", "/ready", {}, &response).ok() || response.status != 200) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // between two looks
+  [[nodiscard]] Args environment() const { return {"NOTIFY_SOCKET=" + dir.file("manager")}; }
+  // Once the server says that it is ready. To ask it would be a line of its log each time.
+  [[nodiscard]] std::unique_ptr<Client> client() {
+    while (!manager.next().starts_with("READY=1")) {
     }
+    auto made = std::make_unique<Client>(parse_endpoint("unix:" + dir.file("socket")).value());
+    REQUIRE(made->get("/ready").status == 200);
     return made;
   }
 
   TempDir dir;
+  ManagerSocket manager{dir.file("manager")};
   std::string pipe_path;
   int pipe = -1;
 };
@@ -55,8 +55,8 @@ struct StalledServer {
 }  // namespace
 
 TEST_CASE("While nobody reads its log a server writes, flushes, and stops", "[e2e]") {
-  const StalledServer stalled;
-  Process process(stalled.command());
+  StalledServer stalled;
+  Process process(stalled.command(), {}, stalled.environment());
   {
     const auto made = stalled.client();
     Client& client = *made;
@@ -72,8 +72,8 @@ TEST_CASE("While nobody reads its log a server writes, flushes, and stops", "[e2
 }
 
 TEST_CASE("When its log is read again, a server's lines come in order", "[e2e]") {
-  const StalledServer stalled;
-  Process process(stalled.command());
+  StalledServer stalled;
+  Process process(stalled.command(), {}, stalled.environment());
   {
     const auto made = stalled.client();
     Client& client = *made;

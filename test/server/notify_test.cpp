@@ -1,13 +1,8 @@
 // What a service manager hears: the tests play its socket.
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <condition_variable>
-#include <cstddef>
-#include <cstring>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -20,47 +15,11 @@
 #include "test/support/engine_harness.h"
 #include "test/support/gate_fs.h"
 #include "test/support/http/http_test_util.h"
+#include "test/support/manager_socket.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {
 namespace {
-
-// A manager's end: `address` as in $NOTIFY_SOCKET.
-class ManagerSocket {
- public:
-  explicit ManagerSocket(const std::string& address)
-      : fd_(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un to{};
-    to.sun_family = AF_UNIX;
-    std::memcpy(to.sun_path, address.data(), address.size());
-    if (address[0] == '@') to.sun_path[0] = '\0';
-    const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.size());
-    REQUIRE(bind(fd_, reinterpret_cast<sockaddr*>(&to), size) == 0);
-  }
-  ~ManagerSocket() { close(fd_); }
-
-  [[nodiscard]] bool has_message(int wait_ms = 0) const {
-    pollfd waiting{fd_, POLLIN, 0};
-    return poll(&waiting, 1, wait_ms) == 1;
-  }
-  // The next message.
-  std::string next() {
-    REQUIRE(has_message(60000));
-    char bytes[4096];
-    const ssize_t n = recv(fd_, bytes, sizeof bytes, 0);
-    REQUIRE(n > 0);
-    return {bytes, static_cast<size_t>(n)};
-  }
-  // The next one that is no heartbeat.
-  std::string next_event() {
-    std::string message = next();
-    while (message == "WATCHDOG=1") message = next();
-    return message;
-  }
-
- private:
-  int fd_;
-};
 
 std::string abstract_name() {
   static int count = 0;
