@@ -10,93 +10,14 @@
 
 #include "kyro/replica/etcd_store.h"
 #include "kyro/replica/follower.h"
-#include "test/support/replica_store.h"
+#include "test/support/cluster/etcd_cluster.h"
+#include "test/support/cluster/replica_store.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {
 namespace {
 
 using Catch::Matchers::Contains;
-
-constexpr const char* kEtcd = "/usr/bin/etcd";
-
-bool has_etcd() {
-  if (access(kEtcd, X_OK) == 0) return true;
-  WARN("skipped: etcd (Debian: etcd-server) is not installed");
-  return false;
-}
-
-// Members of one cluster, on ports that the kernel chose.
-class EtcdCluster {
- public:
-  explicit EtcdCluster(size_t size) : processes_(size) {
-    // Whoever is given such a port meanwhile keeps it: then the cluster begins anew on others.
-    for (int tries = 1; !begin(); ++tries) REQUIRE(tries < 5);
-  }
-
-  [[nodiscard]] EtcdOptions options(const std::string& name) const {
-    EtcdOptions options;
-    for (const std::string& url : client_urls_) {
-      options.endpoints.push_back(parse_endpoint(url).value());
-    }
-    options.name = name;
-    return options;
-  }
-  [[nodiscard]] HttpEndpoint endpoint(size_t member) const {
-    return parse_endpoint(client_urls_[member]).value();
-  }
-  // The one that a store asks.
-  [[nodiscard]] size_t member_of(const EtcdStore& store) const {
-    size_t member = 0;
-    while (endpoint(member).name != store.endpoint()) ++member;
-    return member;
-  }
-  void kill_hard(size_t member) {
-    processes_[member]->signal(SIGKILL);
-    CHECK(processes_[member]->wait().exit_code == 128 + SIGKILL);
-    processes_[member].reset();
-  }
-  void start_again(size_t member) {
-    start(member);
-    const bool is_up = processes_[member]->wait_for_err(kIsUp);
-    INFO(processes_[member]->err());
-    REQUIRE(is_up);
-  }
-
- private:
-  static constexpr std::string_view kIsUp = "ready to serve client requests";
-
-  bool begin() {
-    dir_ = std::make_unique<TempDir>();
-    client_urls_.clear();
-    peer_urls_.clear();
-    for (size_t i = 0; i < processes_.size(); ++i) {
-      client_urls_.push_back("http://127.0.0.1:" + std::to_string(free_loopback_port()));
-      peer_urls_.push_back("http://127.0.0.1:" + std::to_string(free_loopback_port()));
-    }
-    for (size_t i = 0; i < processes_.size(); ++i) start(i);
-    bool is_up = true;
-    for (const auto& process : processes_) is_up = is_up && process->wait_for_err(kIsUp);
-    return is_up;
-  }
-  void start(size_t member) {
-    std::string cluster;
-    for (size_t i = 0; i < peer_urls_.size(); ++i) {
-      cluster += (i == 0 ? "" : ",") + std::to_string(i) + "=" + peer_urls_[i];
-    }
-    const std::string name = std::to_string(member);
-    processes_[member] = std::make_unique<Process>(
-        Args{kEtcd, "--name", name, "--data-dir", dir_->file(name), "--listen-client-urls",
-             client_urls_[member], "--advertise-client-urls", client_urls_[member],
-             "--listen-peer-urls", peer_urls_[member], "--initial-advertise-peer-urls",
-             peer_urls_[member], "--initial-cluster", cluster});
-  }
-
-  std::unique_ptr<TempDir> dir_;
-  std::vector<std::string> client_urls_;
-  std::vector<std::string> peer_urls_;
-  std::vector<std::unique_ptr<Process>> processes_;
-};
 
 // Calls call() until there is an answer: between two leaders there is none.
 template <class Call>

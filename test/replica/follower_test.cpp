@@ -8,7 +8,7 @@
 #include <string>
 #include <thread>
 
-#include "test/support/replica_store.h"
+#include "test/support/cluster/replica_store.h"
 
 namespace kyro::test {
 namespace {

@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "test/support/cluster/fake_log.h"
 #include "test/support/engine_harness.h"
-#include "test/support/fake_log.h"
 
 namespace kyro::test {
 namespace {

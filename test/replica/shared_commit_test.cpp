@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "test/support/replica_store.h"
+#include "test/support/cluster/replica_store.h"
 
 namespace kyro::test {
 namespace {

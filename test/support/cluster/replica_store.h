@@ -9,8 +9,8 @@
 
 #include "kyro/replica/replica_log.h"
 #include "kyro/storage/engine.h"
+#include "test/support/cluster/fake_log.h"
 #include "test/support/engine_harness.h"
-#include "test/support/fake_log.h"
 
 namespace kyro::test {
 
