@@ -1,4 +1,5 @@
-// Real etcd: Debian's etcd-server, members on loopback.
+// Real etcd: Debian's etcd-server, members on loopback, or on machines of their own whose links can
+// be cut.
 #pragma once
 
 #include <unistd.h>
@@ -8,9 +9,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kyro/replica/etcd_store.h"
+#include "test/support/cluster/own_network.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {
@@ -26,7 +29,8 @@ inline bool has_etcd() {
 // Members of one cluster, on ports that the kernel chose.
 class EtcdCluster {
  public:
-  explicit EtcdCluster(size_t size) : processes_(size) {
+  explicit EtcdCluster(size_t size, Args flags = {}, const OwnNetwork* network = nullptr)
+      : processes_(size), flags_(std::move(flags)), has_machines_(network != nullptr) {
     // Whoever is given such a port meanwhile keeps it: then the cluster begins anew on others.
     for (int tries = 1; !begin(); ++tries) REQUIRE(tries < 5);
   }
@@ -61,8 +65,30 @@ class EtcdCluster {
     CHECK(processes_[member]->wait().exit_code == 128 + SIGKILL);
     processes_[member].reset();
   }
+  void start(size_t member) {
+    std::string cluster;
+    for (size_t i = 0; i < peer_urls_.size(); ++i) {
+      cluster += (i == 0 ? "" : ",") + std::to_string(i) + "=" + peer_urls_[i];
+    }
+    const std::string name = std::to_string(member);
+    Args argv{kEtcd, "--name", name, "--data-dir", dir_->file(name)};
+    for (const char* what : {"listen", "advertise"}) {
+      argv.insert(argv.end(), {std::string("--") + what + "-client-urls", client_urls_[member]});
+    }
+    for (const char* what : {"listen", "initial-advertise"}) {
+      argv.insert(argv.end(), {std::string("--") + what + "-peer-urls", peer_urls_[member]});
+    }
+    argv.insert(argv.end(), {"--initial-cluster", cluster});
+    argv.insert(argv.end(), flags_.begin(), flags_.end());
+    if (has_machines_) argv = OwnNetwork::on_machine(member, argv);
+    processes_[member] = std::make_unique<Process>(argv);
+  }
   void start_again(size_t member) {
     start(member);
+    wait_until_up(member);
+  }
+  // Without a majority none is.
+  void wait_until_up(size_t member) {
     const bool is_up = processes_[member]->wait_for_err(kIsUp);
     INFO(processes_[member]->err());
     REQUIRE(is_up);
@@ -76,31 +102,22 @@ class EtcdCluster {
     client_urls_.clear();
     peer_urls_.clear();
     for (size_t i = 0; i < processes_.size(); ++i) {
-      client_urls_.push_back("http://127.0.0.1:" + std::to_string(free_loopback_port()));
-      peer_urls_.push_back("http://127.0.0.1:" + std::to_string(free_loopback_port()));
+      for (auto* urls : {&client_urls_, &peer_urls_}) {
+        urls->push_back("http://" + (has_machines_ ? OwnNetwork::address(i) : "127.0.0.1") + ":" +
+                        std::to_string(free_loopback_port()));
+      }
     }
     for (size_t i = 0; i < processes_.size(); ++i) start(i);
     bool is_up = true;
     for (const auto& process : processes_) is_up = is_up && process->wait_for_err(kIsUp);
     return is_up;
   }
-  void start(size_t member) {
-    std::string cluster;
-    for (size_t i = 0; i < peer_urls_.size(); ++i) {
-      cluster += (i == 0 ? "" : ",") + std::to_string(i) + "=" + peer_urls_[i];
-    }
-    const std::string name = std::to_string(member);
-    processes_[member] = std::make_unique<Process>(
-        Args{kEtcd, "--name", name, "--data-dir", dir_->file(name), "--listen-client-urls",
-             client_urls_[member], "--advertise-client-urls", client_urls_[member],
-             "--listen-peer-urls", peer_urls_[member], "--initial-advertise-peer-urls",
-             peer_urls_[member], "--initial-cluster", cluster});
-  }
-
+  std::vector<std::unique_ptr<Process>> processes_;
+  const Args flags_;
+  const bool has_machines_;
   std::unique_ptr<TempDir> dir_;
   std::vector<std::string> client_urls_;
   std::vector<std::string> peer_urls_;
-  std::vector<std::unique_ptr<Process>> processes_;
 };
 
 }  // namespace kyro::test
