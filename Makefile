@@ -196,14 +196,14 @@ BIN := $(BUILD)$(if $(EMULATOR),/emulated)
 
 # What depends on the machine: checksums, formats, the index, memory order, the golden store, the
 # binary. For an emulated one, where everything takes ten times as long.
-SMOKE := base/crc32c base/epoch index/rmi_file storage/run/page storage/delta/delta storage/engine \
-         storage/log/wal storage/manifest storage/record storage/recovery \
-         storage/recovery_files storage/run/run e2e/serve e2e/routes
+MACHINE_TESTS := base/crc32c base/epoch index/rmi_file storage/run/page storage/delta/delta \
+                 storage/engine storage/log/wal storage/manifest storage/record storage/recovery \
+                 storage/recovery_files storage/run/run e2e/serve e2e/routes
 smoke:
-	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' FILTER='"~[.]"' run-tests
+	$(MAKE) TESTS='$(MACHINE_TESTS:%=test/%_test.cpp)' FILTER='"~[.]"' run-tests
 
 smoke-build:
-	$(MAKE) TESTS='$(SMOKE:%=test/%_test.cpp)' all test-program
+	$(MAKE) TESTS='$(MACHINE_TESTS:%=test/%_test.cpp)' all test-program
 
 run-tests: $(BUILD)/test/kyro_tests all \
            $(if $(EMULATOR),$(BIN)/kyrodb $(BIN)/kyrodbctl,$(BUILD)/bench/http_bench man completions) \

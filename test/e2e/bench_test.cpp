@@ -28,6 +28,25 @@ Outcome run_bench(const ServerProcess& server, Args words) {
   return run_program(argv);
 }
 
+// What `make` would do, by its words after "bench/run_all.sh".
+std::string size_of_bench(const Args& settings) {
+  Args argv{"/usr/bin/make", "-n", "bench"};
+  argv.insert(argv.end(), settings.begin(), settings.end());
+  const Outcome outcome = run_program(argv);
+  INFO(outcome.err);
+  REQUIRE(outcome.exit_code == 0);
+  const size_t at = outcome.out.find("bench/run_all.sh ");
+  REQUIRE(at != outcome.out.npos);
+  const std::string rest = outcome.out.substr(at + 17);
+  return rest.substr(0, rest.find('\n'));
+}
+
+TEST_CASE("make bench takes minutes, and seconds or hours where that is asked for", "[e2e]") {
+  CHECK(size_of_bench({}) == "usual");
+  CHECK(size_of_bench({"SMOKE=1"}) == "smoke");
+  CHECK(size_of_bench({"FULL=1"}) == "full");
+}
+
 TEST_CASE("the load generator loads a server and finds every answer right", "[e2e]") {
   Served s({"--fsync", "never"});
   const std::string csv = s.dir.file("out.csv");
