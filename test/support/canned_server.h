@@ -22,7 +22,8 @@ namespace kyro::test {
 
 class CannedServer {
  public:
-  // Answers in order, the last one from then on; an empty one closes the connection instead.
+  // Answers in order, the last one from then on; an empty one closes the connection instead. One
+  // in pieces that has no end keeps its connection, and the next one is served.
   explicit CannedServer(std::vector<std::string> answers) : answers_(std::move(answers)) {
     listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     SocketAddress address = parse_ip_address("127.0.0.1", 0).value();
@@ -38,6 +39,7 @@ class CannedServer {
     shutdown(listener_, SHUT_RDWR);
     thread_.join();
     close(listener_);
+    for (const int fd : kept_) close(fd);
   }
 
   [[nodiscard]] const std::string& url() const { return url_; }
@@ -60,14 +62,21 @@ class CannedServer {
 
  private:
   void serve() {
-    for (int fd = -1; (fd = accept(listener_, nullptr, nullptr)) >= 0; close(fd)) {
+    for (int fd = -1; (fd = accept(listener_, nullptr, nullptr)) >= 0;) {
       std::string input;
-      while (take_request(fd, input)) {
+      bool is_kept = false;
+      while (!is_kept && take_request(fd, input)) {
         const std::string& answer = answers_[std::min(given_, answers_.size() - 1)];
         ++given_;
         if (answer.empty()) break;
         if (send(fd, answer.data(), answer.size(), MSG_NOSIGNAL) < 0) break;
         if (answer.find("Connection: close") != answer.npos) break;
+        is_kept = answer.find("chunked") != answer.npos && !answer.ends_with("0\r\n\r\n");
+      }
+      if (is_kept) {
+        kept_.push_back(fd);
+      } else {
+        close(fd);
       }
     }
   }
@@ -106,6 +115,7 @@ class CannedServer {
   std::vector<std::string> heads_;
   std::vector<std::string> bodies_;
   size_t given_ = 0;
+  std::vector<int> kept_;  // by the thread, until it has ended
   std::thread thread_;
 };
 

@@ -196,6 +196,17 @@ class HttpClient {
     }
   }
 
+  // Appends what has arrived of the body without waiting for it, perhaps nothing.
+  [[nodiscard]] Status receive_arrived(std::string* out, bool* end) {
+    bool progress = false;
+    bool eof = false;
+    KYRO_TRY(fill(kAtOnce, &eof));
+    KYRO_TRY(take_body(out, &progress));
+    if (eof && framing_ == Framing::kUntilClose) framing_ = Framing::kNone;
+    *end = framing_ == Framing::kNone;
+    return eof && !*end ? fail("the answer ended too early") : Status();
+  }
+
   [[nodiscard]] Status connect() {
     close();
     unreachable_ = true;
@@ -256,6 +267,7 @@ class HttpClient {
 
  private:
   enum class Framing : uint8_t { kNone, kLength, kChunked, kUntilClose };
+  static constexpr int64_t kAtOnce = -1;  // a deadline
 
   [[nodiscard]] static int64_t now_ms() {
     timespec now{};
@@ -282,7 +294,7 @@ class HttpClient {
     }
   }
 
-  // Reads what there is into input_, waiting for at least one byte or the end.
+  // Reads what there is into input_, waiting for at least one byte or the end, till a deadline.
   Status fill(int64_t deadline_ms, bool* eof) {
     reset_ = false;
     if (!connected()) return fail("not connected");
@@ -305,6 +317,7 @@ class HttpClient {
         return Status();
       }
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        if (deadline_ms == kAtOnce) return Status();
         KYRO_TRY(wait_for(POLLIN, deadline_ms));
       } else if (errno != EINTR) {
         reset_ = errno == ECONNRESET || errno == EPIPE;
