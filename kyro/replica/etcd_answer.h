@@ -1,6 +1,6 @@
 // What etcd's JSON gateway answers (etcd 3.4 and newer: /v3/kv/txn, /v3/kv/range,
-// /v3/auth/authenticate), as far as a log needs it. Numbers of 64 bits come as strings, bytes as
-// base64, and what is false, 0 or empty does not come at all.
+// /v3/auth/authenticate, /v3/maintenance/status), as far as a log needs it. Numbers of 64 bits come
+// as strings, bytes as base64, and what is false, 0 or empty does not come at all.
 //
 // Every answer is taken apart whole. One that is not as etcd writes it, or not to what was asked,
 // is kCorruption, with a sentence: a field that is missing is never taken for "there is nothing",
@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,6 +58,8 @@ struct EtcdError {
 [[nodiscard]] inline Result<EtcdTxn> decode_etcd_txn(std::string_view body);
 // A token, which is what a field of a request may be.
 [[nodiscard]] inline Result<std::string> decode_etcd_token(std::string_view body);
+// What a member says of its database.
+[[nodiscard]] inline Result<EntryStore::Usage> decode_etcd_usage(std::string_view body);
 // An answer whose status is not 200; any body will do.
 [[nodiscard]] inline EtcdError decode_etcd_error(int http_status, std::string_view body);
 
@@ -177,6 +180,30 @@ inline Result<std::string> decode_etcd_token(std::string_view body) {
     return etcd_detail::not_understood("no token");
   }
   return token;
+}
+
+inline Result<EntryStore::Usage> decode_etcd_usage(std::string_view body) {
+  // The quota from etcd 3.6 on.
+  constexpr std::array<std::string_view, 4> kFields{"dbSize", "dbSizeInUse", "dbSizeQuota",
+                                                    "errors"};
+  EntryStore::Usage usage;
+  uint64_t* const numbers[] = {&usage.file_bytes, &usage.used_bytes, &usage.quota_bytes};
+  JsonReader json(body);
+  walk_json_object(json, kFields, UnknownFields::kSkipped, [&](size_t field) {
+    if (field < std::size(numbers)) return read_json_key(json, numbers[field], kFields[field]);
+    if (!json.enter_array()) return false;
+    while (json.next_element()) {
+      std::string_view text;
+      std::string unescaped;
+      if (!json.read_string(&text, &unescaped)) return false;
+      usage.is_full = usage.is_full || text.find("NOSPACE") != text.npos;
+    }
+    return json.ok();
+  });
+  const Status whole = json.finish();
+  if (!whole.ok()) return etcd_detail::not_understood(whole.message());
+  if (usage.file_bytes == 0) return etcd_detail::not_understood("no size");
+  return usage;
 }
 
 inline EtcdError decode_etcd_error(int http_status, std::string_view body) {

@@ -1,13 +1,21 @@
 // Applies what other stores have appended to a shared log, in the order of the log.
 //
 // It looks at the entry where its store ends, applies it, and goes on in pages until the log ends;
-// then it looks again every now and then. The store's own committer applies others' groups too
-// where it meets them (committer_shared.h); whoever is second finds that a group was applied.
+// then it waits until it is told that the log goes on. The store's own committer applies others'
+// groups too where it meets them (committer_shared.h); whoever is second finds that a group was
+// applied.
+//
+// No entry is missed while it waits. Whoever tells of heads (entry_store.h) has begun before the
+// look that found the end, or says that it does not know, and then there is another look. So each
+// head that is made after that look is told of. It is passed over only where the store is there
+// already, or where the committer has an append of its own under way to that place: then it has
+// the answer, and applies what it says. Should it fail to, with a full disk for example, the look
+// that comes every now and then in any case finds it; nothing but that depends on the time.
 //
 // Invariants:
 //   - nothing is skipped: an entry is applied only where the store ends;
-//   - a page is bounded: about 4 MiB by the size of the entries before it, and 64 entries, which
-//     are 80 MiB at the very most;
+//   - a page is bounded: about 4 MiB, by what the head says that there is or by the size of the
+//     entries before it, and what the way to the log takes as one answer in any case;
 //   - what stops a store (verdict.h) is judged only while the store still ends where it was looked
 //     for: its own committer may have gone on meanwhile, and the log may have been trimmed there.
 //
@@ -38,7 +46,7 @@ namespace kyro {
 class LogFollower {
  public:
   struct Times {
-    uint64_t poll_ms = 20;    // at the end of the log
+    uint64_t poll_ms = 1000;  // at the end of the log, for the case that nobody tells
     uint64_t pause_ms = 200;  // without an answer, or without room
   };
   enum class Step : uint8_t {
@@ -80,11 +88,14 @@ class LogFollower {
  private:
   static constexpr uint64_t kPageBytes = 4 * kMiB;  // about
   static constexpr uint32_t kPageEntriesMin = 4;
-  static constexpr uint32_t kPageEntriesMax = 64;
+  static constexpr uint32_t kPageEntriesMax = 1024;
 
   void run();
-  // Applies the groups of a page that begins at `next`.
-  Step take_page(uint64_t next);
+  // At the end of the log: until there is reason to look again.
+  void wait_for_news();
+  // Applies the groups of a page that begins at *next, where the log holds so many bytes more;
+  // *next is where it ends.
+  Step take_page(uint64_t* next, uint64_t bytes_left);
   Step take(const SharedGroup& group);
   Step fail(const Status& status);
   void note_position(bool is_at_end);
@@ -110,6 +121,7 @@ inline void LogFollower::stop() {
     stopping_ = true;
     woken_.notify_all();
   }
+  store_.wake();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -124,10 +136,18 @@ inline void LogFollower::run() {
   for (;;) {
     const Step step = this->step();
     if (step == Step::kStopped) return;
-    const uint64_t wait_ms = step == Step::kAtEnd   ? times_.poll_ms
-                             : step == Step::kWaits ? times_.pause_ms
-                                                    : 0;
-    if (is_told_to_stop_after(wait_ms)) return;
+    if (step == Step::kAtEnd) wait_for_news();
+    if (is_told_to_stop_after(step == Step::kWaits ? times_.pause_ms : 0)) return;
+  }
+}
+
+inline void LogFollower::wait_for_news() {
+  const uint64_t deadline_ns = monotonic_ns() + times_.poll_ms * 1'000'000;
+  for (uint64_t now_ns = 0; (now_ns = monotonic_ns()) < deadline_ns;) {
+    const auto told = store_.wait((deadline_ns - now_ns + 999'999) / 1'000'000);
+    if (!told) return;
+    const auto head = decode_head(*told);
+    if (!head.ok() || head->end > std::max(engine_.next_offset(), health_.append_end())) return;
   }
 }
 
@@ -143,27 +163,37 @@ inline LogFollower::Step LogFollower::step() {
   head_.store(head.end, std::memory_order_relaxed);
   note_position(!*group);
   if (!*group) return Step::kAtEnd;
-  const Step taken = take(**group);
-  return taken == Step::kApplied ? take_page((*group)->end_offset()) : taken;
+  uint64_t end = (*group)->end_offset();
+  Step taken = take(**group);
+  if (taken == Step::kApplied && end < head.end) {
+    taken = take_page(&end, head.position - std::min((*group)->end_position, head.position));
+  }
+  if (taken != Step::kApplied || end < head.end) return taken;
+  note_position(true);
+  return Step::kAtEnd;
 }
 
-inline LogFollower::Step LogFollower::take_page(uint64_t next) {
-  auto page = store_.read(next, page_entries_);
+inline LogFollower::Step LogFollower::take_page(uint64_t* next, uint64_t bytes_left) {
+  auto page = store_.read(*next, bytes_left <= kPageBytes ? kPageEntriesMax : page_entries_);
+  if (page.status().code() == Code::kTooLarge) {
+    page_entries_ = kPageEntriesMin;
+    page = store_.read(*next, page_entries_);
+  }
   if (!page.ok()) return fail(page.status());
   uint64_t bytes = 0;
   for (const EntryStore::Entry& entry : *page) {
     // A hole: somebody trims. What that means says step().
-    if (entry.offset != next) return Step::kApplied;
-    auto group = decode_entry(entry.bytes, next, engine_.database_id());
+    if (entry.offset != *next) return Step::kApplied;
+    auto group = decode_entry(entry.bytes, *next, engine_.database_id());
     if (!group.ok()) return fail(group.status());
     if (const Step taken = take(*group); taken != Step::kApplied) return taken;
-    next = group->end_offset();
+    *next = group->end_offset();
     bytes += entry.bytes.size();
   }
   if (bytes > 0) {
     const uint64_t fit = kPageBytes * page->size() / bytes;
     page_entries_ = static_cast<uint32_t>(
-        std::clamp<uint64_t>(fit, kPageEntriesMin, std::min(kPageEntriesMax, page_entries_ * 4)));
+        std::clamp<uint64_t>(fit, kPageEntriesMin, std::min(kPageEntriesMax, page_entries_ * 2)));
   }
   return Step::kApplied;
 }

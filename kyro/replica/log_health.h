@@ -1,4 +1,5 @@
-// How a store stands to its shared log: whether it answers, and what has stopped it for good.
+// How a store stands to its shared log: whether it answers, what has stopped it for good, and how
+// far its own appends go.
 //
 // A stop is final until the process is started again: the log and the store have grown apart, and
 // nothing that comes after may be applied or written, whatever the log looks like later. Reads of
@@ -42,6 +43,11 @@ class LogHealth {
     return stopped_status();
   }
 
+  // The committer appends a group that ends there. What the log has up to there is its business,
+  // whosever it is: it learns of it by the answer.
+  void note_append(uint64_t end) { append_end_.store(end, std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t append_end() const { return append_end_.load(std::memory_order_relaxed); }
+
   // The last call had an answer.
   [[nodiscard]] bool is_up() const { return is_up_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool is_stopped() const { return is_stopped_.load(std::memory_order_acquire); }
@@ -84,6 +90,7 @@ class LogHealth {
   Status reason_ KYRO_GUARDED_BY(mutex_);
   std::atomic<bool> is_stopped_{false};
   std::atomic<bool> is_up_{true};
+  std::atomic<uint64_t> append_end_{0};
 };
 
 }  // namespace kyro

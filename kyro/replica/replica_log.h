@@ -11,8 +11,8 @@
 // it either finds that group and it is applied like anybody's, or takes its place, and the late
 // one fails.
 //
-// Invariant: chain_ is the CRC of the entry that ends at the offset that stands with it, once that
-// is known; an entry that does not continue it is never applied.
+// Invariant: chain_ is the CRC and the position of the entry that ends at the offset that stands
+// with them, once that is known; an entry that does not continue it is never applied.
 //
 // Thread rule: as SharedLog; stop() and what is const from any thread. The store (entry_store.h) is
 // this object's alone while it lives, not owned.
@@ -32,6 +32,7 @@
 #include "kyro/replica/entry.h"
 #include "kyro/replica/entry_store.h"
 #include "kyro/replica/log_health.h"
+#include "kyro/replica/log_space.h"
 #include "kyro/replica/verdict.h"
 #include "kyro/storage/manifest.h"
 #include "kyro/storage/shared_log.h"
@@ -52,6 +53,7 @@ class ReplicaLog final : public SharedLog {
   [[nodiscard]] Result<std::optional<SharedGroup>> append(uint64_t first_offset, uint32_t records,
                                                           std::string_view body) override;
   [[nodiscard]] Result<std::optional<SharedGroup>> confirm(uint64_t end) override;
+  [[nodiscard]] uint64_t pace_ns(uint64_t bytes) const override { return space_.pace_ns(bytes); }
   [[nodiscard]] Status follow(const SharedGroup& group) override;
 
   // From now on nothing is tried a second time.
@@ -61,12 +63,16 @@ class ReplicaLog final : public SharedLog {
     woken_.notify_all();
   }
 
+  // What the log takes.
+  [[nodiscard]] LogSpace& space() { return space_; }
   [[nodiscard]] uint64_t conflicts() const { return conflicts_.load(std::memory_order_relaxed); }
 
  private:
   struct Chain {
     uint64_t offset = 0;
+    uint64_t position = 0;
     uint32_t crc = 0;
+    bool operator==(const Chain&) const = default;
   };
 
   // Calls call() until it has an answer or the time is up.
@@ -78,6 +84,10 @@ class ReplicaLog final : public SharedLog {
   Result<std::optional<SharedGroup>> take(EntryStore::Found found, uint64_t offset);
   [[nodiscard]] bool knows_chain(uint64_t offset) const {
     return chain_ && chain_->offset == offset;
+  }
+  void adopt(const Chain& chain) {
+    chain_ = chain;
+    space_.note_end(chain.position);
   }
   static Status broken(uint64_t offset) {
     return Status(Code::kCorruption, "the shared log at " + std::to_string(offset) +
@@ -91,6 +101,7 @@ class ReplicaLog final : public SharedLog {
   std::optional<Chain> chain_;
   EntryStore::Found theirs_;  // what a group that was handed on points into
   std::atomic<uint64_t> conflicts_{0};
+  LogSpace space_;
 
   Mutex mutex_;
   CondVar woken_;
@@ -131,7 +142,7 @@ auto ReplicaLog::insist(Call call) -> decltype(call()) {
 inline Result<std::string> ReplicaLog::database(const std::string& own) {
   database_ = own;
   if (!own.empty()) return own;  // whether the log is its own shows when something is taken from it
-  const std::string head = encode_head({0, 0, new_database_id()});
+  const std::string head = encode_head({0, 0, 0, new_database_id()});
   for (;;) {
     auto found = insist([&] { return store_.look(0); });
     KYRO_TRY(found);
@@ -155,15 +166,16 @@ inline Result<std::optional<SharedGroup>> ReplicaLog::append(uint64_t first_offs
     auto there = confirm(first_offset);
     if (!there.ok() || *there) return there;
   }
-  LogHead head{first_offset, chain_->crc, database_};
+  LogHead head{first_offset, chain_->position, chain_->crc, database_};
   const std::string before = encode_head(head);
   const std::string entry = encode_entry(&head, records, random_u64(), body);
   const std::string after = encode_head(head);
+  health_.note_append(head.end);
   auto found = insist([&] { return store_.create(first_offset, entry, before, after); });
   if (!found.ok()) return health_.note(found.status());
   if (!*found || (*found)->entry == entry) {
     static_cast<void>(health_.note(Status()));
-    chain_ = Chain{head.end, head.crc};
+    adopt({head.end, head.position, head.crc});
     return std::optional<SharedGroup>();
   }
   conflicts_.fetch_add(1, std::memory_order_relaxed);
@@ -186,8 +198,9 @@ inline Result<std::optional<SharedGroup>> ReplicaLog::take(EntryStore::Found fou
   LogHead head;
   auto group = judge(theirs_, offset, database_, &head);
   if (group.ok() && !*group) {
-    if (knows_chain(offset) && chain_->crc != head.crc) return health_.note(broken(offset));
-    chain_ = Chain{offset, head.crc};
+    const Chain there{offset, head.position, head.crc};
+    if (knows_chain(offset) && *chain_ != there) return health_.note(broken(offset));
+    adopt(there);
   }
   if (Status noted = health_.note(group.status()); !noted.ok()) return noted;
   return group;
@@ -195,10 +208,11 @@ inline Result<std::optional<SharedGroup>> ReplicaLog::take(EntryStore::Found fou
 
 inline Status ReplicaLog::follow(const SharedGroup& group) {
   KYRO_TRY(health_.check());
-  if (knows_chain(group.first_offset) && chain_->crc != group.previous_crc) {
+  const Chain before{group.first_offset, group.position, group.previous_crc};
+  if (knows_chain(group.first_offset) && *chain_ != before) {
     return health_.note(broken(group.first_offset));
   }
-  chain_ = Chain{group.end_offset(), group.crc};
+  adopt({group.end_offset(), group.end_position, group.crc});
   return Status();
 }
 

@@ -13,7 +13,7 @@
 // not there and will not be.
 //
 // Thread rule: database() by the opening thread; the rest one thread at a time, the holder of the
-// writer's role. The calls may take as long as a network does.
+// writer's role. The calls but pace_ns() may take as long as a network does.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,8 @@ inline constexpr uint64_t kSharedRequestBytesMax = 1 * kMiB + 256 * kKiB;
 struct SharedGroup {
   uint64_t first_offset = 0;
   uint32_t records = 0;
+  uint64_t position = 0;  // how many bytes the log has had before it, and with it
+  uint64_t end_position = 0;
   uint32_t previous_crc = 0;  // of the group before it: the chain
   uint32_t crc = 0;
   std::string_view body;  // valid records, numbered from first_offset without a hole
@@ -61,6 +63,10 @@ class SharedLog {
 
   // Asks whether the log ends at `end`, as of now. Else what lies there, as in append().
   [[nodiscard]] virtual Result<std::optional<SharedGroup>> confirm(uint64_t end) = 0;
+
+  // The time that an append of so many bytes should take for the sake of the log's own room; 0: as
+  // little as it can.
+  [[nodiscard]] virtual uint64_t pace_ns(uint64_t bytes) const = 0;
 
   // A group is about to be applied; the error if it does not follow what was applied before.
   [[nodiscard]] virtual Status follow(const SharedGroup& group) = 0;

@@ -27,7 +27,7 @@ std::string entry_body(uint64_t first_offset) {
 }
 
 std::string sample_entry() {
-  LogHead head{41, 0xDEADBEEF, kEntryDatabase};
+  LogHead head{41, 1000, 0xDEADBEEF, kEntryDatabase};
   return encode_entry(&head, 3, 0x1122334455667788u, entry_body(41));
 }
 
@@ -52,20 +52,23 @@ std::string entry_with(Edit edit) {
 
 TEST_CASE("an entry gives back the group that went in, and the head covers it") {
   const std::string body = entry_body(41);
-  LogHead head{41, 0xDEADBEEF, kEntryDatabase};
+  LogHead head{41, 1000, 0xDEADBEEF, kEntryDatabase};
   const std::string entry = encode_entry(&head, 3, 99, body);
   const auto group = decode_entry(entry, 41, kEntryDatabase);
   REQUIRE(group.ok());
   CHECK(group->first_offset == 41);
   CHECK(group->end_offset() == 44);
+  CHECK(group->position == 1000);
+  CHECK(group->end_position == 1000 + entry.size());
   CHECK(group->previous_crc == 0xDEADBEEF);
   CHECK(group->body == body);
   CHECK(head.end == 44);
+  CHECK(head.position == group->end_position);
   CHECK(head.crc == group->crc);
 }
 
 TEST_CASE("entries of the same records differ by their nonce") {
-  LogHead one{41, 1, kEntryDatabase};
+  LogHead one{41, 0, 1, kEntryDatabase};
   LogHead other = one;
   CHECK(encode_entry(&one, 3, 1, entry_body(41)) != encode_entry(&other, 3, 2, entry_body(41)));
   CHECK(one.crc != other.crc);
@@ -101,22 +104,27 @@ TEST_CASE("an entry that is well sealed and yet wrong is refused for what is wro
   CHECK(code_of(entry_with([](EntryHeader& h) { h.records = 4; })) == Code::kCorruption);
   CHECK(code_of(entry_with([](EntryHeader& h) { h.records = 0; })) == Code::kCorruption);
   CHECK(code_of(entry_with([](EntryHeader& h) { ++h.body_bytes; })) == Code::kCorruption);
+  CHECK(code_of(entry_with([](EntryHeader& h) { h.position = ~uint64_t{0}; })) ==
+        Code::kCorruption);
   CHECK(decode_entry(sample_entry(), 42, kEntryDatabase).status().code() == Code::kCorruption);
 }
 
 TEST_CASE("the head of a log has one spelling, and no other text is taken for one") {
-  const LogHead head{~uint64_t{0}, 0x0000abcd, kEntryDatabase};
+  const LogHead head{~uint64_t{0}, 12, 0x0000abcd, kEntryDatabase};
   const std::string text = encode_head(head);
-  CHECK(text == "18446744073709551615 0000abcd " + kEntryDatabase);
+  CHECK(text == "18446744073709551615 12 0000abcd " + kEntryDatabase);
   const auto decoded = decode_head(text);
   REQUIRE(decoded.ok());
   CHECK(decoded->end == head.end);
+  CHECK(decoded->position == head.position);
   CHECK(decoded->crc == head.crc);
   CHECK(decoded->database == head.database);
   for (const std::string& wrong :
        {std::string(), std::string(" "), "x" + text, text + " ", text.substr(1), "0" + text,
-        "1 0000ABCD " + kEntryDatabase, "1 0000abc " + kEntryDatabase,
-        "1  000abcd " + kEntryDatabase, "1 0000abcd  " + kEntryDatabase.substr(1) + "0"}) {
+        "1 0 0000ABCD " + kEntryDatabase, "1 0 0000abc " + kEntryDatabase,
+        "1  000abcd " + kEntryDatabase, "1  0 0000abcd " + kEntryDatabase,
+        "1 01 0000abcd " + kEntryDatabase, "1 0000abcd " + kEntryDatabase,
+        "1 0 0000abcd  " + kEntryDatabase.substr(1) + "0"}) {
     INFO(wrong);
     const GuardedBytes guarded(wrong);
     CHECK((text.substr(1) == wrong) == decode_head(guarded.view()).ok());

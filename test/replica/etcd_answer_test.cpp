@@ -28,7 +28,7 @@ struct EncodedEntry {
     const Mutation mutation = Mutation::put(7, "value of seven");
     std::string body(static_cast<size_t>(mutation.record_bytes()), '\0');
     encode_record(mutation, offset, body.data());
-    LogHead covered{offset, 0x1234abcd, kDatabaseOfAnswers};
+    LogHead covered{offset, 77, 0x1234abcd, kDatabaseOfAnswers};
     entry = encode_entry(&covered, 1, 0x5eed, body);
     head = encode_head(covered);
   }

@@ -77,7 +77,7 @@ TEST_CASE("an append is one transaction: no such key, and the head as it is know
 TEST_CASE("a page is never asked for without a limit") {
   CannedServer server({CannedServer::answer("200 OK", "{}")});
   EtcdStore store(asking({server.url()}));
-  for (const uint32_t count : {0u, 7u, 1000u}) CHECK(store.read(3, count)->empty());
+  for (const uint32_t count : {0u, 7u, 100000u}) CHECK(store.read(3, count)->empty());
   const auto bodies = server.bodies();
   CHECK_THAT(bodies.at(0), Contains(R"("limit":"1")"));
   CHECK_THAT(bodies.at(1), Contains(R"("limit":"7")"));
@@ -169,23 +169,60 @@ TEST_CASE("no room and too large are final answers, of a member that is asked ag
       {refused_by_etcd("429 Too Many Requests", "etcdserver: mvcc: database space exceeded", 8),
        refused_by_etcd("400 Bad Request", "etcdserver: request is too large", 3), kWasMade});
   EtcdStore store(asking({server.url(), dead_url()}));
-  CHECK(store.create(0, "e", "b", "a").status().code() == Code::kNoSpace);
+  const Status no_space = store.create(0, "e", "b", "a").status();
+  CHECK(no_space.code() == Code::kNoSpace);
+  CHECK_THAT(std::string(no_space.message()), Contains("etcdctl alarm disarm"));
   const Status too_large = store.create(0, "e", "b", "a").status();
   CHECK(too_large.code() == Code::kTooLarge);
   CHECK_THAT(std::string(too_large.message()), Contains("--max-request-bytes"));
   CHECK(store.create(0, "e", "b", "a").ok());
 }
 
-TEST_CASE("an answer has a bound") {
-  CannedServer server({CannedServer::answer("200 OK", std::string(5000, ' ') + "{}"),
-                       CannedServer::answer("200 OK", "{}")});
+TEST_CASE("an answer has a bound, and only of a page may less be asked for") {
+  const std::string too_long = CannedServer::answer("200 OK", std::string(5000, ' ') + "{}");
+  CannedServer server({too_long, CannedServer::answer("200 OK", "{}"), too_long});
   EtcdOptions options = asking({server.url()});
   options.answer_bytes_max = 4000;
   EtcdStore store(options);
   const auto large = store.read(0, 1);
-  CHECK(large.status().code() == Code::kLogUnreachable);
+  CHECK(large.status().code() == Code::kTooLarge);
   CHECK_THAT(std::string(large.status().message()), Contains("too large"));
   CHECK(store.read(0, 1).ok());
+  CHECK(store.create(0, "e", "b", "a").status().code() == Code::kLogUnreachable);
+}
+
+TEST_CASE("the beginning of a log is erased as one range, and nothing beyond it") {
+  CannedServer server({CannedServer::answer("200 OK", R"({"header":{},"deleted":"3"})")});
+  EtcdStore store(asking({server.url()}));
+  CHECK(store.erase(3).ok());
+  std::string wanted = R"({"key":")";
+  append_base64(wanted, "kyro/test/log/00000000000000000000");
+  wanted += R"(","range_end":")";
+  append_base64(wanted, "kyro/test/log/00000000000000000003");
+  CHECK(server.bodies().at(0) == wanted + "\"}");
+  CHECK(server.heads()[0].starts_with("POST /v3/kv/deleterange HTTP/1.1\r\n"));
+}
+
+TEST_CASE(
+    "etcd says how much room it has taken, from 3.6 on also of how much, and that it is full") {
+  CannedServer server(
+      {CannedServer::answer("200 OK", R"({"header":{},"version":"3.4.23","dbSize":"20480",)"
+                                      R"("leader":"1","dbSizeInUse":"16384"})"),
+       CannedServer::answer("200 OK", R"({"dbSize":"9","dbSizeInUse":"8","dbSizeQuota":"7",)"
+                                      R"("errors":["memberID:1 alarm:NOSPACE "]})"),
+       CannedServer::answer("200 OK", "{}")});
+  EtcdStore store(asking({server.url()}));
+  const auto usage = store.usage();
+  REQUIRE(usage.ok());
+  CHECK(usage->file_bytes == 20480);
+  CHECK(usage->used_bytes == 16384);
+  CHECK(usage->quota_bytes == 0);
+  CHECK_FALSE(usage->is_full);
+  const auto full = store.usage();
+  REQUIRE(full.ok());
+  CHECK(full->quota_bytes == 7);
+  CHECK(full->is_full);
+  CHECK(store.usage().status().code() == Code::kLogUnreachable);
 }
 
 TEST_CASE("whoever waits for a write hears that its user was refused") {

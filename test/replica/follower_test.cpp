@@ -124,6 +124,79 @@ TEST_CASE("a thread follows while others write, and its own store writes too") {
   CHECK(end == 400);
 }
 
+TEST_CASE("a page is bounded by bytes, whatever comes after small entries") {
+  FakeLog log;
+  ReplicaStore writer(log);
+  writer.options.delta_max_bytes = 64 * kMiB;
+  writer.options.wal_segment_bytes = 64 * kMiB;
+  writer.open();
+  for (uint64_t key = 0; key < 3000; ++key) must_put(*writer, key, "small");
+  for (uint64_t key = 0; key < 30; ++key) {
+    must_put(*writer, key, std::string(kSharedValuesBytesMax, 'L'));
+  }
+  FollowingStore b(log);
+  b.store.options.delta_max_bytes = 64 * kMiB;
+  CHECK(b.follow_to_end() == Step::kAtEnd);
+  CHECK(b.path.calls() < 100);
+  CHECK(contents_of(*b.store) == contents_of(*writer));
+  b.path.reset_page_bytes_max();
+  for (uint64_t key = 0; key < 30; ++key) {
+    must_put(*writer, key, std::string(kSharedValuesBytesMax, 'M'));
+  }
+  CHECK(b.follow_to_end() == Step::kAtEnd);
+  CHECK(b.path.page_bytes_max() <= 8 * kMiB);  // it has learnt what they weigh
+}
+
+TEST_CASE("a follower that has everything asks nobody until there is something") {
+  FakeLog log;
+  FollowingStore a(log);
+  FollowingStore b(log);
+  SeenOffset seen_b(*b.store);
+  b.follower = std::make_unique<LogFollower>(*b.store, b.path, b.store.health,
+                                             LogFollower::Times{3'600'000, 1});
+  REQUIRE(b.follower->start().ok());
+  uint64_t calls = 0;
+  for (uint64_t key = 0; key < 50; ++key) {
+    must_put(*a.store, key, "of the other");
+    seen_b.wait(2 * key + 1);
+    calls = b.path.calls();
+    must_put(*b.store, key, "its own");
+  }
+  // Of its own writes it need not be told, and one question for one of the other's is enough.
+  CHECK(calls <= 3 * 50);
+  b.follower->stop();
+  CHECK(b.store->next_offset() == 100);
+}
+
+TEST_CASE("a follower that nobody tells looks by itself") {
+  FakeLog log;
+  FollowingStore a(log);
+  FollowingStore b(log);
+  SeenOffset seen_b(*b.store);
+  b.path.tells_nothing = true;
+  b.follow();
+  REQUIRE(b.follower->start().ok());
+  for (uint64_t key = 0; key < 20; ++key) {
+    must_put(*a.store, key, "value");
+    seen_b.wait(key + 1);
+  }
+  b.follower->stop();
+}
+
+TEST_CASE("a write that this disk had no room for is applied all the same, by the follower") {
+  const QuietLog quiet;
+  FakeLog log;
+  FollowingStore a(log);
+  SeenOffset seen(*a.store);
+  must_put(*a.store, 1, "first");
+  a.follow();
+  REQUIRE(a.follower->start().ok());
+  a.store.fs.inject({FsCall::kWrite, Code::kNoSpace, 0, 1, "wal-"});
+  CHECK(a.store->put(2, "in the log").status().code() == Code::kLogUnreachable);
+  seen.wait(2);
+  a.follower->stop();
+}
+
 TEST_CASE("a follower without an answer, or without room, tries again") {
   const QuietLog quiet;
   FakeLog log;
@@ -176,7 +249,7 @@ TEST_CASE("a follower stops at what it must not skip, for good, and says why") {
   }
   SECTION("the log has lost what it has") {
     log.erase_from(5);
-    log.set_head("5 00000000 " + id);
+    log.set_head("5 0 00000000 " + id);
     word = "log_behind";
   }
   SECTION("a damaged entry") {
@@ -187,7 +260,7 @@ TEST_CASE("a follower stops at what it must not skip, for good, and says why") {
     word = "log_broken";
   }
   SECTION("an entry of another past") {
-    LogHead head{13, 12345, id};
+    LogHead head{13, 0, 12345, id};
     std::string body(static_cast<size_t>(Mutation::put(1, "x").record_bytes()), '\0');
     encode_record(Mutation::put(1, "x"), 13, body.data());
     log.set_entry(13, encode_entry(&head, 1, 1, body));
@@ -195,7 +268,7 @@ TEST_CASE("a follower stops at what it must not skip, for good, and says why") {
     word = "log_broken";
   }
   SECTION("another database") {
-    log.set_head("20 00000000 " + std::string(32, 'f'));
+    log.set_head("20 0 00000000 " + std::string(32, 'f'));
     word = "log_foreign";
   }
   CHECK(b.follow_to_end() == Step::kStopped);

@@ -63,7 +63,7 @@ TEST_CASE("new stores that begin a log at the same time get one database id") {
   a.script({LogFault::kNone, LogFault::kLostAnswer});
   const std::string id = a.begin();
   CHECK(b.begin() == id);
-  CHECK(log.head() == "0 00000000 " + id);
+  CHECK(log.head() == "0 0 00000000 " + id);
 }
 
 TEST_CASE("of two appends at one offset one gets in, and the other learns what lies there") {
@@ -178,14 +178,14 @@ TEST_CASE("a log that does not continue what a store has is left for good") {
   REQUIRE(is_ours(a.append(1, "a1")));
   std::string word;
   SECTION("it has lost what this store has") {
-    log.set_head("1 00000000 " + id);
+    log.set_head("1 0 00000000 " + id);
     log.erase_from(1);
     word = "log_behind";
   }
   SECTION("it went another way since") {
     FakeLog other;
     LogEnd b(other);
-    other.create_head("0 00000000 " + id);
+    other.create_head("0 0 00000000 " + id);
     b.begin();
     REQUIRE(is_ours(b.append(0, "b0")));
     REQUIRE(is_ours(b.append(1, "b1")));
@@ -198,7 +198,7 @@ TEST_CASE("a log that does not continue what a store has is left for good") {
     word = "log_broken";
   }
   SECTION("it is another database's") {
-    log.set_head("2 00000000 " + std::string(32, 'f'));
+    log.set_head("2 0 00000000 " + std::string(32, 'f'));
     word = "log_foreign";
   }
   SECTION("it is not there any more") {
@@ -206,11 +206,11 @@ TEST_CASE("a log that does not continue what a store has is left for good") {
     word = "log_missing";
   }
   SECTION("its head is damaged") {
-    log.set_head("2 0000000 " + id);
+    log.set_head("2 0 0000000 " + id);
     word = "log_broken";
   }
   SECTION("an entry is damaged") {
-    log.set_head("3 00000000 " + id);
+    log.set_head("3 0 00000000 " + id);
     log.set_entry(2, "KYRO-ENT");
     word = "log_broken";
   }

@@ -46,6 +46,11 @@ class Agreement {
     return log_->append(first_offset, group.records(), body);
   }
 
+  // The time that a group should take for the sake of the shared log's room.
+  [[nodiscard]] uint64_t pace_ns(const CommitGroup& group) const {
+    return log_ == nullptr ? 0 : log_->pace_ns(group.log_bytes());
+  }
+
   // Whether a group of the shared log continues what was applied.
   [[nodiscard]] Status check(const SharedGroup& theirs) { return log_->follow(theirs); }
 

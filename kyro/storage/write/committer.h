@@ -136,8 +136,9 @@ class Committer {
   // Whether the request's conditions hold; if not, the outcome is set.
   [[nodiscard]] bool decide(WriteRequest* request) KYRO_REQUIRES(role_);
   void commit_group(Pace pace = Pace::kMayWait) KYRO_REQUIRES(role_);
-  // Waits, a little before each group, while flushes or merges fall behind.
-  Status slow_down(Pace pace) KYRO_REQUIRES(role_);
+  // Waits, a little before each group, while flushes or merges fall behind, or where it should take
+  // `cost_ns` in any case.
+  Status slow_down(Pace pace, uint64_t cost_ns) KYRO_REQUIRES(role_);
   // Writes the group to the store's own log and shows it to readers. Not ok: nothing of it is here.
   Status write_group() KYRO_REQUIRES(role_);
   void publish_group() KYRO_REQUIRES(role_);
@@ -359,7 +360,7 @@ inline bool Committer::decide(WriteRequest* request) {
 
 inline void Committer::commit_group(Pace pace) {
   if (group_.empty()) return;
-  Status status = group_.records() > 0 ? slow_down(pace) : Status();
+  Status status = group_.records() > 0 ? slow_down(pace, agreement_.pace_ns(group_)) : Status();
   if (agreement_.is_needed() && status.ok()) [[unlikely]] {
     status = agree();
   }
@@ -381,10 +382,10 @@ inline void Committer::tell_of_commit(uint32_t records, uint64_t log_bytes) {
   }
 }
 
-inline Status Committer::slow_down(Pace pace) {
+inline Status Committer::slow_down(Pace pace, uint64_t cost_ns) {
   const Backlog backlog = scheduler_.backlog();
-  const uint64_t cost_ns =
-      slowdown_ns(backlog, active_->bytes(), group_.delta_bytes(), state_.space.delta_bytes_max());
+  cost_ns = std::max(cost_ns, slowdown_ns(backlog, active_->bytes(), group_.delta_bytes(),
+                                          state_.space.delta_bytes_max()));
   if (cost_ns == 0) return pacer_.forgive(), Status();
   const uint64_t began_ns = monotonic_ns();
   const uint64_t wait_ns = pacer_.add(cost_ns, began_ns);

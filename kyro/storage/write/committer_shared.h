@@ -84,7 +84,7 @@ inline Status Committer::apply(const SharedGroup& theirs) {
   if (group_.has_lifetimes()) state_.has_lifetimes.store(true, std::memory_order_relaxed);
   const uint32_t records = group_.records();
   const uint64_t log_bytes = group_.log_bytes();
-  Status status = slow_down(Pace::kMayWait);
+  Status status = slow_down(Pace::kMayWait, 0);
   if (status.ok()) status = write_group();
   static_cast<void>(group_.finish(status, state_.stats));  // nobody waits for it
   if (status.ok()) tell_of_commit(records, log_bytes);

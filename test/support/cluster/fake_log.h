@@ -1,7 +1,11 @@
 // A shared log in memory, and the ways to it from several stores, each with its own faults.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -13,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "kyro/base/limits.h"
 #include "kyro/replica/entry_store.h"
 
 namespace kyro::test {
@@ -26,6 +31,7 @@ class FakeLog {
     entries_[offset] = entry;
     head_ = after;
     ++created_;
+    changed_.notify_all();
     return std::nullopt;
   }
   EntryStore::Found look(uint64_t offset) {
@@ -45,14 +51,44 @@ class FakeLog {
     return out;
   }
 
-  // What somebody does to the log from outside.
   void trim(uint64_t below) {
     const std::lock_guard lock(mutex_);
     entries_.erase(entries_.begin(), entries_.lower_bound(below));
   }
+  EntryStore::Usage usage() {
+    const std::lock_guard lock(mutex_);
+    return usage_;
+  }
+  // Sleeps until *is_woken or the head is another one than *known, if that is given; false after
+  // the time, or where *is_woken.
+  bool wait(std::optional<std::string>* known, const bool* is_woken, uint64_t timeout_ms) {
+    std::unique_lock lock(mutex_);
+    const auto is_over = [&] { return *is_woken || (known != nullptr && head_ != *known); };
+    if (!changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), is_over) || *is_woken) {
+      return false;
+    }
+    *known = head_;
+    return true;
+  }
+  void wake(bool* is_woken) {
+    const std::lock_guard lock(mutex_);
+    *is_woken = true;
+    changed_.notify_all();
+  }
+  void clear(bool* is_woken) {
+    const std::lock_guard lock(mutex_);
+    *is_woken = false;
+  }
+
+  // What somebody does to the log from outside.
+  void set_usage(const EntryStore::Usage& usage) {
+    const std::lock_guard lock(mutex_);
+    usage_ = usage;
+  }
   void set_head(std::optional<std::string> head) {
     const std::lock_guard lock(mutex_);
     head_ = std::move(head);
+    changed_.notify_all();
   }
   void set_entry(uint64_t offset, std::string entry) {
     const std::lock_guard lock(mutex_);
@@ -83,8 +119,10 @@ class FakeLog {
   }
 
   std::mutex mutex_;
+  std::condition_variable changed_;
   std::map<uint64_t, std::string> entries_;
   std::optional<std::string> head_;
+  EntryStore::Usage usage_;
   uint64_t created_ = 0;
 };
 
@@ -102,10 +140,13 @@ enum class LogFault : uint8_t {
 // One store's way to the log. `fault` is asked once for each call.
 class FakeLogPath final : public EntryStore {
  public:
+  static constexpr uint64_t kAnswerBytesMax = 12 * kMiB;
+
   explicit FakeLogPath(FakeLog& log) : log_(log) {}
 
   std::function<LogFault()> fault = [] { return LogFault::kNone; };
   std::function<void()> before_create = [] {};
+  std::atomic<bool> tells_nothing{false};  // of new heads
 
   // What is late arrives now.
   void deliver_late() {
@@ -116,6 +157,10 @@ class FakeLogPath final : public EntryStore {
   }
   [[nodiscard]] size_t late() const { return late_.size(); }
   [[nodiscard]] uint64_t calls() const { return calls_; }
+  [[nodiscard]] uint64_t waits() const { return waits_; }
+  // Of those that were asked for.
+  [[nodiscard]] uint64_t page_bytes_max() const { return page_bytes_max_; }
+  void reset_page_bytes_max() { page_bytes_max_ = 0; }
 
   Result<std::optional<Found>> create(uint64_t offset, std::string_view entry,
                                       std::string_view before, std::string_view after) override {
@@ -135,8 +180,38 @@ class FakeLogPath final : public EntryStore {
     return made.status();
   }
   Result<std::vector<Entry>> read(uint64_t from, uint32_t count) override {
-    return send<std::vector<Entry>>([this, from, count] { return log_.read(from, count); });
+    auto page = send<std::vector<Entry>>([this, from, count] { return log_.read(from, count); });
+    uint64_t bytes = 0;
+    if (page.ok()) {
+      for (const Entry& entry : *page) bytes += entry.bytes.size();
+    }
+    page_bytes_max_ = std::max(page_bytes_max_, bytes);
+    if (bytes > kAnswerBytesMax) return Status(Code::kTooLarge, "the answer is too large");
+    return page;
   }
+  Status erase(uint64_t below) override {
+    const auto erased = send<bool>([this, below] {
+      log_.trim(below);
+      return true;
+    });
+    return erased.status();
+  }
+  Result<Usage> usage() override {
+    return send<Usage>([this] { return log_.usage(); });
+  }
+  // The first one begins, and says that it does not know.
+  std::optional<std::string> wait(uint64_t timeout_ms) override {
+    ++waits_;
+    if (!has_begun_) {
+      has_begun_ = true;
+      known_ = log_.head();
+    } else if (log_.wait(tells_nothing ? nullptr : &known_, &is_woken_, timeout_ms)) {
+      return known_;
+    }
+    log_.clear(&is_woken_);
+    return std::nullopt;
+  }
+  void wake() override { log_.wake(&is_woken_); }
 
  private:
   template <class T>
@@ -167,7 +242,12 @@ class FakeLogPath final : public EntryStore {
 
   FakeLog& log_;
   std::deque<std::function<void()>> late_;
-  uint64_t calls_ = 0;
+  std::atomic<uint64_t> calls_{0};
+  std::atomic<uint64_t> waits_{0};
+  uint64_t page_bytes_max_ = 0;
+  bool has_begun_ = false;
+  bool is_woken_ = false;             // the log's lock guards it
+  std::optional<std::string> known_;  // the head that was told of last
 };
 
 }  // namespace kyro::test
