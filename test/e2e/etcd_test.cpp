@@ -59,12 +59,14 @@ std::vector<uint64_t> offsets_in(EtcdStore& store, uint32_t page_entries) {
   }
 }
 
-// What an administrator tells etcd.
-void administer(const HttpEndpoint& endpoint, const std::string& path, const std::string& body) {
+// What an administrator tells etcd, and its answer.
+std::string administer(const HttpEndpoint& endpoint, const std::string& path,
+                       const std::string& body) {
   Client client(endpoint);
   const HttpResponse response = client.call("POST", path, body);
   INFO(path << ": " << response.status << " " << response.body);
   REQUIRE(response.status == 200);
+  return response.body;
 }
 
 std::string message_of(const Status& status) {
@@ -230,6 +232,100 @@ TEST_CASE("Real etcd lets the right user in, and whoever is refused is told why"
   cluster.start_again(0);
   for (uint64_t offset = 5; offset < 10; ++offset) append_numbered(store, offset);
   CHECK(offsets_in(store, 16).size() == 10);
+}
+
+TEST_CASE("Real etcd tells of a new head, of none when it is woken, and after a member's death too",
+          "[e2e]") {
+  if (!has_etcd()) return;
+  EtcdCluster cluster(3);
+  EtcdStore store(cluster.options("a"));
+  EtcdStore other(cluster.options("a"));
+  REQUIRE(until_answered([&] { return other.create_head(head_at(0)); }).ok());
+  // As a follower does: a look whenever nothing is known.
+  const auto wait_for = [&](uint64_t end) {
+    const uint64_t deadline_ns = monotonic_ns() + 60'000'000'000;
+    std::string head;
+    while (head != head_at(end)) {
+      REQUIRE(monotonic_ns() < deadline_ns);
+      const auto told = store.wait(1000);
+      head = told ? *told : until_answered([&] { return store.look(0); })->head.value_or("");
+    }
+  };
+  wait_for(0);
+  append_numbered(other, 0);
+  wait_for(1);
+  std::thread appending([&] {
+    for (uint64_t offset = 1; offset < 30; ++offset) append_numbered(other, offset);
+  });
+  wait_for(30);
+  appending.join();
+  CHECK_FALSE(store.wait(1));
+  append_numbered(other, 30);
+  CHECK(store.wait(30'000) == head_at(31));  // told, and not by a look
+  store.wake();
+  CHECK_FALSE(store.wait(3'600'000));
+  cluster.kill_hard(cluster.member_of(store));
+  append_numbered(other, 31);
+  wait_for(32);
+  append_numbered(other, 32);
+  wait_for(33);
+}
+
+TEST_CASE("Real etcd's beginning of a log is erased, and its head and its neighbours stay",
+          "[e2e]") {
+  if (!has_etcd()) return;
+  EtcdCluster cluster(1);
+  EtcdStore store(cluster.options("a"));
+  EtcdStore neighbour(cluster.options("a2"));
+  for (EtcdStore* one : {&store, &neighbour}) {
+    REQUIRE(until_answered([&] { return one->create_head(head_at(0)); }).ok());
+    for (uint64_t offset = 0; offset < 20; ++offset) append_numbered(*one, offset);
+  }
+  REQUIRE(store.erase(7).ok());
+  REQUIRE(store.erase(7).ok());
+  CHECK(store.read(0, 1)->front().offset == 7);
+  CHECK(offsets_in(store, 100).size() == 13);
+  CHECK(store.look(7)->head == head_at(20));
+  CHECK(offsets_in(neighbour, 100).size() == 20);
+  const auto usage = store.usage();
+  REQUIRE(usage.ok());
+  CHECK(usage->file_bytes >= usage->used_bytes);
+  CHECK(usage->used_bytes > 0);
+  CHECK_FALSE(usage->is_full);
+}
+
+TEST_CASE("Real etcd that is full says how to heal it, and heals so, with what was written before",
+          "[e2e]") {
+  if (!has_etcd()) return;
+  EtcdCluster cluster(1, {"--quota-backend-bytes", "4000000"});
+  EtcdStore store(cluster.options("a"));
+  REQUIRE(until_answered([&] { return store.create_head(head_at(0)); }).ok());
+  const std::string large(256 * kKiB, 'L');
+  uint64_t end = 0;
+  Status status;
+  while (status.ok()) {
+    status = store.create(end, large, head_at(end), head_at(end + 1)).status();
+    if (status.ok()) ++end;
+    REQUIRE(end < 100);
+  }
+  INFO(status.to_string());
+  CHECK(status.code() == Code::kNoSpace);
+  CHECK_THAT(message_of(status), Contains("etcdctl defrag") && Contains("etcdctl alarm disarm"));
+  CHECK(store.usage()->is_full);
+  CHECK(offsets_in(store, 4).size() == end);
+  REQUIRE(store.erase(end - 1).ok());  // that is possible
+  const HttpEndpoint admin = cluster.endpoint(0);
+  administer(admin, "/v3/kv/compaction",
+             "{\"revision\":\"" + std::to_string(end + 3) + "\",\"physical\":true}");
+  administer(admin, "/v3/maintenance/defragment", "{}");
+  const std::string alarms = administer(admin, "/v3/maintenance/alarm", R"({"action":"GET"})");
+  const size_t id_at = alarms.find(R"("memberID":")") + 12;
+  administer(admin, "/v3/maintenance/alarm",
+             R"({"action":"DEACTIVATE","alarm":"NOSPACE","memberID":")" +
+                 alarms.substr(id_at, alarms.find('"', id_at) - id_at) + "\"}");
+  CHECK_FALSE(store.usage()->is_full);
+  append_numbered(store, end);
+  CHECK(offsets_in(store, 4) == std::vector<uint64_t>{end - 1, end});
 }
 
 TEST_CASE("Two stores count on real etcd while a member is killed, and lose nothing", "[e2e]") {

@@ -27,24 +27,24 @@ std::string event_line(const std::string& value) {
   return line + "\"}}]}}";
 }
 
-std::string chunk(const std::string& bytes) {
+std::string watch_chunk(const std::string& bytes) {
   char size[32];
   std::snprintf(size, sizeof size, "%zx\r\n", bytes.size());
   return size + bytes + "\r\n";
 }
 // The head of an answer without an end, and the pieces of it.
-std::string stream_of(const std::vector<std::string>& pieces) {
+std::string watch_stream(const std::vector<std::string>& pieces) {
   std::string answer =
       "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-  for (const std::string& piece : pieces) answer += chunk(piece);
+  for (const std::string& piece : pieces) answer += watch_chunk(piece);
   return answer;
 }
 
-HttpEndpoint endpoint_of(const CannedServer& server) {
+HttpEndpoint watched_endpoint(const CannedServer& server) {
   return parse_endpoint(server.url()).value();
 }
 // Waits until there is something.
-Result<std::optional<std::string>> next_value(EtcdWatch& watch) {
+Result<std::optional<std::string>> next_told(EtcdWatch& watch) {
   for (;;) {
     auto taken = watch.take();
     if (!taken.ok() || *taken) return taken;
@@ -97,12 +97,12 @@ TEST_CASE("a watch tells of every change, however the stream is cut into pieces"
   for (size_t at = 0; at < lines.size(); at += piece_bytes) {
     pieces.push_back(lines.substr(at, piece_bytes));
   }
-  CannedServer server({stream_of(pieces)});
-  EtcdWatch watch(endpoint_of(server));
+  CannedServer server({watch_stream(pieces)});
+  EtcdWatch watch(watched_endpoint(server));
   REQUIRE(watch.begin("k", "a token", 10'000).ok());
   std::string value;
   while (value != "two") {
-    const auto told = next_value(watch);
+    const auto told = next_told(watch);
     REQUIRE(told.ok());
     value = **told;
   }
@@ -114,30 +114,31 @@ TEST_CASE("a watch tells of every change, however the stream is cut into pieces"
 TEST_CASE("a watch that is refused, ended or nonsense is over, and says so") {
   const auto begun = [](const std::string& answer) {
     CannedServer server({answer});
-    EtcdWatch watch(endpoint_of(server));
+    EtcdWatch watch(watched_endpoint(server));
     const Status status = watch.begin("k", "", 10'000);
     return status.ok() && watch.has_begun();
   };
-  CHECK(begun(stream_of({kWatchCreated + "\n"})));
-  CHECK_FALSE(begun(stream_of({kWatchRefused + "\n"})));
+  CHECK(begun(watch_stream({kWatchCreated + "\n"})));
+  CHECK_FALSE(begun(watch_stream({kWatchRefused + "\n"})));
   CHECK_FALSE(begun(CannedServer::answer("404 Not Found", "")));
   CHECK_FALSE(begun(CannedServer::answer("200 OK", "{}")));
-  CHECK_FALSE(begun(stream_of({"<html>\n"})));
-  CHECK_FALSE(begun(stream_of({std::string(EtcdWatch::kMessageBytesMax + 1, ' ')})));
+  CHECK_FALSE(begun(watch_stream({"<html>\n"})));
+  CHECK_FALSE(begun(watch_stream({std::string(EtcdWatch::kMessageBytesMax + 1, ' ')})));
 
-  const std::string over = GENERATE(as<std::string>(), chunk(kWatchRefused + "\n"),
-                                    chunk("{\"error\":{}}\n"), chunk("oops\n"), "0\r\n\r\n", "zz");
-  CannedServer server({stream_of({kWatchCreated + "\n" + event_line("one") + "\n"}) + over});
-  EtcdWatch watch(endpoint_of(server));
+  const std::string over =
+      GENERATE(as<std::string>(), watch_chunk(kWatchRefused + "\n"),
+               watch_chunk("{\"error\":{}}\n"), watch_chunk("oops\n"), "0\r\n\r\n", "zz");
+  CannedServer server({watch_stream({kWatchCreated + "\n" + event_line("one") + "\n"}) + over});
+  EtcdWatch watch(watched_endpoint(server));
   Status status = watch.begin("k", "", 10'000);  // has perhaps seen the end already
-  while (status.ok()) status = next_value(watch).status();
+  while (status.ok()) status = next_told(watch).status();
   CHECK(status.code() == Code::kIoError);
   CHECK_FALSE(watch.has_begun());
 }
 
 TEST_CASE("who waits is told that nothing is known at first, and then of what is new") {
-  CannedServer server(
-      {looked_at("1"), stream_of({kWatchCreated + "\n", event_line("2") + "\n"}), looked_at("1")});
+  CannedServer server({looked_at("1"), watch_stream({kWatchCreated + "\n", event_line("2") + "\n"}),
+                       looked_at("1")});
   EtcdStore store(options_for({server.url()}));
   CHECK(store.look(0)->head == "1");
   CHECK_FALSE(store.wait(60'000));
@@ -151,7 +152,7 @@ TEST_CASE("who waits is told that nothing is known at first, and then of what is
 }
 
 TEST_CASE("a watch that does not tell of what a look has shown is begun anew") {
-  const std::string silent = stream_of({kWatchCreated + "\n"});
+  const std::string silent = watch_stream({kWatchCreated + "\n"});
   CannedServer server({looked_at("1"), silent, looked_at("1"), looked_at("2"), silent});
   EtcdStore store(options_for({server.url()}));
   REQUIRE(store.look(0).ok());
