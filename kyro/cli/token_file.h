@@ -1,4 +1,4 @@
-// The token in a file, as server and client read it.
+// The token in a file, as server and client read it; any secret in a file.
 //
 // Thread rule: any thread. It does not block: what is not a regular file is refused, so that a pipe
 // or a device in its place cannot hold up whoever reads it again.
@@ -28,9 +28,9 @@ inline constexpr size_t kTokenFileBytesMax = 64 * 1024;
   return Status(Code::kInvalid, "a token must be printable ASCII without spaces");
 }
 
-// The token in the file at `path`, without the white space after it. A file that is missing, too
+// The secret in the file at `path`, without the white space after it. A file that is missing, too
 // large or empty, or not a regular one, is kInvalid.
-[[nodiscard]] inline Result<std::string> read_token_file(const std::string& path) {
+[[nodiscard]] inline Result<std::string> read_secret_file(const std::string& path) {
   const auto refuse = [&](std::string_view why) {
     return Status(Code::kInvalid, path + " " + std::string(why));
   };
@@ -53,14 +53,21 @@ inline constexpr size_t kTokenFileBytesMax = 64 * 1024;
     if (got < 0 && errno != EINTR) return refuse_errno();
     if (got > 0) size += static_cast<size_t>(got);
   }
-  if (size == text.size()) return refuse("is larger than a token file may be (64 KiB)");
+  if (size == text.size()) return refuse("is larger than such a file may be (64 KiB)");
   text.resize(size);
   text.erase(text.find_last_not_of(" \t\r\n") + 1);
   if (text.empty()) return refuse("is empty");
-  if (const Status bad = check_token(text); !bad.ok()) {
+  return text;
+}
+
+// The same for a token.
+[[nodiscard]] inline Result<std::string> read_token_file(const std::string& path) {
+  auto token = read_secret_file(path);
+  KYRO_TRY(token);
+  if (const Status bad = check_token(*token); !bad.ok()) {
     return Status(Code::kInvalid, path + ": " + std::string(bad.message()));
   }
-  return text;
+  return token;
 }
 
 }  // namespace kyro

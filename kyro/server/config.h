@@ -12,6 +12,7 @@
 #include "kyro/base/log/log.h"
 #include "kyro/net/io/rate_limiter.h"
 #include "kyro/net/server/http_server.h"
+#include "kyro/replica/log_url.h"
 #include "kyro/storage/options.h"
 
 namespace kyro {
@@ -24,6 +25,13 @@ struct ServeConfig {
 
   HttpServerConfig http;
   Options engine;
+  bool is_fsync_given = false;  // else it depends on whether the log is shared
+
+  LogUrl log_url;        // of the log that several servers share; none: it has its own alone
+  std::string log_user;  // both, or none
+  std::string log_password_file;
+  uint64_t log_keep_bytes = 256 * kMiB;  // of that log, at least, when it is trimmed
+  uint64_t log_timeout_ms = 5000;
 
   std::vector<ListenAddress> listen;  // in place of the host and port of `http`, if it is not empty
   std::string config_file;

@@ -25,8 +25,10 @@
 #include "kyro/base/text/printable.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/cli/exit_codes.h"
+#include "kyro/cli/token_file.h"
 #include "kyro/net/io/address.h"
 #include "kyro/net/server/http_server.h"
+#include "kyro/replica/replica.h"
 #include "kyro/server/access.h"
 #include "kyro/server/api.h"
 #include "kyro/server/life_signs.h"
@@ -97,12 +99,28 @@ inline void print_banner(const ServeConfig& config, const std::string& addresses
              {"data", config.engine.data_dir},
              {"keys", keys},
              {"fsync", fsync_text(config.engine)},
+             {"log", config.log_url.text},
              {"access", access},
              {"version", kProductVersion}});
   if (has_token && is_public) {
     log_event(LogLevel::kWarn, "token_in_clear",
               {{"advice", "put a TLS proxy in front, or use the Unix socket"}});
   }
+}
+
+// None where the log is not shared. The password stays in memory, for tokens end.
+inline Result<std::unique_ptr<Replica>> make_replica(const ServeConfig& config) {
+  if (!config.log_url.is_given()) return std::unique_ptr<Replica>();
+  Replica::Config replica{config.log_url, config.log_user, {}, config.log_timeout_ms};
+  if (!config.log_password_file.empty()) {
+    auto password = read_secret_file(config.log_password_file);
+    if (!password.ok()) {
+      return Status(Code::kInvalid,
+                    "--log-password-file: " + std::string(password.status().message()));
+    }
+    replica.password = *std::move(password);
+  }
+  return std::make_unique<Replica>(replica);
 }
 
 inline int fail(const Status& status, int exit_code = kExitError) {
@@ -183,6 +201,8 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
                                            "if everyone who can connect may read and write"),
                 kExitUsage);
   }
+  auto replica = make_replica(config);
+  if (!replica.ok()) return fail(replica.status());
   AccessControl access({.guard_against_pages = tokens.full.empty() && !config.no_auth,
                         .protect_metrics = config.protect_metrics});
   access.set_tokens(tokens);
@@ -216,7 +236,9 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
 
   RecoveryProgress& progress = api.recovery_progress();
   progress.cancel = is_stop_pending;
-  auto engine = Engine::open(config.engine, &progress);
+  Options options = config.engine;
+  if (*replica != nullptr) options.shared_log = (*replica)->shared_log();
+  auto engine = Engine::open(options, &progress);
   if (!engine.ok()) {
     (*server)->stop();
     if (!progress.was_cancelled) return fail(engine.status());
@@ -232,6 +254,9 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
       [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
   if (config.warm_on_start)
     static_cast<void>((*engine)->run({Job::Kind::kWarm, {}, is_stop_pending}));
+  if (*replica != nullptr) {
+    if (const Status started = (*replica)->start(**engine); !started.ok()) return fail(started);
+  }
   api.set_engine(engine->get());
   const std::string addresses = bound_addresses(config.http, **server);
   print_banner(config, addresses, access.has_token(), estimate_keys((*engine)->view()));
@@ -242,11 +267,13 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
   wait_for_end(signals, reloader, **server, life, api, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
+  if (*replica != nullptr) (*replica)->hurry();
   sigset_t stops;
   sigemptyset(&stops);
   for (const int number : {SIGTERM, SIGINT}) sigaddset(&stops, number);
   pthread_sigmask(SIG_UNBLOCK, &stops, nullptr);  // a second one ends the process
   const bool in_time = (*server)->drain(config.drain_secs * 1000);
+  if (*replica != nullptr) (*replica)->stop();
   engine->reset();  // before the server, which its commits wake
   log_event(LogLevel::kInfo, "stopped", {{"drained", in_time ? "yes" : "no"}});
   return kExitOk;

@@ -70,6 +70,24 @@ inline Status set_listen(const CliCall& call, ServeConfig* config) {
   return {};
 }
 
+inline Status check_log(const ServeConfig& config) {
+  const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
+  if (config.log_user.empty() != config.log_password_file.empty()) {
+    return refuse("--log-user and --log-password-file must be given together");
+  }
+  if (!config.log_user.empty() && !config.log_url.is_given()) {
+    return refuse("--log-user needs --log beside it");
+  }
+  return {};
+}
+
+// Every write is synced by others before it is done: the disk here may take its time.
+inline void set_fsync_default(ServeConfig* config) {
+  if (config->is_fsync_given || !config->log_url.is_given()) return;
+  config->engine.fsync = FsyncPolicy::kInterval;
+  config->engine.fsync_interval_ms = 100;
+}
+
 inline Status check_together(const CliCall& call, ServeConfig* config) {
   const auto refuse = [](const char* why) { return Status(Code::kInvalid, why); };
   if (!config->auth_token.empty() && !config->auth_token_file.empty()) {
@@ -86,6 +104,7 @@ inline Status check_together(const CliCall& call, ServeConfig* config) {
         "--read-token-file needs --auth-token-file (or --auth-token) beside it: without "
         "a token everyone may write");
   }
+  KYRO_TRY(check_log(*config));
   if (config->http.inflight_bytes_max < config->engine.max_value_bytes) {
     return refuse("--max-inflight-bytes must not be smaller than --max-value-bytes");
   }
@@ -115,6 +134,7 @@ inline Result<ConfigFile> find_config_file(const CliCall& call, CliEnvironment e
   KYRO_TRY(read_options(call, environment, &config));
   KYRO_TRY(serve_detail::set_listen(call, &config));
   KYRO_TRY(serve_detail::check_together(call, &config));
+  serve_detail::set_fsync_default(&config);
   return config;
 }
 

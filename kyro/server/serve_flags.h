@@ -19,6 +19,7 @@
 #include "kyro/base/text/slots.h"
 #include "kyro/cli/flag.h"
 #include "kyro/net/io/address.h"
+#include "kyro/replica/log_url.h"
 #include "kyro/server/config.h"
 
 namespace kyro {
@@ -101,14 +102,28 @@ inline std::string get_cli_value(const CliFlag&, const SlotSet& value) {
   return value.to_text();
 }
 
+// Where there is none there is no text.
+inline std::string set_cli_value(const CliFlag&, std::string_view text, LogUrl& value) {
+  auto url = LogUrl::parse(text);
+  if (!url.ok()) return std::string(url.status().message());
+  value = *std::move(url);
+  return {};
+}
+
+inline std::string get_cli_value(const CliFlag&, const LogUrl& value) {
+  return value.text;
+}
+
 namespace serve_detail {
 
 inline std::string set_fsync(const CliFlag& flag, std::string_view text, void* options) {
   constexpr std::string_view kInterval = "interval:";
   constexpr uint64_t kIntervalMsMax = 3'600'000;
-  Options& engine = static_cast<ServeConfig*>(options)->engine;
+  auto* const config = static_cast<ServeConfig*>(options);
+  Options& engine = config->engine;
   if (text == "always" || text == "never") {
     engine.fsync = text == "always" ? FsyncPolicy::kAlways : FsyncPolicy::kNever;
+    config->is_fsync_given = true;
     return {};
   }
   if (!text.starts_with(kInterval)) {
@@ -120,6 +135,7 @@ inline std::string set_fsync(const CliFlag& flag, std::string_view text, void* o
   }
   engine.fsync = FsyncPolicy::kInterval;
   engine.fsync_interval_ms = *ms;
+  config->is_fsync_given = true;
   return {};
 }
 
@@ -241,6 +257,21 @@ inline constexpr CliFlag kServeFlags[] = {
     {"slots", "FIRST-LAST[,…]",
      "this is a shard: it has the keys in these of 16384 slots, CRC32C(decimal key) modulo 16384; "
      "others are answered 421", {}, kEngine<&O::slots>, 0, "Shards"},
+
+    {"log", "URL",
+     "share the log http://HOST:PORT[,…]/NAME, in etcd with these members, with every other server "
+     "that is given it: all are replicas of one store. A write is then synced by a majority of the "
+     "members when it is done, and --fsync is interval:100 if not given",
+     {}, kOwn<&C::log_url>, 0, "Replicas"},
+    {"log-user", "USER", "as whom etcd is asked", {}, kOwn<&C::log_user>},
+    {"log-password-file", "FILE", "read that user's password from FILE",
+     {}, kOwn<&C::log_password_file>},
+    {"log-keep-bytes", "B",
+     "so much of the shared log stays when it is trimmed, for replicas that were away",
+     {static_cast<double>(1 * kMiB), kCliNoBound}, kOwn<&C::log_keep_bytes>},
+    {"log-timeout-ms", "MS",
+     "a write waits so long for the shared log, and a read with min_offset or consistency=latest "
+     "for what it asks for; then 503", {100, 600'000}, kOwn<&C::log_timeout_ms>},
 
     {"max-value-bytes", "B", "larger values are answered 413",
      {1, kValueBytesCeiling}, kEngine<&O::max_value_bytes>, 0, "Limits"},

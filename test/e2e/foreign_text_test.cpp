@@ -111,7 +111,7 @@ TEST_CASE("SIGHUP with anything but a file in the token's place keeps the token"
   std::filesystem::create_symlink("/dev/zero", token);
   reload_with("a device", "token is not a regular file");
   write_file(token, std::string(65537, 'x'));
-  reload_with("a large file", "is larger than a token file may be");
+  reload_with("a large file", "is larger than such a file may be");
   std::filesystem::create_directory(token);
   reload_with("a directory", "token is not a regular file");
   CHECK(server.stop().exit_code == 0);
