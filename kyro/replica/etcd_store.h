@@ -53,7 +53,7 @@ class EtcdStore final : public EntryStore {
   [[nodiscard]] std::optional<std::string> wait(uint64_t timeout_ms) override;
   void wake() override { wake_up_.wake(); }
 
-  // Whom the next call asks first.
+  // Whom the next call asks first. Any thread.
   [[nodiscard]] const std::string& endpoint() const { return members_.endpoint().name; }
 
  private:

@@ -79,7 +79,12 @@ class LogFollower {
     const uint64_t here = engine_.next_offset();
     return std::max(head_offset(), here) - here;
   }
-  // How long this store has not been seen to have everything; 0 while it has.
+  // It has had, once, all that was in the log when it began to look.
+  [[nodiscard]] bool has_caught_up() const {
+    return has_caught_up_.load(std::memory_order_acquire);
+  }
+  // How long this store has not been seen to have all that was in the log a page ago; 0 while it
+  // has.
   [[nodiscard]] uint64_t lag_ns(uint64_t now_ns = monotonic_ns()) const {
     const uint64_t since_ns = behind_since_ns_.load(std::memory_order_relaxed);
     return since_ns == 0 || now_ns < since_ns ? 0 : now_ns - since_ns;
@@ -98,7 +103,7 @@ class LogFollower {
   Step take_page(uint64_t* next, uint64_t bytes_left);
   Step take(const SharedGroup& group);
   Step fail(const Status& status);
-  void note_position(bool is_at_end);
+  void note_position(bool is_here);
   bool is_told_to_stop_after(uint64_t wait_ms);
 
   Engine& engine_;
@@ -108,6 +113,7 @@ class LogFollower {
   uint32_t page_entries_ = kPageEntriesMin;
   std::atomic<uint64_t> head_{0};
   std::atomic<uint64_t> behind_since_ns_{monotonic_ns()};  // 0: everything is here
+  std::atomic<bool> has_caught_up_{false};
 
   Thread thread_;
   Mutex mutex_;
@@ -210,9 +216,10 @@ inline LogFollower::Step LogFollower::fail(const Status& status) {
   return health_.is_stopped() ? Step::kStopped : Step::kWaits;
 }
 
-inline void LogFollower::note_position(bool is_at_end) {
-  if (is_at_end) {
+inline void LogFollower::note_position(bool is_here) {
+  if (is_here) {
     behind_since_ns_.store(0, std::memory_order_relaxed);
+    has_caught_up_.store(true, std::memory_order_release);
   } else if (behind_since_ns_.load(std::memory_order_relaxed) == 0) {
     behind_since_ns_.store(monotonic_ns(), std::memory_order_relaxed);
   }

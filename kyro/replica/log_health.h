@@ -1,5 +1,5 @@
-// How a store stands to its shared log: whether it answers, what has stopped it for good, and how
-// far its own appends go.
+// How a store stands to its shared log: whether it answers, what has stopped it for good and what
+// somebody can do about that, and how far its own appends go.
 //
 // A stop is final until the process is started again: the log and the store have grown apart, and
 // nothing that comes after may be applied or written, whatever the log looks like later. Reads of
@@ -8,6 +8,7 @@
 // Thread rule: any thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -57,12 +58,22 @@ class LogHealth {
     const MutexLock lock(mutex_);
     return stopped_status();
   }
+  // What has stopped it and how to go on, in sentences; empty while nothing has.
+  [[nodiscard]] std::string reason() const {
+    if (!is_stopped()) return {};
+    const MutexLock lock(mutex_);
+    return sentences();
+  }
   // One word, "none" while nothing has stopped it; for /ready.
   [[nodiscard]] std::string_view reason_word() const {
     if (!is_stopped()) return "none";
     const MutexLock lock(mutex_);
     return stop_word(reason_.code());
   }
+
+  // The words there are.
+  static constexpr std::array<std::string_view, 6> kStopWords{
+      "log_trimmed", "log_missing", "log_foreign", "log_behind", "log_newer", "log_broken"};
 
  private:
   static std::string_view stop_word(Code code) {
@@ -81,9 +92,27 @@ class LogHealth {
         return "log_broken";
     }
   }
+  static std::string_view advice(Code code) {
+    switch (code) {
+      case Code::kGone:
+        return "start it anew from a backup of another replica: kyrodb restore --replica";
+      case Code::kNotFound:
+        return "begin the log from a store that has the data: kyrodb log init";
+      case Code::kInvalid:
+        return "the name of the log in --log, or the data directory, is the wrong one";
+      case Code::kUnsupported:
+        return "upgrade this server";
+      default:
+        return "decide which past counts, and begin the log anew from the replica that has it: "
+               "kyrodb log init";
+    }
+  }
+  std::string sentences() const KYRO_REQUIRES(mutex_) {
+    return "this store has left the shared log: " + std::string(reason_.message()) + "; " +
+           std::string(advice(reason_.code()));
+  }
   Status stopped_status() const KYRO_REQUIRES(mutex_) {
-    return Status(Code::kLogUnreachable,
-                  "this store has left the shared log: " + std::string(reason_.message()));
+    return Status(Code::kLogUnreachable, sentences());
   }
 
   mutable Mutex mutex_;

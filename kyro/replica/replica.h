@@ -15,16 +15,16 @@
 // each has connections of its own.
 //
 // Thread rule: start(), hurry() and stop() by the owner; what is const from any thread. Ownership:
-// owns everything but the engine.
+// owns everything but the engine, which outlives the follower's life, from start() to stop(); what
+// is const but state() and its like is not asked after that.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "kyro/replica/etcd_store.h"
 #include "kyro/replica/follower.h"
@@ -45,7 +45,8 @@ class Replica {
   };
 
   explicit Replica(const Config& config)
-      : committers_way_(options_of(config)),
+      : name_(config.url.name),
+        committers_way_(options_of(config)),
         followers_way_(options_of(config)),
         log_(committers_way_, health_, {.timeout_ms = config.timeout_ms}) {}
   Replica(const Replica&) = delete;
@@ -57,23 +58,64 @@ class Replica {
 
   // kBusy where the system gives no thread.
   [[nodiscard]] Status start(Engine& engine) {
-    follower_.emplace(engine, followers_way_, health_, LogFollower::Times{});
-    return follower_->start();
+    owned_ = std::make_unique<LogFollower>(engine, followers_way_, health_, LogFollower::Times{});
+    follower_.store(owned_.get(), std::memory_order_release);
+    return owned_->start();
   }
   // The end is near: whoever waits for the log hears soon that it does not answer.
   void hurry() { log_.stop(); }
   // Ends the thread, and what it asks of the engine.
   void stop() {
     hurry();
-    if (follower_) follower_->stop();
+    if (owned_ != nullptr) owned_->stop();
   }
 
+  // While it is kCatchingUp it has not had, since it was started, all that was in the log then;
+  // kUnreachable: the log does not answer, so nobody knows; kStopped: for good, by health().
+  enum class State : uint8_t { kCatchingUp, kFollowing, kUnreachable, kStopped };
+  [[nodiscard]] State state() const {
+    if (health_.is_stopped()) return State::kStopped;
+    if (!health_.is_up()) return State::kUnreachable;
+    const LogFollower* const follower = this->follower();
+    const bool has_all = follower != nullptr && follower->has_caught_up();
+    return has_all ? State::kFollowing : State::kCatchingUp;
+  }
+  // In one word; of a stop the reason's.
+  [[nodiscard]] std::string_view state_word() const {
+    switch (state()) {
+      case State::kCatchingUp:
+        return "catching_up";
+      case State::kFollowing:
+        return "following";
+      case State::kUnreachable:
+        return "unreachable";
+      case State::kStopped:
+        break;
+    }
+    return health_.reason_word();
+  }
   [[nodiscard]] const LogHealth& health() const { return health_; }
+  [[nodiscard]] const ReplicaLog& log() const { return log_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  // The member that was asked last for what others write, or will be next.
+  [[nodiscard]] const std::string& endpoint() const { return followers_way_.endpoint(); }
+  // Where the log ended when it was last looked at, and what of it is not here. All 0 before
+  // start().
+  [[nodiscard]] uint64_t head_offset() const {
+    return follower() != nullptr ? follower()->head_offset() : 0;
+  }
+  [[nodiscard]] uint64_t lag_records() const {
+    return follower() != nullptr ? follower()->lag_records() : 0;
+  }
+  [[nodiscard]] uint64_t lag_ns() const { return follower() != nullptr ? follower()->lag_ns() : 0; }
 
  private:
   // One question to one member; an append asks again until its own time is up.
   static constexpr uint64_t kCallMsMax = 2000;
 
+  [[nodiscard]] const LogFollower* follower() const {
+    return follower_.load(std::memory_order_acquire);
+  }
   static EtcdOptions options_of(const Config& config) {
     EtcdOptions options;
     options.endpoints = config.url.members;
@@ -84,11 +126,13 @@ class Replica {
     return options;
   }
 
+  const std::string name_;
   LogHealth health_;
   EtcdStore committers_way_;
   EtcdStore followers_way_;
   ReplicaLog log_;
-  std::optional<LogFollower> follower_;
+  std::unique_ptr<LogFollower> owned_;
+  std::atomic<const LogFollower*> follower_{nullptr};  // the same, for other threads
 };
 
 }  // namespace kyro

@@ -27,6 +27,7 @@
 #include <utility>
 
 #include "kyro/base/clock.h"
+#include "kyro/base/counters.h"
 #include "kyro/base/mutex.h"
 #include "kyro/base/random.h"
 #include "kyro/replica/entry.h"
@@ -66,6 +67,11 @@ class ReplicaLog final : public SharedLog {
   // What the log takes.
   [[nodiscard]] LogSpace& space() { return space_; }
   [[nodiscard]] uint64_t conflicts() const { return conflicts_.load(std::memory_order_relaxed); }
+  // Whose the group is that was appended or applied last.
+  enum class Writer : uint8_t { kNobody, kOwn, kOther };
+  [[nodiscard]] Writer last_writer() const { return last_writer_.load(std::memory_order_relaxed); }
+  // How long appends took, with all their tries, that got there.
+  [[nodiscard]] HistogramSnapshot append_ns() const { return append_ns_.snapshot(); }
 
  private:
   struct Chain {
@@ -102,6 +108,8 @@ class ReplicaLog final : public SharedLog {
   EntryStore::Found theirs_;  // what a group that was handed on points into
   std::atomic<uint64_t> conflicts_{0};
   LogSpace space_;
+  std::atomic<Writer> last_writer_{Writer::kNobody};
+  Histogram append_ns_{kLatencyBoundsNanos};
 
   Mutex mutex_;
   CondVar woken_;
@@ -171,11 +179,14 @@ inline Result<std::optional<SharedGroup>> ReplicaLog::append(uint64_t first_offs
   const std::string entry = encode_entry(&head, records, random_u64(), body);
   const std::string after = encode_head(head);
   health_.note_append(head.end);
+  const uint64_t began_ns = monotonic_ns();
   auto found = insist([&] { return store_.create(first_offset, entry, before, after); });
   if (!found.ok()) return health_.note(found.status());
   if (!*found || (*found)->entry == entry) {
     static_cast<void>(health_.note(Status()));
     adopt({head.end, head.position, head.crc});
+    append_ns_.observe(monotonic_ns() - began_ns);
+    last_writer_.store(Writer::kOwn, std::memory_order_relaxed);
     return std::optional<SharedGroup>();
   }
   conflicts_.fetch_add(1, std::memory_order_relaxed);
@@ -213,6 +224,7 @@ inline Status ReplicaLog::follow(const SharedGroup& group) {
     return health_.note(broken(group.first_offset));
   }
   adopt({group.end_offset(), group.end_position, group.crc});
+  last_writer_.store(Writer::kOther, std::memory_order_relaxed);
   return Status();
 }
 

@@ -23,7 +23,7 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
-#include "kyro/base/text/json_text.h"
+#include "kyro/base/text/json_fields.h"
 #include "kyro/base/text/slots.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/net/http/handler.h"
@@ -33,6 +33,7 @@
 #include "kyro/server/observe/history.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
+#include "kyro/server/observe/replica_stats.h"
 #include "kyro/server/observe/request_log.h"
 #include "kyro/server/observe/status.h"
 #include "kyro/server/readiness.h"
@@ -76,6 +77,8 @@ class Api final : public Handler {
 
   // Before the server starts; null for none.
   void set_request_log(RequestLog* log) { request_log_ = log; }
+  // Before the engine; without it no log is shared.
+  void set_replica(const Replica* replica) { replica_.store(replica, std::memory_order_release); }
   // Recovery is done.
   void set_engine(Engine* engine) {
     engine->set_key_listener(&waiting_reads_);
@@ -184,6 +187,7 @@ class Api final : public Handler {
   static constexpr std::string_view kAllMethods = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 
   [[nodiscard]] Engine* engine() const { return engine_.load(std::memory_order_acquire); }
+  [[nodiscard]] const Replica* replica() const { return replica_.load(std::memory_order_acquire); }
   void commit_enqueued() {
     if (engine() != nullptr) engine()->commit_enqueued();
   }
@@ -391,9 +395,13 @@ class Api final : public Handler {
   }
 
   void offset(Exchange& x) {
-    std::string body = "{\"offset\":";
-    append_decimal(body, engine()->next_offset());
-    body.append(",\"database\":\"").append(engine()->database_id()).append("\"}");
+    std::string body;
+    JsonFields json(body);
+    json.open('{');
+    json.field("offset", engine()->next_offset());
+    json.field("database", engine()->database_id());
+    if (replica() != nullptr) render_shared_log(json, *replica(), engine());
+    json.close('}');
     x.respond(200, kJsonType, body);
   }
 
@@ -402,15 +410,18 @@ class Api final : public Handler {
       x.close_after();  // on whichever reactor: not every one may have been told yet
       return x.respond(503, kJsonType, "{\"status\":\"draining\"}");
     }
-    const auto reason = why_not_ready(engine(), progress_.records.load(std::memory_order_relaxed));
-    if (reason) return x.respond(503, kJsonType, *reason);
-    x.respond(200, kJsonType, ready_body(*engine()));
+    const uint64_t replayed = progress_.records.load(std::memory_order_relaxed);
+    const auto why = why_not_ready(engine(), replica(), replayed);
+    if (why) return x.respond(503, kJsonType, unready_body(*why));
+    const auto wants_writes = find_switch(x.request().query, "writes");
+    const bool is_enough = takes_writes(replica()) || !wants_writes.ok() || !*wants_writes;
+    x.respond(is_enough ? 200 : 503, kJsonType, ready_body(*engine(), replica()));
   }
 
   void metrics(Exchange& x) {
     const bool is_draining = draining_.load(std::memory_order_acquire);
     x.respond(200, "text/plain; version=0.0.4; charset=utf-8",
-              render_metrics(engine(), http_stats_, connections(), is_draining));
+              render_metrics(engine(), replica(), http_stats_, connections(), is_draining));
   }
 
   [[nodiscard]] uint64_t connections() const {
@@ -420,6 +431,7 @@ class Api final : public Handler {
 
   void status(Exchange& x) {
     respond_server_status(x, {.engine = engine(),
+                              .replica = replica(),
                               .progress = progress_,
                               .http = http_stats_,
                               .history = history_,
@@ -441,6 +453,7 @@ class Api final : public Handler {
   RateLimiter rate_admin_;
   std::string backup_dir_;
   std::atomic<Engine*> engine_{nullptr};
+  std::atomic<const Replica*> replica_{nullptr};
   std::atomic<const HttpServer*> server_{nullptr};
   std::atomic<bool> draining_{false};
   RecoveryProgress progress_;
@@ -451,7 +464,7 @@ class Api final : public Handler {
   SharedPieces shared_pieces_;
   WaitingReads waiting_reads_{http_stats_.waits};
   const StreamRules rules_{held_moments_, shared_pieces_, access_, {}, &http_stats_.calls};
-  const Health health_{engine_, draining_};
+  const Health health_{engine_, replica_, draining_};
   Calls calls_{
       {open_writes_, mget_limits_, http_stats_.subscribe, waiting_reads_, rules_, draining_},
       health_,

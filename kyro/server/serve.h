@@ -123,6 +123,29 @@ inline Result<std::unique_ptr<Replica>> make_replica(const ServeConfig& config) 
   return std::make_unique<Replica>(replica);
 }
 
+// The store, on the log that it shares if it does, and where backups go.
+inline Result<std::unique_ptr<Engine>> open_engine(const ServeConfig& config, Replica* replica,
+                                                   RecoveryProgress* progress) {
+  Options options = config.engine;
+  if (replica != nullptr) options.shared_log = replica->shared_log();
+  auto engine = Engine::open(options, progress);
+  KYRO_TRY(engine);
+  // Not before: it may lie in the data directory, which a new store wants to find empty.
+  if (!config.backup_dir.empty()) {
+    KYRO_TRY(PosixFileSystem().open_dir(config.backup_dir, DirMode::kCreate));
+  }
+  if (replica != nullptr) KYRO_TRY(replica->start(**engine));
+  return engine;
+}
+
+// A second SIGTERM or SIGINT ends the process.
+inline void let_signals_end_it() {
+  sigset_t stops;
+  sigemptyset(&stops);
+  for (const int number : {SIGTERM, SIGINT}) sigaddset(&stops, number);
+  pthread_sigmask(SIG_UNBLOCK, &stops, nullptr);
+}
+
 inline int fail(const Status& status, int exit_code = kExitError) {
   write_log("kyrodb: " + printable(status.message()) + "\n");
   return exit_code;
@@ -181,7 +204,7 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
     reloader.reload();
     server.wake_streams();  // whose token may be gone
     api.look_after_waiting_reads();
-    manager.tell("READY=1");
+    life.tell_reloaded();
   }
 }
 
@@ -230,48 +253,34 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
   if (!config.backup_dir.empty()) {
     api.set_backup_dir(config.backup_dir);
   }
+  api.set_replica(replica->get());
   auto server = HttpServer::start(http, api);
   if (!server.ok()) return fail(server.status());
   api.set_server(server->get());
 
   RecoveryProgress& progress = api.recovery_progress();
   progress.cancel = is_stop_pending;
-  Options options = config.engine;
-  if (*replica != nullptr) options.shared_log = (*replica)->shared_log();
-  auto engine = Engine::open(options, &progress);
+  auto engine = open_engine(config, replica->get(), &progress);
   if (!engine.ok()) {
     (*server)->stop();
     if (!progress.was_cancelled) return fail(engine.status());
     log_event(LogLevel::kInfo, "stopped", {{"during", "recovery"}});
     return kExitOk;
   }
-  // Not before: it may lie in the data directory, which a new store wants to find empty.
-  if (!config.backup_dir.empty()) {
-    const auto made = PosixFileSystem().open_dir(config.backup_dir, DirMode::kCreate);
-    if (!made.ok()) return fail(made.status());
-  }
   (*engine)->set_commit_listener(
       [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
   if (config.warm_on_start)
     static_cast<void>((*engine)->run({Job::Kind::kWarm, {}, is_stop_pending}));
-  if (*replica != nullptr) {
-    if (const Status started = (*replica)->start(**engine); !started.ok()) return fail(started);
-  }
   api.set_engine(engine->get());
   const std::string addresses = bound_addresses(config.http, **server);
   print_banner(config, addresses, access.has_token(), estimate_keys((*engine)->view()));
-  manager.tell("READY=1\nSTATUS=serving " + addresses);
-
-  LifeSigns life(**server, **engine, manager);
+  LifeSigns life(**server, **engine, replica->get(), manager, addresses);
   Reloader reloader(config, std::move(reread), std::move(tokens), access);
   wait_for_end(signals, reloader, **server, life, api, manager);
   manager.tell("STOPPING=1\nSTATUS=finishing what is under way");
   api.set_draining();
   if (*replica != nullptr) (*replica)->hurry();
-  sigset_t stops;
-  sigemptyset(&stops);
-  for (const int number : {SIGTERM, SIGINT}) sigaddset(&stops, number);
-  pthread_sigmask(SIG_UNBLOCK, &stops, nullptr);  // a second one ends the process
+  let_signals_end_it();
   const bool in_time = (*server)->drain(config.drain_secs * 1000);
   if (*replica != nullptr) (*replica)->stop();
   engine->reset();  // before the server, which its commits wake

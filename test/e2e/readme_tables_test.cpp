@@ -135,7 +135,8 @@ TEST_CASE("The table of errors has every status and code that the server answers
 
 TEST_CASE("The table of metrics is what the metrics page says of itself") {
   const HttpStats stats;
-  std::istringstream page(render_metrics(nullptr, stats, 0, false));
+  const Replica replica({.url = LogUrl::parse("http://127.0.0.1:1/n").value()});
+  std::istringstream page(render_metrics(nullptr, &replica, stats, 0, false));
   std::set<std::string> wanted;
   std::string name, help;
   for (std::string line; std::getline(page, line);) {

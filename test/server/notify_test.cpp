@@ -151,7 +151,7 @@ TEST_CASE("A flush that hangs is neither ready nor fed to the watchdog until it 
   const std::string address = abstract_name();
   ManagerSocket socket(address);
   ServiceManager manager(address, 20'000);
-  LifeSigns life(**server, *engine, manager);
+  LifeSigns life(**server, *engine, nullptr, manager, "here");
   const auto is_fed = [&] {
     while (socket.has_message()) socket.next();
     life.look();

@@ -12,6 +12,8 @@
 #include "kyro/server/observe/exposition.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/process_stats.h"
+#include "kyro/server/observe/replica_stats.h"
+#include "kyro/server/readiness.h"
 #include "kyro/storage/engine.h"
 #include "kyro/storage/run/dead_bytes.h"
 
@@ -83,7 +85,7 @@ inline void render_counters(MetricsText& text, const EngineStats& stats) {
                stats.scrubbed_bytes.value());
 }
 
-inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
+inline void render_gauges(MetricsText& text, Engine* engine, bool is_ready) {
   View view;
   uint64_t wal_bytes = 0;
   if (engine != nullptr) {
@@ -128,9 +130,7 @@ inline void render_gauges(MetricsText& text, Engine* engine, bool is_draining) {
   text.gauge("kyrodb_filter_bytes", "Bytes of the filters that know absent keys.", filter_bytes);
   text.gauge("kyrodb_rmi_epsilon_max", "Slots between a key and its prediction at most.", epsilon);
   text.gauge("kyrodb_read_only", "1 after a failure that stopped writes.", is_read_only ? 1 : 0);
-  text.gauge(
-      "kyrodb_ready", "1 while reads and writes are served.",
-      engine != nullptr && !is_read_only && !is_draining && find_stall(stalls) == nullptr ? 1 : 0);
+  text.gauge("kyrodb_ready", "1 while /ready says so.", is_ready ? 1 : 0);
   text.family("kyrodb_stalled_seconds", "gauge",
               "How long a thread has had work without coming forward with it.");
   for (const Stall& stall : stalls) {
@@ -233,13 +233,16 @@ inline void render_process(MetricsText& text) {
 
 }  // namespace metrics_detail
 
-// The whole page. The counters of an engine that is not there yet (null) read 0.
-[[nodiscard]] inline std::string render_metrics(Engine* engine, const HttpStats& http,
-                                                uint64_t connections, bool is_draining) {
+// The whole page. The counters of an engine that is not there yet (null) read 0; `replica` is null
+// where no log is shared.
+[[nodiscard]] inline std::string render_metrics(Engine* engine, const Replica* replica,
+                                                const HttpStats& http, uint64_t connections,
+                                                bool is_draining) {
   static const EngineStats kNothingYet;
   MetricsText text;
   metrics_detail::render_counters(text, engine != nullptr ? engine->stats() : kNothingYet);
-  metrics_detail::render_gauges(text, engine, is_draining);
+  metrics_detail::render_gauges(text, engine, !is_draining && !why_not_ready(engine, replica));
+  if (replica != nullptr) render_replica(text, *replica, engine);
   metrics_detail::render_http(text, http, connections);
   metrics_detail::render_process(text);
   return text.take();

@@ -22,6 +22,8 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/observe/history.h"
 #include "kyro/server/observe/process_stats.h"
+#include "kyro/server/observe/replica_stats.h"
+#include "kyro/server/readiness.h"
 #include "kyro/server/reply/reply.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/storage/engine.h"
@@ -34,7 +36,8 @@ inline constexpr size_t kSamplePoints = 128;  // unless asked otherwise
 
 // What the server knows besides its engine.
 struct StatusSource {
-  Engine* engine = nullptr;  // null while the log is replayed
+  Engine* engine = nullptr;          // null while the log is replayed
+  const Replica* replica = nullptr;  // null where no log is shared
   const RecoveryProgress& progress;
   const HttpStats& http;
   const History& history;
@@ -56,25 +59,20 @@ inline void render_state(JsonFields& json, const StatusSource& from) {
     json.field("why", why);
   };
   if (from.is_draining) return say("draining", "the server is being stopped");
+  const auto why = why_not_ready(from.engine, from.replica);
+  if (!why) {
+    return say("ready", takes_writes(from.replica)
+                            ? ""
+                            : "the shared log does not answer: writes are refused, reads go on");
+  }
+  say(why->state, why->why);
   if (from.engine == nullptr) {
-    say("recovering", "the log is being replayed");
     json.open("recovery", '{');
     json.field("records", from.progress.records.load(std::memory_order_relaxed));
     json.field("segments", from.progress.segments.load(std::memory_order_relaxed));
     json.field("segments_all", from.progress.segments_all.load(std::memory_order_relaxed));
     json.close('}');
-    return;
   }
-  if (from.engine->latch().is_set()) {
-    return say("read_only", printable(from.engine->latch().reason()));
-  }
-  const Stalls stalls = from.engine->stalls();
-  if (const Stall* stall = find_stall(stalls)) {
-    return say("stalled", std::string(stall->role) + " has had work for " +
-                              std::to_string(stall->stalled_ns / 1'000'000'000) +
-                              " s without coming forward with it");
-  }
-  say("ready", "");
 }
 
 inline void render_process(JsonFields& json, const StatusSource& from) {
@@ -214,6 +212,7 @@ inline void render_history(JsonFields& json, const History& history, size_t rows
   json.open('{');
   render_state(json, from);
   render_process(json, from);
+  if (from.replica != nullptr) render_shared_log(json, *from.replica, from.engine);
   if (from.engine != nullptr) render_store(json, *from.engine, wanted.sample_points);
   render_history(json, from.history, wanted.history_rows);
   json.close('}');

@@ -14,6 +14,7 @@
 #include "kyro/net/http/handler.h"
 #include "kyro/server/grpc/answers.h"
 #include "kyro/server/grpc/call.h"
+#include "kyro/server/readiness.h"
 #include "kyro/storage/engine.h"
 
 namespace kyro {
@@ -22,17 +23,18 @@ class Health {
  public:
   enum class Serving : uint8_t { kServing = 1, kNotServing = 2, kServiceUnknown = 3 };
 
-  // `engine` is null while its log is replayed.
-  Health(const std::atomic<Engine*>& engine, const std::atomic<bool>& draining)
-      : engine_(engine), draining_(draining) {}
+  // `engine` is null while its log is replayed, `replica` where no log is shared.
+  Health(const std::atomic<Engine*>& engine, const std::atomic<const Replica*>& replica,
+         const std::atomic<bool>& draining)
+      : engine_(engine), replica_(replica), draining_(draining) {}
 
   [[nodiscard]] static bool is_known(std::string_view service) {
     return service.empty() || service == "kyrodb.v1.KV";
   }
   [[nodiscard]] Serving now() const {
-    Engine* const engine = engine_.load(std::memory_order_acquire);
-    const bool serves = engine != nullptr && !draining_.load(std::memory_order_acquire) &&
-                        !engine->latch().is_set() && find_stall(engine->stalls()) == nullptr;
+    const bool serves = !draining_.load(std::memory_order_acquire) &&
+                        !why_not_ready(engine_.load(std::memory_order_acquire),
+                                       replica_.load(std::memory_order_acquire));
     return serves ? Serving::kServing : Serving::kNotServing;
   }
 
@@ -95,6 +97,7 @@ class Health {
   }
 
   const std::atomic<Engine*>& engine_;
+  const std::atomic<const Replica*>& replica_;
   const std::atomic<bool>& draining_;
 };
 
