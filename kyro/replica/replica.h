@@ -1,9 +1,10 @@
 // A server's part in a shared log, whole: its ways to etcd, the end of the log that its committer
-// writes to, and the thread that applies what others have written.
+// writes to, the thread that applies what others have written, and one that looks where the log
+// ends when somebody asks.
 //
 //   Replica replica(config);
 //   options.shared_log = replica.shared_log();      // then the engine is opened with these options
-//   replica.start(engine);
+//   replica.start(engine, listener);
 //   … replica.hurry(); … replica.stop();            // then the engine is closed
 //
 // Order: the log comes before the engine, which takes its database id from there if it is new, and
@@ -11,8 +12,8 @@
 // start() and stop(), within the engine's life. From hurry() on nothing is tried a second time, so
 // that closing takes no longer than one question to each member.
 //
-// A committer that waits for the log must not hold up the follower, nor the other way round, so
-// each has connections of its own.
+// Of committer, follower and whoever asks none must hold up another, so each has connections of its
+// own.
 //
 // Thread rule: start(), hurry() and stop() by the owner; what is const from any thread. Ownership:
 // owns everything but the engine, which outlives the follower's life, from start() to stop(); what
@@ -28,6 +29,7 @@
 
 #include "kyro/replica/etcd_store.h"
 #include "kyro/replica/follower.h"
+#include "kyro/replica/head_looks.h"
 #include "kyro/replica/log_health.h"
 #include "kyro/replica/log_url.h"
 #include "kyro/replica/replica_log.h"
@@ -48,6 +50,7 @@ class Replica {
       : name_(config.url.name),
         committers_way_(options_of(config)),
         followers_way_(options_of(config)),
+        looks_way_(options_of(config)),
         log_(committers_way_, health_, {.timeout_ms = config.timeout_ms}) {}
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -56,19 +59,25 @@ class Replica {
   // For Options::shared_log.
   [[nodiscard]] SharedLog* shared_log() { return &log_; }
 
-  // kBusy where the system gives no thread.
-  [[nodiscard]] Status start(Engine& engine) {
+  // `listener` is told what ask_for_head() finds. kBusy where the system gives no threads.
+  [[nodiscard]] Status start(Engine& engine, HeadListener& listener) {
+    looks_ = std::make_unique<HeadLooks>(engine, looks_way_, listener);
+    KYRO_TRY(looks_->start());
     owned_ = std::make_unique<LogFollower>(engine, followers_way_, health_, LogFollower::Times{});
     follower_.store(owned_.get(), std::memory_order_release);
     return owned_->start();
   }
   // The end is near: whoever waits for the log hears soon that it does not answer.
   void hurry() { log_.stop(); }
-  // Ends the thread, and what it asks of the engine.
+  // Ends the threads, and what they ask of the engine.
   void stop() {
     hurry();
+    if (looks_ != nullptr) looks_->stop();
     if (owned_ != nullptr) owned_->stop();
   }
+
+  // Has somebody look where the log ends, and the listener told. REQUIRES: it was started.
+  void ask_for_head() const { looks_->ask(); }
 
   // While it is kCatchingUp it has not had, since it was started, all that was in the log then;
   // kUnreachable: the log does not answer, so nobody knows; kStopped: for good, by health().
@@ -130,7 +139,9 @@ class Replica {
   LogHealth health_;
   EtcdStore committers_way_;
   EtcdStore followers_way_;
+  EtcdStore looks_way_;
   ReplicaLog log_;
+  std::unique_ptr<HeadLooks> looks_;
   std::unique_ptr<LogFollower> owned_;
   std::atomic<const LogFollower*> follower_{nullptr};  // the same, for other threads
 };

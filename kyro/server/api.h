@@ -23,7 +23,6 @@
 
 #include "kyro/base/clock.h"
 #include "kyro/base/epoch.h"
-#include "kyro/base/text/json_fields.h"
 #include "kyro/base/text/slots.h"
 #include "kyro/cli/build_info.h"
 #include "kyro/net/http/handler.h"
@@ -33,10 +32,9 @@
 #include "kyro/server/observe/history.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
-#include "kyro/server/observe/replica_stats.h"
 #include "kyro/server/observe/request_log.h"
+#include "kyro/server/observe/state_routes.h"
 #include "kyro/server/observe/status.h"
-#include "kyro/server/readiness.h"
 #include "kyro/server/reply/reply.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/admin.h"
@@ -45,8 +43,10 @@
 #include "kyro/server/routes/body_check.h"
 #include "kyro/server/routes/count.h"
 #include "kyro/server/routes/delete_range.h"
+#include "kyro/server/routes/fresh_reads.h"
 #include "kyro/server/routes/key_reads.h"
 #include "kyro/server/routes/mget.h"
+#include "kyro/server/routes/offset_waits.h"
 #include "kyro/server/routes/query.h"
 #include "kyro/server/routes/root.h"
 #include "kyro/server/routes/scan.h"
@@ -79,6 +79,8 @@ class Api final : public Handler {
   void set_request_log(RequestLog* log) { request_log_ = log; }
   // Before the engine; without it no log is shared.
   void set_replica(const Replica* replica) { replica_.store(replica, std::memory_order_release); }
+  // How long a read may wait to be as fresh as it wants to be. Before the server serves.
+  void set_log_timeout_ms(uint64_t ms) { offset_waits_.set_timeout_ms(ms); }
   // Recovery is done.
   void set_engine(Engine* engine) {
     engine->set_key_listener(&waiting_reads_);
@@ -103,9 +105,15 @@ class Api final : public Handler {
   void set_draining() {
     draining_.store(true, std::memory_order_release);
     waiting_reads_.end();
+    offset_waits_.end();
   }
-  // Every second, and when tokens have changed.
-  void look_after_waiting_reads() { waiting_reads_.sweep(); }
+  // Every second, and when tokens have changed, and when the time of one is up.
+  void look_after_waiting_reads() {
+    waiting_reads_.sweep();
+    offset_waits_.sweep();
+  }
+  [[nodiscard]] const OffsetWaits& offset_waits() const { return offset_waits_; }
+  [[nodiscard]] OffsetWaits& offset_waits() { return offset_waits_; }
   [[nodiscard]] RecoveryProgress& recovery_progress() { return progress_; }
 
   void on_round_begin(unsigned reactor) override { pins_[reactor].pin.emplace(); }
@@ -173,12 +181,18 @@ class Api final : public Handler {
   void on_request(Exchange& x) override {
     const HttpRequest& request = x.request();
     const Route route = route_of(x.route());
-    if (is_call_route(route)) return calls_.handle(x, engine());
+    if (is_call_route(route)) {
+      if (is_read_call(route) && must_wait_for_offset(x, route)) return;
+      return calls_.handle(x, engine());
+    }
     if (request.method == Method::kOptions) {
       x.add_header("Allow", request.path == "*" ? kAllMethods : route_info(route).allow);
       return x.respond(204, {}, {});
     }
-    if (is_read(route, request.method) && x.has_pending_before() && x.wait_for_earlier()) return;
+    if (is_read(route, request.method)) {
+      if (x.has_pending_before() && x.wait_for_earlier()) return;
+      if (may_want_freshness(request, route) && must_wait_for_offset(x, route)) return;
+    }
     dispatch(x, route);
   }
 
@@ -190,6 +204,20 @@ class Api final : public Handler {
   [[nodiscard]] const Replica* replica() const { return replica_.load(std::memory_order_acquire); }
   void commit_enqueued() {
     if (engine() != nullptr) engine()->commit_enqueued();
+  }
+
+  // Most requests say nothing of the kind, and are not searched for it.
+  static bool may_want_freshness(const HttpRequest& request, Route route) {
+    return (request.has_query || route == Route::kSubscribe) && route_info(route).needs_engine;
+  }
+  bool must_wait_for_offset(Exchange& x, Route route) {
+    return engine() != nullptr &&
+           must_be_fresher(x, route, *engine(), replica(), fresh_read_rules_);
+  }
+  static void answer(void* context, Exchange& x) {
+    Api& api = *static_cast<Api*>(context);
+    const Route route = route_of(x.route());
+    is_call_route(route) ? api.calls_.handle(x, api.engine()) : api.dispatch(x, route);
   }
 
   // ---- what is decided before the body ----
@@ -319,7 +347,7 @@ class Api final : public Handler {
       case Route::kLookupRaw:
         return respond_lookup_raw(*engine(), x);
       case Route::kOffset:
-        return offset(x);
+        return respond_next_offset(x, *engine(), replica());
       case Route::kReplay:
         return respond_replay(*engine(), x, rules_);
       case Route::kSubscribe:
@@ -394,28 +422,12 @@ class Api final : public Handler {
     BackupTask::send(*engine(), x, http_stats_.backups, rules_);
   }
 
-  void offset(Exchange& x) {
-    std::string body;
-    JsonFields json(body);
-    json.open('{');
-    json.field("offset", engine()->next_offset());
-    json.field("database", engine()->database_id());
-    if (replica() != nullptr) render_shared_log(json, *replica(), engine());
-    json.close('}');
-    x.respond(200, kJsonType, body);
-  }
-
   void ready(Exchange& x) {
     if (draining_.load(std::memory_order_acquire)) {
       x.close_after();  // on whichever reactor: not every one may have been told yet
       return x.respond(503, kJsonType, "{\"status\":\"draining\"}");
     }
-    const uint64_t replayed = progress_.records.load(std::memory_order_relaxed);
-    const auto why = why_not_ready(engine(), replica(), replayed);
-    if (why) return x.respond(503, kJsonType, unready_body(*why));
-    const auto wants_writes = find_switch(x.request().query, "writes");
-    const bool is_enough = takes_writes(replica()) || !wants_writes.ok() || !*wants_writes;
-    x.respond(is_enough ? 200 : 503, kJsonType, ready_body(*engine(), replica()));
+    respond_ready(x, engine(), replica(), progress_.records.load(std::memory_order_relaxed));
   }
 
   void metrics(Exchange& x) {
@@ -463,6 +475,8 @@ class Api final : public Handler {
   HeldMoments held_moments_{http_stats_.stale_readers};
   SharedPieces shared_pieces_;
   WaitingReads waiting_reads_{http_stats_.waits};
+  OffsetWaits offset_waits_{http_stats_.offset_waits};
+  const FreshReadRules fresh_read_rules_{offset_waits_, access_, answer, this};
   const StreamRules rules_{held_moments_, shared_pieces_, access_, {}, &http_stats_.calls};
   const Health health_{engine_, replica_, draining_};
   Calls calls_{

@@ -125,18 +125,31 @@ inline Result<std::unique_ptr<Replica>> make_replica(const ServeConfig& config) 
 
 // The store, on the log that it shares if it does, and where backups go.
 inline Result<std::unique_ptr<Engine>> open_engine(const ServeConfig& config, Replica* replica,
-                                                   RecoveryProgress* progress) {
+                                                   Api& api) {
   Options options = config.engine;
   if (replica != nullptr) options.shared_log = replica->shared_log();
-  auto engine = Engine::open(options, progress);
+  auto engine = Engine::open(options, &api.recovery_progress());
   KYRO_TRY(engine);
   // Not before: it may lie in the data directory, which a new store wants to find empty.
   if (!config.backup_dir.empty()) {
     KYRO_TRY(PosixFileSystem().open_dir(config.backup_dir, DirMode::kCreate));
   }
-  if (replica != nullptr) KYRO_TRY(replica->start(**engine));
+  if (replica != nullptr) KYRO_TRY(replica->start(**engine, api.offset_waits()));
   return engine;
 }
+
+// Who is told of every commit.
+struct CommitNews {
+  HttpServer& server;
+  OffsetWaits& waits;
+  const Engine& engine;
+
+  static void tell(void* context) {
+    const auto* const news = static_cast<const CommitNews*>(context);
+    news->server.wake_streams();
+    news->waits.on_offset(news->engine.next_offset());
+  }
+};
 
 // A second SIGTERM or SIGINT ends the process.
 inline void let_signals_end_it() {
@@ -151,12 +164,22 @@ inline int fail(const Status& status, int exit_code = kExitError) {
   return exit_code;
 }
 
+// Until the time of the read is up that has waited longest for an offset, or of one that begins to
+// wait now; not less than would do any good.
+inline uint64_t ns_to_next_deadline(const Api& api) {
+  constexpr uint64_t kLeastNs = 10'000'000;
+  const uint64_t now_ns = monotonic_ns();
+  const uint64_t first_ns =
+      std::min(api.offset_waits().first_deadline_ns(), now_ns + api.offset_waits().timeout_ns());
+  return std::max(first_ns, now_ns + kLeastNs) - now_ns;
+}
+
 // The next of `signals`; meanwhile somebody looks for signs of life and notes what has happened.
 inline int next_signal(const sigset_t& signals, LifeSigns& life, Api& api) {
-  const uint64_t interval_ns = life.interval_ns();
-  const timespec interval{.tv_sec = static_cast<time_t>(interval_ns / 1'000'000'000),
-                          .tv_nsec = static_cast<long>(interval_ns % 1'000'000'000)};
   for (;;) {
+    const uint64_t interval_ns = std::min(life.interval_ns(), ns_to_next_deadline(api));
+    const timespec interval{.tv_sec = static_cast<time_t>(interval_ns / 1'000'000'000),
+                            .tv_nsec = static_cast<long>(interval_ns % 1'000'000'000)};
     const int number = sigtimedwait(&signals, nullptr, &interval);
     if (number > 0) return number;
     if (errno != EAGAIN) continue;
@@ -248,6 +271,7 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
   manager.tell("STATUS=replaying the log");
   Api api(access, config.engine, {config.rate_data, config.rate_admin}, http.threads);
   api.set_mget_limits(config.max_mget_keys, config.http.inflight_bytes_max);
+  api.set_log_timeout_ms(config.log_timeout_ms);
   if (!config.no_page) api.set_page(page);
   if (request_log) api.set_request_log(&*request_log);
   if (!config.backup_dir.empty()) {
@@ -260,15 +284,15 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
 
   RecoveryProgress& progress = api.recovery_progress();
   progress.cancel = is_stop_pending;
-  auto engine = open_engine(config, replica->get(), &progress);
+  auto engine = open_engine(config, replica->get(), api);
   if (!engine.ok()) {
     (*server)->stop();
     if (!progress.was_cancelled) return fail(engine.status());
     log_event(LogLevel::kInfo, "stopped", {{"during", "recovery"}});
     return kExitOk;
   }
-  (*engine)->set_commit_listener(
-      [](void* context) { static_cast<HttpServer*>(context)->wake_streams(); }, server->get());
+  CommitNews news{**server, api.offset_waits(), **engine};
+  (*engine)->set_commit_listener(CommitNews::tell, &news);
   if (config.warm_on_start)
     static_cast<void>((*engine)->run({Job::Kind::kWarm, {}, is_stop_pending}));
   api.set_engine(engine->get());

@@ -214,6 +214,7 @@ const std::vector<Probe>& probes() {
       {"GET", "/v1/floor/{key}", "/v1/floor/9", "", 200},
       {"GET", "/v1/ceil/{key}", "/v1/ceil/9", "", 200},
       {"GET", "/v1/offset", "/v1/offset", "", 200},
+      {"GET", "/v1/offset", "/v1/offset?min_offset=x", "", 400},
       {"GET", "/v1/replay", "/v1/replay", "", 200},
       {"GET", "/v1/replay", "/v1/replay?limit=0", "", 400},
       {"GET", "/v1/replay", "/v1/replay?start=1000", "", 410},

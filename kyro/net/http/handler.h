@@ -32,6 +32,7 @@
 #include <utility>
 
 #include "kyro/base/text/json_text.h"
+#include "kyro/net/http/kept_request.h"
 #include "kyro/net/http/request.h"
 #include "kyro/net/io/task_queue.h"
 
@@ -237,6 +238,8 @@ class Exchange {
   // In on_request: asks for on_request() again, once every earlier request of the connection has
   // been answered. False if there is none: then answer now. Later requests wait for this one.
   [[nodiscard]] virtual bool wait_for_earlier() = 0;
+  // In task->run(): request() is once more what was kept in on_request, for as long as that lives.
+  void look_again(const KeptRequest& kept) { request_ = kept.request(); }
   // The answer comes from task->run(). Call before the task can be posted.
   void defer(Task* task) {
     task->bound_ = this;

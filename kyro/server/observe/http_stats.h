@@ -15,6 +15,7 @@
 #include "kyro/server/grpc/call_stats.h"
 #include "kyro/server/route_table.h"
 #include "kyro/server/routes/backup.h"
+#include "kyro/server/routes/offset_waits.h"
 #include "kyro/server/routes/stream.h"
 #include "kyro/server/routes/waiting_reads.h"
 
@@ -86,10 +87,12 @@ class HttpStats {
     visit(std::string_view("rate_admin"), over_rate_admin.value());
     visit(std::string_view("stale_reader"), stale_readers.value());
     visit(std::string_view("waiting_reads"), waits.refused.value());
+    visit(std::string_view("offset_waits"), offset_waits.refused.value());
   }
 
   SubscribeStats subscribe;
   WaitStats waits;
+  OffsetWaitStats offset_waits;
   rpc::CallStats calls;
   BackupStats backups;
   Counter stale_readers;

@@ -207,6 +207,8 @@ inline void render_http(MetricsText& text, const HttpStats& stats, uint64_t conn
                stats.backups.failures.value());
   text.gauge("kyrodb_waiting_reads", "Reads that wait for their key to change.",
              stats.waits.waiting.value());
+  text.gauge("kyrodb_offset_waits", "Reads that wait until this server has come to an offset.",
+             stats.offset_waits.waiting.value());
   text.counter("kyrodb_sse_lagged_total", "Subscribers that fell behind the log and were closed.",
                stats.subscribe.lagged.value());
 }

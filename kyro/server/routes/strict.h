@@ -25,25 +25,30 @@ namespace kyro {
   switch (route) {
     case Route::kKv:
       if (method == Method::kPut) return "ttl ttl_secs expires";
-      return method == Method::kDelete ? "" : "wait_secs";
+      return method == Method::kDelete ? "" : "wait_secs min_offset consistency";
     case Route::kScan:
       return method == Method::kDelete ? "start end limit keys"
-                                       : "start end limit reverse keys_only keys";
+                                       : "start end limit reverse keys_only keys min_offset "
+                                         "consistency";
     case Route::kCount:
-      return "start end";
+      return "start end min_offset consistency";
+    case Route::kGetFast:
+    case Route::kLookupFast:
+    case Route::kOffset:
+      return "min_offset consistency";
     case Route::kFloor:
     case Route::kCeil:
-      return "keys";
+      return "keys min_offset consistency";
     case Route::kLookup:
-      return "key keys";
+      return "key keys min_offset consistency";
     case Route::kLookupRaw:
-      return "key";
+      return "key min_offset consistency";
     case Route::kReplay:
-      return "start end limit";
+      return "start end limit min_offset consistency";
     case Route::kSubscribe:
-      return "from key start end";
+      return "from key start end min_offset consistency";
     case Route::kMget:
-      return "expires";
+      return "expires min_offset consistency";
     case Route::kBackup:
       return method == Method::kPost ? "name" : "";
     case Route::kBackups:

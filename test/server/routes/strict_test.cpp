@@ -29,7 +29,7 @@ TEST_CASE("a parameter that a route does not take is refused with the nearest th
   CHECK(of_scan("limit=1&revers=1") == "unknown parameter \"revers\"; the nearest is \"reverse\"");
   CHECK(of_scan("prefix=1") ==
         "unknown parameter \"prefix\"; this request takes: start end limit "
-        "reverse keys_only keys");
+        "reverse keys_only keys min_offset consistency");
   CHECK(of_scan("=1").starts_with("unknown parameter \"\""));
   CHECK(refusal(Method::kPut, Route::kKv, "ttl=1") == "");
   CHECK(refusal(Method::kPut, Route::kKv, "ttl_secs=1") == "");
@@ -37,7 +37,7 @@ TEST_CASE("a parameter that a route does not take is refused with the nearest th
         "unknown parameter \"tll\"; the nearest is \"ttl\"");
   // A lifetime where none is set, and a condition that belongs into a header.
   CHECK(refusal(Method::kGet, Route::kKv, "ttl=1") ==
-        "unknown parameter \"ttl\"; this request takes: wait_secs");
+        "unknown parameter \"ttl\"; this request takes: wait_secs min_offset consistency");
   CHECK(refusal(Method::kDelete, Route::kKv, "if_match=1") ==
         "unknown parameter \"if_match\"; this request takes none");
   CHECK(refusal(Method::kOptions, Route::kKv, "ttl=1") == "");
