@@ -5,16 +5,19 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <map>
 #include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "kyro/base/text/decimal.h"
 #include "kyro/client/commands.h"
 #include "kyro/server/observe/http_stats.h"
 #include "kyro/server/observe/metrics.h"
 #include "kyro/server/serve_command.h"
 #include "kyro/tools/commands.h"
+#include "test/support/http/http2_cases.h"
 #include "test/support/readme.h"
 
 namespace kyro::test {
@@ -62,6 +65,22 @@ TEST_CASE("The table of flags says what the option table says") {
     if (row != wanted.end()) wanted.erase(row);
   }
   for (const std::string& missing : wanted) FAIL_CHECK(kDeploy << ", Flags, needs: " << missing);
+}
+
+TEST_CASE("The table of conformance counts the cases of each section of the RFCs") {
+  std::map<std::string, size_t> wanted;
+  for (const h2::Case& one : h2::all_cases()) {
+    const std::string section = one.name.substr(0, one.name.find(':'));
+    ++wanted[section.starts_with("7541 ") ? "RFC " + section : "RFC 9113 " + section];
+    ++wanted["together"];
+  }
+  CHECK(wanted["together"] >= 250);
+  std::map<std::string, size_t> found;
+  for (const auto& row :
+       table_rows(Readme("test/README.md").section("### Conformance of HTTP/2"))) {
+    if (row.size() == 3 && row[2] != "cases") found[row[0]] = parse_u64(row[2]).value_or(0);
+  }
+  CHECK(found == wanted);
 }
 
 TEST_CASE("The table of routes has every route with its methods") {

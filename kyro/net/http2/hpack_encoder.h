@@ -2,8 +2,8 @@
 //
 // What an answer says again and again (its type, the second it was made in, its status) becomes an
 // entry of the dynamic table and then one byte; what is different each time is sent as a literal
-// that is not indexed. The table is kept small, since it is searched from end to end and every
-// connection has one.
+// that is not indexed. The table is kept small, since it is searched from end to end (some twelve
+// entries) and every connection has one.
 //
 // Thread rule: one thread. Ownership: one encoder per connection; blocks must be sent in the order
 // in which they were made.
@@ -32,6 +32,7 @@ class HpackEncoder {
   void set_peer_table_size(uint32_t bytes) {
     const uint32_t size = std::min(bytes, kTableBytes);
     if (size == table_.size_max() && !must_announce_) return;
+    ++version_;
     smallest_ = must_announce_ ? std::min(smallest_, size) : size;
     table_.set_size_max(size);
     must_announce_ = true;
@@ -58,24 +59,24 @@ class HpackEncoder {
     append_integer(out, is_added ? 0x40 : 0x00, is_added ? 6 : 4, name_index);
     if (name_index == 0) append_string(out, name);
     append_string(out, value);
-    if (is_added) table_.add(name, value);
+    if (!is_added) return;
+    table_.add(name, value);
+    ++version_;
   }
+
+  // Fields are coded alike as long as this stays the same.
+  [[nodiscard]] uint64_t version() const { return version_; }
 
  private:
   // The index of the whole field, or 0; then *name_index is that of a field of this name, or 0.
   [[nodiscard]] uint64_t find(std::string_view name, std::string_view value,
                               uint64_t* name_index) const {
-    HpackField field;
-    for (uint64_t i = 0; i < table_.count(); ++i) {
-      const uint64_t index = kHpackStatic.size() + 1 + i;
-      if (!table_.get(index, &field) || field.name != name) continue;
-      if (field.value == value) return index;
+    if (const uint64_t index = table_.find(name, value, name_index)) return index;
+    for (const uint8_t index : kHpackStaticNames.of_length(name.size())) {
+      const HpackField& known = kHpackStatic[index - 1];
+      if (known.name != name) continue;
+      if (known.value == value) return index;
       *name_index = index;
-    }
-    for (uint64_t i = 0; i < kHpackStatic.size(); ++i) {
-      if (kHpackStatic[i].name != name) continue;
-      if (kHpackStatic[i].value == value) return i + 1;
-      *name_index = i + 1;
     }
     return 0;
   }
@@ -103,6 +104,7 @@ class HpackEncoder {
   }
 
   HpackTable table_{kTableBytes};
+  uint64_t version_ = 0;
   // The peer takes the table to be of 4096 bytes until told.
   bool must_announce_ = true;
   uint32_t smallest_ = kTableBytes;

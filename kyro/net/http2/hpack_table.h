@@ -14,6 +14,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,6 +92,36 @@ inline constexpr std::array<HpackField, 61> kHpackStatic = {{
     {"www-authenticate", ""},
 }};
 
+// The static table by the lengths of its names, so that a name is compared with few.
+class HpackStaticNames {
+ public:
+  static constexpr size_t kLongest = 27;
+
+  constexpr HpackStaticNames() {
+    size_t at = 0;
+    for (size_t length = 0; length <= kLongest; ++length) {
+      begins_[length] = static_cast<uint8_t>(at);
+      for (size_t i = 0; i < kHpackStatic.size(); ++i) {
+        if (kHpackStatic[i].name.size() == length) indices_[at++] = static_cast<uint8_t>(i + 1);
+      }
+    }
+    begins_[kLongest + 1] = static_cast<uint8_t>(at);
+  }
+  // The indices of the fields whose names are so long, rising.
+  [[nodiscard]] constexpr std::span<const uint8_t> of_length(size_t length) const {
+    if (length > kLongest) return {};
+    return {indices_.data() + begins_[length], indices_.data() + begins_[length + 1]};
+  }
+  [[nodiscard]] constexpr size_t count() const { return begins_[kLongest + 1]; }
+
+ private:
+  std::array<uint8_t, kHpackStatic.size()> indices_{};
+  std::array<uint8_t, kLongest + 2> begins_{};
+};
+
+inline constexpr HpackStaticNames kHpackStaticNames;
+static_assert(kHpackStaticNames.count() == kHpackStatic.size());
+
 class HpackTable {
  public:
   static constexpr uint32_t kEntryOverhead = 32;
@@ -119,6 +151,24 @@ class HpackTable {
     if (index >= count()) return false;
     *field = field_of(entries_[entries_.size() - 1 - index]);
     return true;
+  }
+
+  // The index of the newest entry that is the whole field, or 0; then *name_index is that of one of
+  // this name, if there is one.
+  [[nodiscard]] uint64_t find(std::string_view name, std::string_view value,
+                              uint64_t* name_index) const {
+    uint64_t index = kHpackStatic.size();
+    for (size_t at = entries_.size(); at-- > oldest_;) {
+      const Entry& entry = entries_[at];
+      ++index;
+      if (entry.name_bytes != name.size()) continue;
+      const char* const text = text_.data() + entry.at;
+      if (std::memcmp(text, name.data(), name.size()) != 0) continue;
+      *name_index = index;
+      if (entry.value_bytes != value.size()) continue;
+      if (std::memcmp(text + name.size(), value.data(), value.size()) == 0) return index;
+    }
+    return 0;
   }
 
   // Adds a field as the newest; one that is larger than the table empties it (section 4.4). `name`

@@ -255,6 +255,24 @@ TEST_CASE("what the encoder writes is decoded to the same fields, whatever the p
   }
 }
 
+TEST_CASE("every field of the static table is written by its index, and its name by that of one") {
+  for (size_t i = 0; i < kHpackStatic.size(); ++i) {
+    const HpackField& field = kHpackStatic[i];
+    INFO(field.name);
+    HpackEncoder encoder;
+    std::string announced, block, named;
+    encoder.begin(announced);
+    encoder.append(block, field.name, field.value, Repeats::kNo);
+    CHECK(block == std::string(1, static_cast<char>(0x80 | (i + 1))));
+    encoder.append(named, field.name, "\x01", Repeats::kNo);  // no coding makes it shorter
+    HpackDecoder decoder;
+    FieldList seen;
+    REQUIRE(decode(decoder, announced + named, &seen));
+    CHECK(seen == FieldList{{std::string(field.name), "\x01"}});
+    CHECK(named.size() <= 4);  // an index of one or two bytes, a length, the value
+  }
+}
+
 TEST_CASE("an answer that repeats takes one byte a field") {
   HpackEncoder encoder;
   std::string block;
