@@ -25,7 +25,7 @@ void require(bool condition) {
 // Answers what is whole; of every third stream the body is given late, in pieces.
 class Answering final : public Http2Events {
  public:
-  void on_head(Http2Stream& stream, Http2Head& head, bool ends) override {
+  void on_head(Http2Stream& stream, const Http2Head& head, bool ends) override {
     seen.append(head.method()).append(head.path()).append(head.host());
     head.for_each_field(
         [this](std::string_view name, std::string_view value) { seen.append(name).append(value); });
@@ -56,10 +56,11 @@ class Answering final : public Http2Events {
   }
   void answer(Http2Stream& stream, int status) {
     const bool is_late = stream.id % 3 == 0;
-    session->send_head(stream, status, !is_late, out,
-                       [](HpackEncoder& encoder, std::string& block) {
-                         encoder.append(block, "x", "y", HpackEncoder::Repeats::kYes);
-                       });
+    session->send_fields(
+        stream, !is_late, out, [status](HpackEncoder& encoder, std::string& block) {
+          encoder.append(block, ":status", std::to_string(status), HpackEncoder::Repeats::kYes);
+          encoder.append(block, "x", "y", HpackEncoder::Repeats::kYes);
+        });
     if (is_late) late.push_back(stream.id);
   }
 
@@ -71,7 +72,8 @@ class Answering final : public Http2Events {
 
 std::string run(std::string_view bytes, const std::vector<size_t>& cuts) {
   Answering events;
-  Http2Session session(events);
+  Http2StreamPool pool;
+  Http2Session session(events, pool);
   events.session = &session;
   std::string left;
   size_t from = 0;

@@ -94,15 +94,18 @@ class CallRounds;
 class FakeCall final : public Exchange {
  public:
   FakeCall(CallRounds& rounds, std::string path, Fields fields)
-      : rounds_(rounds), path_(std::move(path)), fields_(std::move(fields)) {
-    request_.method = Method::kPost;
-    request_.version = HttpVersion::k2;
-    request_.path = request_.target = path_;
-    for (const auto& [name, value] : fields_) request_.fields.push_back({name, value});
+      : Exchange(&own_request_),
+        rounds_(rounds),
+        path_(std::move(path)),
+        fields_(std::move(fields)) {
+    own_request_.method = Method::kPost;
+    own_request_.version = HttpVersion::k2;
+    own_request_.path = own_request_.target = path_;
+    for (const auto& [name, value] : fields_) own_request_.fields.push_back({name, value});
   }
   ~FakeCall() override = default;
 
-  [[nodiscard]] HttpRequest& mutable_request() { return request_; }
+  [[nodiscard]] HttpRequest& mutable_request() { return own_request_; }
   [[nodiscard]] uint64_t body_limit() const { return max_body_bytes_; }
 
   // ---- what it was told ----
@@ -201,6 +204,7 @@ class FakeCall final : public Exchange {
   CallRounds& rounds_;
   const std::string path_;
   const Fields fields_;
+  HttpRequest own_request_;
   std::string request_body_;
   bool is_cancelled_ = false;
   size_t tasks_ = 0;  // under way
@@ -315,8 +319,8 @@ inline void FakeCall::tell_handler() const {
   Answered answered;
   answered.route = route_;
   answered.status = static_cast<uint16_t>(status);
-  answered.method = request_.method;
-  answered.peer = &request_.peer;
+  answered.method = own_request_.method;
+  answered.peer = &own_request_.peer;
   answered.version = HttpVersion::k2;
   rounds_.handler().on_response(answered);
 }

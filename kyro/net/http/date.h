@@ -34,11 +34,15 @@ class HttpDate {
                                 kDays[utc.tm_wday], utc.tm_mday, kMonths[utc.tm_mon],
                                 utc.tm_year + 1900, utc.tm_hour, utc.tm_min, utc.tm_sec);
     bytes_ = static_cast<size_t>(n);
+    ++version_;
   }
   [[nodiscard]] std::string_view text() const { return {text_.data(), bytes_}; }
+  // Changes with the text.
+  [[nodiscard]] uint64_t version() const { return version_; }
 
  private:
   uint64_t due_ns_ = 0;
+  uint64_t version_ = 0;
   std::array<char, 64> text_{};
   size_t bytes_ = 0;
 };

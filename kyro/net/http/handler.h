@@ -169,7 +169,7 @@ inline constexpr std::string_view kTooMuchWaits =
 // One request and the one answer to it.
 class Exchange {
  public:
-  [[nodiscard]] const HttpRequest& request() const { return request_; }
+  [[nodiscard]] const HttpRequest& request() const { return *request_; }
 
   // What on_response() is told; kNoRoute until set.
   void set_route(uint16_t route) { route_ = route; }
@@ -230,7 +230,7 @@ class Exchange {
   // In on_request: hands the body over, a large one without a copy. The views of request() are not
   // valid any more then.
   [[nodiscard]] virtual OwnedBody take_body() {
-    return {std::string(request_.body), 0, request_.body.size()};
+    return {std::string(request_->body), 0, request_->body.size()};
   }
 
   // An earlier request of this connection still waits for its answer.
@@ -238,8 +238,19 @@ class Exchange {
   // In on_request: asks for on_request() again, once every earlier request of the connection has
   // been answered. False if there is none: then answer now. Later requests wait for this one.
   [[nodiscard]] virtual bool wait_for_earlier() = 0;
-  // In task->run(): request() is once more what was kept in on_request, for as long as that lives.
-  void look_again(const KeptRequest& kept) { request_ = kept.request(); }
+  // In task->run(): while this lives, request() is once more what was kept in on_request.
+  class SecondLook {
+   public:
+    SecondLook(Exchange& x, const KeptRequest& kept)
+        : exchange_(x), before_(std::exchange(x.request_, &kept.request())) {}
+    SecondLook(const SecondLook&) = delete;
+    SecondLook& operator=(const SecondLook&) = delete;
+    ~SecondLook() { exchange_.request_ = before_; }
+
+   private:
+    Exchange& exchange_;
+    const HttpRequest* const before_;
+  };
   // The answer comes from task->run(). Call before the task can be posted.
   void defer(Task* task) {
     task->bound_ = this;
@@ -260,7 +271,8 @@ class Exchange {
   }
 
  protected:
-  Exchange() = default;
+  // `request` is valid as long as the protocol says so, and something is there afterwards.
+  explicit Exchange(const HttpRequest* request) : request_(request) {}
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   virtual ~Exchange() = default;
@@ -272,7 +284,7 @@ class Exchange {
     if (waiting_task_ != nullptr) std::exchange(waiting_task_, nullptr)->on_abandoned();
   }
 
-  HttpRequest request_;
+  const HttpRequest* request_;
   WaitingTask* waiting_task_ = nullptr;  // deferred, and not run or told yet
   uint64_t max_body_bytes_ = 0;
   const char* max_body_option_ = nullptr;

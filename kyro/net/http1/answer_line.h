@@ -118,7 +118,7 @@ class AnswerLine {
 
   void finished(const Http1Exchange* exchange) {
     context_.add_finished({exchange->start_ns_, exchange->body_bytes_, exchange->route_,
-                           exchange->status_, exchange->request_.method});
+                           exchange->status_, exchange->own_request_.method});
   }
 
   template <class Append>
@@ -174,7 +174,7 @@ inline void Http1Exchange::release() {
     return;
   }
   if (bytes_.capacity() > kKeptCapacityMax) std::string().swap(bytes_);
-  if (request_.fields.capacity() > kKeptFieldsMax) request_.fields = {};
+  if (own_request_.fields.capacity() > kKeptFieldsMax) own_request_.fields = {};
   workspace_.free_exchanges.push_back(this);
 }
 
@@ -211,7 +211,7 @@ inline void Http1Exchange::end_answer() {
 inline void Http1Exchange::respond(int status, std::string_view content_type,
                                    std::string_view body) {
   const bool has_body = status_has_body(status);
-  const bool sends_body = has_body && request_.method != Method::kHead;
+  const bool sends_body = has_body && own_request_.method != Method::kHead;
   if (sends_body && !line_->host_.outgoing.may_keep(body.size())) return refuse_answer();
   ResponseHead head;
   head.status = status;
@@ -234,7 +234,7 @@ inline void Http1Exchange::refuse_answer() {
 inline void Http1Exchange::respond_shared(int status, std::string_view content_type,
                                           std::string_view body,
                                           std::shared_ptr<const void> owner) {
-  const bool sends_body = status_has_body(status) && request_.method != Method::kHead;
+  const bool sends_body = status_has_body(status) && own_request_.method != Method::kHead;
   if (!sends_body || body.size() < kSharedBodyBytesMin || owner == nullptr) {
     respond(status, content_type, body);
     return;
@@ -262,7 +262,7 @@ inline void Http1Exchange::respond_stream(int status, std::string_view content_t
   head.framing = chunked ? ResponseHead::Framing::kChunked : ResponseHead::Framing::kUntilClose;
   head.content_type = content_type;
   begin_answer(head);
-  if (request_.method == Method::kHead) {
+  if (own_request_.method == Method::kHead) {
     stream.reset();
   } else if (queued_) {
     stream_ = std::move(stream);
@@ -288,8 +288,8 @@ inline void Http1Exchange::on_defer() {
   deferred_ = true;
   ++context_.tasks_outstanding;
   if (queued_) return;
-  if (request_.body.size() >= kChargedBodyMin) {
-    charged_bytes_ = request_.body.size();
+  if (own_request_.body.size() >= kChargedBodyMin) {
+    charged_bytes_ = own_request_.body.size();
     context_.shared.inflight_bytes.fetch_add(charged_bytes_, std::memory_order_relaxed);
   }
   line_->enqueue(this);

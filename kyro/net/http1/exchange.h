@@ -80,8 +80,8 @@ class Http1Exchange final : public Exchange {
   // Makes ready for the next request of `line`.
   void begin(AnswerLine* line, const PeerAddress& peer, bool is_unix) {
     line_ = line;
-    request_.peer = peer;
-    request_.is_unix = is_unix;
+    own_request_.peer = peer;
+    own_request_.is_unix = is_unix;
     start_ns_ = context_.loop.now_ns();
     max_body_bytes_ = context_.config.body_bytes_max;
     max_body_option_ = nullptr;
@@ -102,13 +102,13 @@ class Http1Exchange final : public Exchange {
                              std::unique_ptr<BodyStream> stream) override;
   void close_after() override { closes_ = true; }
   [[nodiscard]] OwnedBody take_body() override {
-    return body_home_ != nullptr ? body_home_->give_body(request_.body) : Exchange::take_body();
+    return body_home_ != nullptr ? body_home_->give_body(own_request_.body) : Exchange::take_body();
   }
   [[nodiscard]] inline bool has_pending_before() const override;
   [[nodiscard]] inline bool wait_for_earlier() override;
 
   // For the connection.
-  [[nodiscard]] HttpRequest& mutable_request() { return request_; }
+  [[nodiscard]] HttpRequest& mutable_request() { return own_request_; }
   [[nodiscard]] Http1Frame& frame() { return frame_; }
   [[nodiscard]] uint64_t max_body_bytes() const { return max_body_bytes_; }
   [[nodiscard]] bool deferred() const { return deferred_; }
@@ -124,7 +124,7 @@ class Http1Exchange final : public Exchange {
   friend class AnswerLine;
   friend struct Http1Workspace;
   explicit Http1Exchange(Http1Workspace& workspace)
-      : workspace_(workspace), context_(workspace.context) {}
+      : Exchange(&own_request_), workspace_(workspace), context_(workspace.context) {}
   ~Http1Exchange() override = default;
 
   inline void on_defer() override;
@@ -138,7 +138,8 @@ class Http1Exchange final : public Exchange {
 
   Http1Workspace& workspace_;
   ReactorContext& context_;
-  Http1Frame frame_;            // of request_
+  HttpRequest own_request_;
+  Http1Frame frame_;            // of the request
   AnswerLine* line_ = nullptr;  // null: orphaned
   BodyHome* body_home_ = nullptr;
   Http1Exchange* next_ = nullptr;  // in the line

@@ -104,10 +104,11 @@ struct FrameHeader {
 
 // REQUIRES kFrameHeaderBytes at `bytes`.
 [[nodiscard]] inline FrameHeader parse_frame_header(const char* bytes) {
-  return {.length = load_be(bytes, 3),
-          .type = static_cast<FrameType>(bytes[3]),
+  const uint32_t length_and_type = load_be32(bytes);
+  return {.length = length_and_type >> 8,
+          .type = static_cast<FrameType>(length_and_type & 0xFF),
           .flags = static_cast<uint8_t>(bytes[4]),
-          .stream = load_be(bytes + 5, 4) & 0x7FFFFFFFu};
+          .stream = load_be32(bytes + 5) & 0x7FFFFFFFu};
 }
 
 namespace frame_detail {
@@ -243,11 +244,16 @@ template <class Visit>
 
 // ---- out ----
 
+// REQUIRES room for kFrameHeaderBytes, and a length below 2^24.
+inline void write_frame_header(char* to, const FrameHeader& frame) {
+  store_be32(to, frame.length << 8 | static_cast<uint32_t>(frame.type));
+  to[4] = static_cast<char>(frame.flags);
+  store_be32(to + 5, frame.stream);
+}
 inline void append_frame_header(std::string& out, const FrameHeader& frame) {
-  append_be(out, frame.length, 3);
-  out += static_cast<char>(frame.type);
-  out += static_cast<char>(frame.flags);
-  append_be(out, frame.stream, 4);
+  char header[kFrameHeaderBytes];
+  write_frame_header(header, frame);
+  out.append(header, sizeof header);
 }
 
 inline void append_rst_stream(std::string& out, uint32_t stream, Http2Error error) {

@@ -26,6 +26,7 @@ class HpackDecoder {
   [[nodiscard]] bool decode(std::string_view block, Visit visit) {
     at_ = block.data();
     end_ = at_ + block.size();
+    has_changed_table_ = false;
     bool may_resize = true;  // section 4.2: only before the first field
     while (at_ != end_) {
       const auto first = static_cast<unsigned char>(*at_);
@@ -42,13 +43,18 @@ class HpackDecoder {
         return false;
       }
       visit(field.name, field.value);
-      if ((first & 0xC0u) == 0x40) table_.add(field.name, field.value);
+      if ((first & 0xC0u) != 0x40) continue;
+      table_.add(field.name, field.value);
+      has_changed_table_ = true;
     }
     shrink();
     return true;
   }
 
   [[nodiscard]] const HpackTable& table() const { return table_; }
+  // The last block had to do with the dynamic table but for reading it: said again, it might mean
+  // something else.
+  [[nodiscard]] bool has_changed_table() const { return has_changed_table_; }
 
  private:
   static constexpr uint64_t kIntegerMax = 1u << 24;  // more than any block could mean
@@ -59,6 +65,7 @@ class HpackDecoder {
     uint64_t size = 0;
     if (!read_integer(5, &size) || size > HpackTable::kSizeMax) return false;
     table_.set_size_max(static_cast<uint32_t>(size));
+    has_changed_table_ = true;
     return true;
   }
 
@@ -117,6 +124,7 @@ class HpackDecoder {
   HpackTable table_;
   const char* at_ = nullptr;
   const char* end_ = nullptr;
+  bool has_changed_table_ = false;
   std::string name_;  // of Huffman strings
   std::string value_;
 };

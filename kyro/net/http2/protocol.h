@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "kyro/net/http/protocol.h"
+#include "kyro/net/http2/answer_memory.h"
 #include "kyro/net/http2/exchange.h"
 #include "kyro/net/http2/session.h"
 
@@ -42,7 +43,10 @@ class Http2Protocol final : public Protocol, private Http2Events {
   static constexpr size_t kUncountedBytes = 4096;
 
   Http2Protocol(Http2Workspace& workspace, ProtocolHost& host)
-      : workspace_(workspace), context_(workspace.context), host_(host), session_(*this) {}
+      : workspace_(workspace),
+        context_(workspace.context),
+        host_(host),
+        session_(*this, workspace.streams) {}
 
   bool work() override;
   [[nodiscard]] bool takes_input() const override {
@@ -75,6 +79,8 @@ class Http2Protocol final : public Protocol, private Http2Events {
 
  private:
   friend class Http2Exchange;
+  // What a header block is; see AnswerMemory.
+  enum Block : uint8_t { kHeadOfLength, kHeadOfMessage, kHeadOfStream, kHeadAlone, kTrailers };
   static constexpr size_t kKeptInputBytes = 512;
   // What having a source make a piece costs of a turn, however small it is.
   static constexpr size_t kProducedBytes = 4096;
@@ -83,7 +89,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   static constexpr uint64_t kLookMs = 1000;  // between looks at a source that may be revoked
 
   // ---- Http2Events ----
-  void on_head(Http2Stream& stream, Http2Head& head, bool ends) override;
+  void on_head(Http2Stream& stream, const Http2Head& head, bool ends) override;
   void on_body(Http2Stream& stream, std::string_view piece, bool ends) override;
   void on_reset(Http2Stream& stream) override;
   void on_window() override { windows_grew_ = true; }
@@ -111,8 +117,13 @@ class Http2Protocol final : public Protocol, private Http2Events {
   // ---- answers ----
   [[nodiscard]] std::string& out() { return is_out_of_turn_ ? kept_out_ : context_.out; }
   void send_head(Http2Exchange& x, std::string_view content_type, const uint64_t* length,
-                 bool ends);
-  void send_body(Http2Exchange& x);
+                 Block kind);
+  template <class Code>
+  void append_known(AnswerMemory::Key key, const HpackEncoder& encoder, std::string& block,
+                    Code code);
+  void append_head_fields(const Http2Exchange& x, std::string_view content_type, Block kind,
+                          HpackEncoder& encoder, std::string& block) const;
+  [[nodiscard]] bool send_at_once(Http2Exchange& x, std::string_view body);
   void wait_for_turn(Http2Exchange& x);
   void take_turns();
   [[nodiscard]] bool send_piece(Http2Exchange& x);
@@ -125,6 +136,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   void wait_for_window(Http2Exchange& x);
   void on_progress(Http2Exchange& x, size_t bytes);
   void count_unsent(Http2Exchange& x);
+  void set_counted(Http2Exchange& x, uint64_t bytes);
   [[nodiscard]] bool may_keep(size_t bytes) const;
   void refuse_answer(Http2Exchange& x);
   void on_windows();
@@ -133,6 +145,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   void note_deadline(uint64_t at_ms) { earliest_ms_ = std::min(earliest_ms_, at_ms); }
   [[nodiscard]] static uint64_t next_deadline_ms(const Http2Exchange& x);
   void expire(Http2Exchange& x, uint64_t now_ms);
+  [[nodiscard]] bool expire_rest(Http2Exchange& x, uint64_t now_ms);
   void watch_partial(bool moved);
   void end_if_done();
   void abandon();
@@ -156,6 +169,8 @@ class Http2Protocol final : public Protocol, private Http2Events {
   ReactorContext& context_;
   ProtocolHost& host_;
   Http2Session session_;
+  AnswerMemory known_head_;
+  AnswerMemory known_trailers_;
   std::string left_;                     // of a frame that is not whole
   std::vector<Http2Exchange*> arrived_;  // to be told; those whose stream has ended are let go of
   Http2Exchange* first_turn_ = nullptr;  // those that can send, in turn

@@ -8,35 +8,27 @@
 namespace kyro {
 
 inline void Http2Protocol::send_head(Http2Exchange& x, std::string_view content_type,
-                                     const uint64_t* length, bool ends) {
-  using Repeats = HpackEncoder::Repeats;
+                                     const uint64_t* length, Block kind) {
+  const bool ends = kind == kHeadAlone;
   const auto add = [&](HpackEncoder& encoder, std::string& block) {
-    encoder.append(block, "date", context_.date.text(), Repeats::kYes);
-    if (!content_type.empty()) {
-      encoder.append(block, "content-type", content_type, Repeats::kYes);
-      encoder.append(block, "x-content-type-options", "nosniff", Repeats::kYes);
-    }
-    if (length != nullptr) {
-      char digits[24];
-      const char* const end = std::to_chars(digits, digits + sizeof digits, *length).ptr;
-      encoder.append(block, "content-length", {digits, static_cast<size_t>(end - digits)},
-                     Repeats::kNo);
-    } else if (!ends) {
-      // A stream: proxies shall pass it on as it comes, and keep nothing of it.
-      encoder.append(block, "x-accel-buffering", "no", Repeats::kYes);
-      encoder.append(block, "cache-control", "no-store", Repeats::kYes);
-    }
-    const auto add_field = [&](std::string_view name, std::string_view value) {
-      encoder.append(block, name, value, Repeats::kNo);
-    };
-    x.visit_fields(Http2Exchange::kHeadField, add_field);
-    if (ends) x.visit_fields(Http2Exchange::kTrailer, add_field);
+    const auto code = [&] { append_head_fields(x, content_type, kind, encoder, block); };
+    append_known({.type = content_type,
+                  .fields = x.fields_,
+                  .date_version = context_.date.version(),
+                  .status = x.status_,
+                  .kind = kind},
+                 encoder, block, code);
+    if (length == nullptr) return;
+    char digits[24];
+    const char* const end = std::to_chars(digits, digits + sizeof digits, *length).ptr;
+    encoder.append(block, "content-length", {digits, static_cast<size_t>(end - digits)},
+                   HpackEncoder::Repeats::kNo);
   };
-  session_.send_head(*x.stream_, x.status_, ends, out(), add);
+  session_.send_fields(*x.stream_, ends, out(), add);
   if (ends) x.stream_ = nullptr;
-  const ReactorContext::Finished answer{x.start_ns_,       length != nullptr ? *length : 0,
-                                        x.route_,          x.status_,
-                                        x.request_.method, HttpVersion::k2};
+  const ReactorContext::Finished answer{x.start_ns_, length != nullptr ? *length : 0,
+                                        x.route_,    x.status_,
+                                        x.method_,   HttpVersion::k2};
   if (is_out_of_turn_) {
     kept_finished_.push_back(answer);
   } else {
@@ -44,13 +36,61 @@ inline void Http2Protocol::send_head(Http2Exchange& x, std::string_view content_
   }
 }
 
-// A body is there, or more of it: a small one goes at once.
-inline void Http2Protocol::send_body(Http2Exchange& x) {
-  const bool is_small = x.source_ == nullptr && x.unsent_.size() <= kPieceBytes;
-  const bool goes_now = is_small && !is_out_of_turn_ && !host_.outgoing.blocked() &&
-                        out().size() < kTurnBytes &&
-                        session_.sendable(*x.stream_) >= x.unsent_.size();
-  if (!goes_now || send_piece(x)) wait_for_turn(x);
+// Appends a block as it was coded the last time, or has it coded anew.
+template <class Code>
+void Http2Protocol::append_known(AnswerMemory::Key key, const HpackEncoder& encoder,
+                                 std::string& block, Code code) {
+  key.coder_version = encoder.version();
+  AnswerMemory& memory = key.kind == kTrailers ? known_trailers_ : known_head_;
+  if (const std::string_view known = memory.find(key); !known.empty()) {
+    block.append(known);
+    return;
+  }
+  const size_t begin = block.size();
+  code();
+  if (encoder.version() != key.coder_version) return;
+  memory.learn(key, std::string_view(block).substr(begin));
+}
+
+// All but the length.
+inline void Http2Protocol::append_head_fields(const Http2Exchange& x, std::string_view content_type,
+                                              Block kind, HpackEncoder& encoder,
+                                              std::string& block) const {
+  using Repeats = HpackEncoder::Repeats;
+  const auto add = [&](std::string_view name, std::string_view value) {
+    encoder.append(block, name, value, Repeats::kYes);
+  };
+  add(":status", std::to_string(x.status_));
+  add("date", context_.date.text());
+  if (!content_type.empty()) add("content-type", content_type);
+  const bool may_be_seen_by_browsers = !content_type.empty() && !x.has_trailers_;
+  if (may_be_seen_by_browsers) add("x-content-type-options", "nosniff");
+  if (kind == kHeadOfStream) {  // proxies shall pass it on as it comes, and keep nothing of it
+    add("x-accel-buffering", "no");
+    add("cache-control", "no-store");
+  }
+  const auto add_once = [&](std::string_view name, std::string_view value) {
+    encoder.append(block, name, value, Repeats::kNo);
+  };
+  x.visit_fields(Http2Exchange::kHeadField, add_once);
+  if (kind == kHeadAlone) x.visit_fields(Http2Exchange::kTrailer, add_once);
+}
+
+// A small body goes with its head where it may; false if it has to wait.
+inline bool Http2Protocol::send_at_once(Http2Exchange& x, std::string_view body) {
+  std::string& into = out();
+  if (body.size() > kPieceBytes || host_.outgoing.blocked() || into.size() >= kTurnBytes ||
+      session_.sendable(*x.stream_) < body.size()) {
+    return false;
+  }
+  const bool ends = !x.has_trailers_;
+  session_.send_data(*x.stream_, body, ends, into);
+  if (ends) {
+    x.stream_ = nullptr;
+  } else {
+    send_trailers(x);
+  }
+  return true;
 }
 
 inline void Http2Protocol::wait_for_turn(Http2Exchange& x) {
@@ -69,34 +109,37 @@ inline void Http2Protocol::take_turns() {
     Http2Exchange& x = *first_turn_;
     first_turn_ = x.next_turn_;
     x.in_turns_ = false;
-    spent += std::clamp(x.unsent_.size(), kProducedBytes, kPieceBytes);
-    if (x.stream_ != nullptr && send_piece(x)) wait_for_turn(x);
+    if (x.stream_ != nullptr) {
+      spent += std::clamp(x.rest_->unsent.size(), kProducedBytes, kPieceBytes);
+      if (send_piece(x)) wait_for_turn(x);
+    }
     let_go(x);
   }
 }
 
 // True if there is more to be sent that need not wait.
 inline bool Http2Protocol::send_piece(Http2Exchange& x) {
-  if (x.unsent_.empty() && x.source_ != nullptr) {
+  Http2Exchange::Rest& rest = *x.rest_;
+  if (rest.unsent.empty() && rest.source != nullptr) {
     if (!produce(x)) return false;
-    if (x.unsent_.empty() && x.source_ != nullptr) return true;
+    if (rest.unsent.empty() && rest.source != nullptr) return true;
   }
-  const size_t size = std::min({x.unsent_.size(), session_.sendable(*x.stream_), kPieceBytes});
-  if (size == 0 && !x.unsent_.empty()) {
+  const size_t size = std::min({rest.unsent.size(), session_.sendable(*x.stream_), kPieceBytes});
+  if (size == 0 && !rest.unsent.empty()) {
     wait_for_window(x);
     return false;
   }
-  const bool is_last = size == x.unsent_.size() && x.source_ == nullptr && x.behind_.empty();
+  const bool is_last = size == rest.unsent.size() && rest.source == nullptr && rest.behind.empty();
   const bool ends = is_last && !x.has_trailers_;
   if (size != 0 || ends) {
     session_.announce_data(*x.stream_, size, out(), ends);
-    if (x.owner_ != nullptr && size >= kSharedPieceBytes) {
-      host_.outgoing.append_shared(x.unsent_.substr(0, size), x.owner_);
+    if (rest.owner != nullptr && size >= kSharedPieceBytes) {
+      host_.outgoing.append_shared(rest.unsent.substr(0, size), rest.owner);
     } else {
-      out().append(x.unsent_.substr(0, size));
+      out().append(rest.unsent.substr(0, size));
     }
-    x.unsent_.remove_prefix(size);
-    if (x.unsent_.empty()) x.unsent_ = std::exchange(x.behind_, {});
+    rest.unsent.remove_prefix(size);
+    if (rest.unsent.empty()) rest.unsent = std::exchange(rest.behind, {});
     session_.sent_data(*x.stream_, size, ends, out());
     on_progress(x, size);
   }
@@ -107,18 +150,19 @@ inline bool Http2Protocol::send_piece(Http2Exchange& x) {
 
 // Has the source make a piece; false if there is nothing to be sent for now.
 inline bool Http2Protocol::produce(Http2Exchange& x) {
-  if (x.is_parked_) return false;
-  x.bytes_.clear();
-  const BodyStream::Next next = x.source_->produce(x.bytes_, kPieceBytes);
-  x.unsent_ = x.bytes_;
+  Http2Exchange::Rest& rest = *x.rest_;
+  if (rest.is_parked) return false;
+  rest.bytes.clear();
+  const BodyStream::Next next = rest.source->produce(rest.bytes, kPieceBytes);
+  rest.unsent = rest.bytes;
   switch (next) {
     case BodyStream::Next::kMore:
       return true;
     case BodyStream::Next::kWait:
-      x.is_parked_ = true;
-      x.look_at_ms_ = context_.loop.now_ms() + x.source_->heartbeat_ms();
-      note_deadline(x.look_at_ms_);
-      return !x.unsent_.empty();
+      rest.is_parked = true;
+      rest.look_at_ms = context_.loop.now_ms() + rest.source->heartbeat_ms();
+      note_deadline(rest.look_at_ms);
+      return !rest.unsent.empty();
     case BodyStream::Next::kEnd:
       end_source(x);
       return true;
@@ -131,19 +175,22 @@ inline bool Http2Protocol::produce(Http2Exchange& x) {
 }
 
 inline void Http2Protocol::end_source(Http2Exchange& x) {
-  x.source_->on_end(x);
-  x.source_.reset();
-  x.is_parked_ = false;
-  x.look_at_ms_ = 0;
+  x.rest_->source->on_end(x);
+  x.rest_->source.reset();
+  x.rest_->is_parked = false;
+  x.rest_->look_at_ms = 0;
   leave_streaming(x);
 }
 
 inline void Http2Protocol::send_trailers(Http2Exchange& x) {
-  session_.send_trailers(*x.stream_, out(), [&](HpackEncoder& encoder, std::string& block) {
-    x.visit_fields(Http2Exchange::kTrailer, [&](std::string_view name, std::string_view value) {
-      // The status of a call that went well is the same for all.
-      encoder.append(block, name, value,
-                     value.size() == 1 ? HpackEncoder::Repeats::kYes : HpackEncoder::Repeats::kNo);
+  session_.send_fields(*x.stream_, true, out(), [&](HpackEncoder& encoder, std::string& block) {
+    append_known({.fields = x.fields_, .kind = kTrailers}, encoder, block, [&] {
+      x.visit_fields(Http2Exchange::kTrailer, [&](std::string_view name, std::string_view value) {
+        // The status of a call that went well is the same for all.
+        encoder.append(
+            block, name, value,
+            value.size() == 1 ? HpackEncoder::Repeats::kYes : HpackEncoder::Repeats::kNo);
+      });
     });
   });
   x.stream_ = nullptr;
@@ -160,15 +207,16 @@ inline void Http2Protocol::leave_streaming(Http2Exchange& x) {
 
 // The server stops: ends an endless body with its last bytes; false if it ends by itself.
 inline bool Http2Protocol::drain_source(Http2Exchange& x) {
-  x.bytes_ = std::string(x.unsent_);
-  const bool ends = x.source_->on_drain(x.bytes_);
-  x.unsent_ = x.bytes_;
+  Http2Exchange::Rest& rest = *x.rest_;
+  rest.bytes = std::string(rest.unsent);
+  const bool ends = rest.source->on_drain(rest.bytes);
+  rest.unsent = rest.bytes;
   if (!ends) return false;
   end_source(x);
   wait_for_turn(x);
-  if (x.window_by_ms_ != 0) {
-    x.window_by_ms_ = context_.loop.now_ms() + context_.config.drain_grace_ms;
-    note_deadline(x.window_by_ms_);
+  if (rest.window_by_ms != 0) {
+    rest.window_by_ms = context_.loop.now_ms() + context_.config.drain_grace_ms;
+    note_deadline(rest.window_by_ms);
   }
   return true;
 }
@@ -177,36 +225,41 @@ inline bool Http2Protocol::drain_source(Http2Exchange& x) {
 
 inline void Http2Protocol::wait_for_window(Http2Exchange& x) {
   ++waiting_for_window_;
+  Http2Exchange::Rest& rest = *x.rest_;
   const uint64_t now_ms = context_.loop.now_ms();
-  if (x.window_by_ms_ == 0) x.window_by_ms_ = now_ms + context_.config.write_timeout_ms;
-  note_deadline(x.window_by_ms_);
-  if (x.source_ != nullptr) {
-    x.look_at_ms_ = now_ms + kLookMs;
-    note_deadline(x.look_at_ms_);
+  if (rest.window_by_ms == 0) rest.window_by_ms = now_ms + context_.config.write_timeout_ms;
+  note_deadline(rest.window_by_ms);
+  if (rest.source != nullptr) {
+    rest.look_at_ms = now_ms + kLookMs;
+    note_deadline(rest.look_at_ms);
   }
   count_unsent(x);
 }
 
 // What was taken buys time; a body that is not held up has none to lose.
 inline void Http2Protocol::on_progress(Http2Exchange& x, size_t bytes) {
-  if (x.counted_bytes_ != 0) count_unsent(x);
-  if (x.window_by_ms_ == 0) return;
-  if (x.unsent_.empty() && x.source_ == nullptr) {
-    x.window_by_ms_ = 0;
+  Http2Exchange::Rest& rest = *x.rest_;
+  if (rest.counted_bytes != 0) count_unsent(x);
+  if (rest.window_by_ms == 0) return;
+  if (rest.unsent.empty() && rest.source == nullptr) {
+    rest.window_by_ms = 0;
     return;
   }
   const HttpServerConfig& config = context_.config;
-  x.window_by_ms_ = std::min(context_.loop.now_ms() + config.write_timeout_ms,
-                             x.window_by_ms_ + bytes / config.stream_bytes_per_ms_min);
-  if (session_.sendable(*x.stream_) >= kPieceBytes) x.window_by_ms_ = 0;
+  rest.window_by_ms = std::min(context_.loop.now_ms() + config.write_timeout_ms,
+                               rest.window_by_ms + bytes / config.stream_bytes_per_ms_min);
+  if (session_.sendable(*x.stream_) >= kPieceBytes) rest.window_by_ms = 0;
 }
 
 // Keeps the count of what waits for its reader.
 inline void Http2Protocol::count_unsent(Http2Exchange& x) {
-  const bool is_held = x.stream_ != nullptr && x.owner_ == nullptr && !x.unsent_.empty();
-  const uint64_t bytes = is_held && x.bytes_.size() >= kUncountedBytes ? x.bytes_.size() : 0;
-  if (bytes == x.counted_bytes_) return;
-  const uint64_t more = bytes - std::exchange(x.counted_bytes_, bytes);  // modulo 2^64
+  Http2Exchange::Rest& rest = *x.rest_;
+  const bool is_held = x.stream_ != nullptr && rest.owner == nullptr && !rest.unsent.empty();
+  set_counted(x, is_held && rest.bytes.size() >= kUncountedBytes ? rest.bytes.size() : 0);
+}
+inline void Http2Protocol::set_counted(Http2Exchange& x, uint64_t bytes) {
+  if (x.rest_ == nullptr || bytes == x.rest_->counted_bytes) return;
+  const uint64_t more = bytes - std::exchange(x.rest_->counted_bytes, bytes);  // modulo 2^64
   unsent_bytes_ += more;
   context_.shared.output_bytes.fetch_add(more, std::memory_order_relaxed);
 }
@@ -226,7 +279,7 @@ inline void Http2Protocol::refuse_answer(Http2Exchange& x) {
 inline void Http2Protocol::on_windows() {
   waiting_for_window_ = 0;
   for_each([this](Http2Exchange& x) {
-    if (!x.unsent_.empty() && !x.in_turns_) wait_for_turn(x);
+    if (x.has_unsent()) wait_for_turn(x);
   });
 }
 
@@ -239,65 +292,68 @@ inline bool Http2Exchange::begin_answer(int status, std::string_view content_typ
   status_ = static_cast<uint16_t>(status);
   body_by_ms_ = room_by_ms_ = 0;
   const bool may_have_body = status_has_body(status);
-  const bool has_body =
-      may_have_body && request_.method != Method::kHead && (!has_length || length != 0);
+  const bool has_body = may_have_body && method_ != Method::kHead && (!has_length || length != 0);
   // The messages of a body with trailers say themselves how long they are.
   const bool tells_length = has_length && may_have_body && !has_trailers_;
-  protocol_->send_head(*this, content_type, tells_length ? &length : nullptr, !has_body);
+  const auto kind = !has_body      ? Http2Protocol::kHeadAlone
+                    : !has_length  ? Http2Protocol::kHeadOfStream
+                    : tells_length ? Http2Protocol::kHeadOfLength
+                                   : Http2Protocol::kHeadOfMessage;
+  protocol_->send_head(*this, content_type, tells_length ? &length : nullptr, kind);
   return has_body;
+}
+
+inline Http2Exchange::Rest& Http2Exchange::begin_rest() {
+  rest_ = std::make_unique<Rest>();
+  protocol_->wait_for_turn(*this);
+  return *rest_;
 }
 
 inline void Http2Exchange::respond(int status, std::string_view content_type,
                                    std::string_view body) {
   if (!protocol_->may_keep(body.size())) return protocol_->refuse_answer(*this);
   if (!begin_answer(status, content_type, body.size(), true)) return;
-  unsent_ = body;
-  protocol_->send_body(*this);
-  if (stream_ == nullptr || unsent_.empty()) return;
-  bytes_.assign(unsent_);  // it has to wait
-  unsent_ = bytes_;
+  if (protocol_->send_at_once(*this, body)) return;
+  Rest& rest = begin_rest();
+  rest.bytes.assign(body);
+  rest.unsent = rest.bytes;
   protocol_->count_unsent(*this);
 }
 
 inline void Http2Exchange::respond_shared(int status, std::string_view content_type,
                                           std::string_view body,
                                           std::shared_ptr<const void> owner) {
-  if (body.size() < kSharedBodyBytesMin || owner == nullptr) {
-    return respond(status, content_type, body);
-  }
-  if (!begin_answer(status, content_type, body.size(), true)) return;
-  owner_ = std::move(owner);
-  unsent_ = body;
-  protocol_->send_body(*this);
+  respond_shared_behind(status, content_type, {}, body, std::move(owner));
 }
 
 inline void Http2Exchange::respond_shared_behind(int status, std::string_view content_type,
                                                  std::string_view head, std::string_view body,
                                                  std::shared_ptr<const void> owner) {
   if (body.size() < kSharedBodyBytesMin || owner == nullptr) {
+    if (head.empty()) return respond(status, content_type, body);
     return Exchange::respond_shared_behind(status, content_type, head, body, std::move(owner));
   }
   if (!begin_answer(status, content_type, head.size() + body.size(), true)) return;
-  owner_ = std::move(owner);
-  bytes_.assign(head);
-  unsent_ = bytes_;
-  behind_ = body;
-  protocol_->send_body(*this);
+  Rest& rest = begin_rest();
+  rest.owner = std::move(owner);
+  rest.bytes.assign(head);
+  rest.unsent = rest.bytes;
+  rest.behind = body;
+  if (head.empty()) rest.unsent = std::exchange(rest.behind, {});
 }
 
 inline void Http2Exchange::respond_stream(int status, std::string_view content_type,
                                           std::unique_ptr<BodyStream> stream) {
   if (!protocol_->may_keep(Http2Protocol::kPieceBytes)) return protocol_->refuse_answer(*this);
   if (!begin_answer(status, content_type, 0, false)) return;
-  source_ = std::move(stream);
+  begin_rest().source = std::move(stream);
   protocol_->join_streaming(*this);
-  if (workspace_.context.draining && protocol_->drain_source(*this)) return;
-  protocol_->send_body(*this);
+  if (workspace_.context.draining) static_cast<void>(protocol_->drain_source(*this));
 }
 
 inline void Http2Exchange::wake() {
-  if (stream_ == nullptr || !std::exchange(is_parked_, false)) return;
-  look_at_ms_ = 0;
+  if (stream_ == nullptr || rest_ == nullptr || !std::exchange(rest_->is_parked, false)) return;
+  rest_->look_at_ms = 0;
   protocol_->wait_for_turn(*this);
   protocol_->host_.ask_turn();
 }

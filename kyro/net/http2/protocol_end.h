@@ -26,8 +26,10 @@ inline uint64_t Http2Protocol::deadline_ms() {
 }
 
 inline uint64_t Http2Protocol::next_deadline_ms(const Http2Exchange& x) {
+  const auto* const rest = x.rest_.get();
   uint64_t next = kNever;
-  for (const uint64_t at_ms : {x.body_by_ms_, x.answer_by_ms_, x.window_by_ms_, x.look_at_ms_}) {
+  for (const uint64_t at_ms : {x.body_by_ms_, x.answer_by_ms_, rest ? rest->window_by_ms : 0,
+                               rest ? rest->look_at_ms : 0}) {
     if (at_ms != 0) next = std::min(next, at_ms);
   }
   return next;
@@ -57,23 +59,13 @@ inline void Http2Protocol::on_deadline() {
 
 inline void Http2Protocol::expire(Http2Exchange& x, uint64_t now_ms) {
   const auto is_due = [now_ms](uint64_t at_ms) { return at_ms != 0 && at_ms <= now_ms; };
-  if (is_due(x.window_by_ms_)) {
+  if (x.rest_ != nullptr && !expire_rest(x, now_ms)) {
     return give_up(x, Http2Error::kCancel, RejectReason::kWriteTimeout);
-  }
-  if (is_due(x.look_at_ms_)) {
-    x.look_at_ms_ = 0;
-    if (!x.unsent_.empty() && x.source_ != nullptr && x.source_->is_revoked()) {
-      return give_up(x, Http2Error::kCancel, RejectReason::kWriteTimeout);
-    }
-    if (!x.unsent_.empty()) {
-      x.look_at_ms_ = now_ms + kLookMs;
-    } else {
-      x.wake();
-    }
   }
   if (is_due(x.answer_by_ms_)) {
     x.answer_by_ms_ = 0;
     if (!x.responded_) {
+      const RequestInHand request(x);
       context_.handler.on_deadline(x);
       if (x.stream_ == nullptr) return;
     } else {
@@ -94,20 +86,35 @@ inline void Http2Protocol::expire(Http2Exchange& x, uint64_t now_ms) {
          RejectReason::kInflightBytes);
 }
 
+// An answer that waits; false if it must not wait any longer.
+inline bool Http2Protocol::expire_rest(Http2Exchange& x, uint64_t now_ms) {
+  Http2Exchange::Rest& rest = *x.rest_;
+  const auto is_due = [now_ms](uint64_t at_ms) { return at_ms != 0 && at_ms <= now_ms; };
+  if (is_due(rest.window_by_ms)) return false;
+  if (!is_due(rest.look_at_ms)) return true;
+  rest.look_at_ms = 0;
+  if (rest.unsent.empty()) {
+    x.wake();
+    return true;
+  }
+  if (rest.source != nullptr && rest.source->is_revoked()) return false;
+  rest.look_at_ms = now_ms + kLookMs;
+  return true;
+}
+
 inline bool Http2Protocol::is_revoked() const {
   bool any = false;
   for_each(
-      [&any](const Http2Exchange& x) { any |= x.source_ != nullptr && x.source_->is_revoked(); });
+      [&any](const Http2Exchange& x) { any |= x.source() != nullptr && x.source()->is_revoked(); });
   return any;
 }
 
 inline bool Http2Protocol::wake_streams() {
   bool any = false;
   for_each([&](Http2Exchange& x) {
-    if (!x.is_parked_) return;
+    if (x.rest_ == nullptr || !std::exchange(x.rest_->is_parked, false)) return;
     any = true;
-    x.is_parked_ = false;
-    x.look_at_ms_ = 0;
+    x.rest_->look_at_ms = 0;
     wait_for_turn(x);
   });
   return any;
@@ -130,7 +137,7 @@ inline bool Http2Protocol::drain() {
   }
   bool all_end = true;
   for (Http2Exchange* x : collect([](const Http2Exchange&) { return true; })) {
-    all_end &= x->source_ != nullptr && drain_source(*x);
+    all_end &= x->source() != nullptr && drain_source(*x);
   }
   if (all_end && !is_quiet()) {
     host_.end_by(context_.loop.now_ms() + context_.config.drain_grace_ms);

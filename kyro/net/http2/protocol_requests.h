@@ -5,20 +5,19 @@
 
 namespace kyro {
 
-inline void Http2Protocol::on_head(Http2Stream& stream, Http2Head& head, bool ends) {
+inline void Http2Protocol::on_head(Http2Stream& stream, const Http2Head& head, bool ends) {
   Http2Exchange& x = *workspace_.acquire();
   stream.user = &x;
   x.protocol_ = this;
   x.stream_ = &stream;
   x.is_too_large_ = head.is_too_large();
-  x.is_whole_ = ends;
+  x.is_whole_ = x.ended_with_head_ = ends;
   x.start_ns_ = context_.loop.now_ns();
   x.max_body_bytes_ = context_.config.body_bytes_max;
-  head.fill(&x.request_, &x.head_text_);
-  x.request_.peer = host_.peer;
-  x.request_.is_unix = host_.is_unix;
-  x.request_.has_open_length = !ends && !x.request_.has_content_length;
-  x.request_.has_content_length |= ends;  // the client has said that there is no body
+  x.head_text_.assign(head.text());
+  x.places_ = head.places();
+  x.read_request();
+  x.method_ = x.request_->method;
   x.in_arrived_ = true;
   arrived_.push_back(&x);
 }
@@ -68,6 +67,7 @@ inline void Http2Protocol::answer_arrived() {
     for (Http2Exchange* x : together) {
       x->in_arrived_ = false;
       if (x->stream_ != nullptr) tell(*x);
+      x->put_request_back();
       let_go(*x);
     }
   }
@@ -79,13 +79,14 @@ inline void Http2Protocol::announce(std::span<Http2Exchange* const> arrived) {
   size_t count = 0;
   for (Http2Exchange* x : arrived) {
     if (x->stream_ == nullptr || !x->is_whole_ || x->is_told_ || x->is_too_large_) continue;
-    x->request_.body = x->body_;
+    x->own_request_->body = x->body_;
     whole[count++] = x;
   }
   if (count > 1) context_.handler.on_ahead({whole.data(), count});
 }
 
 inline void Http2Protocol::tell(Http2Exchange& x) {
+  if (!x.has_request()) x.read_request();
   if (!x.is_told_ && !take_head(x)) return;
   if (x.reader_ == nullptr && x.is_whole_) dispatch(x);
 }
@@ -97,11 +98,12 @@ inline bool Http2Protocol::take_head(Http2Exchange& x) {
   context_.handler.on_headers(x);
   if (x.responded_) return false;
   if (x.reader_ != nullptr) {
+    x.drop_request_text();
     const std::string body = std::exchange(x.body_, std::string());
     if (!body.empty() || x.is_whole_) x.reader_->on_piece(x, body, x.is_whole_);
     return !x.responded_;
   }
-  if (std::max<uint64_t>(x.request_.content_length, x.body_.size()) > x.max_body_bytes_) {
+  if (std::max<uint64_t>(x.request_->content_length, x.body_.size()) > x.max_body_bytes_) {
     refuse_too_large(x);
     return false;
   }
@@ -109,21 +111,26 @@ inline bool Http2Protocol::take_head(Http2Exchange& x) {
   return_window(x, static_cast<uint32_t>(x.body_.size()));
   x.body_by_ms_ = context_.loop.now_ms() + context_.config.body_timeout_ms;
   note_deadline(x.body_by_ms_);
-  if (x.body_.empty() && x.request_.header("expect")) {
-    session_.send_head(*x.stream_, 100, false, context_.out, [](HpackEncoder&, std::string&) {});
+  if (x.body_.empty() && x.request_->header("expect")) {
+    const auto add_status = [](HpackEncoder& encoder, std::string& block) {
+      encoder.append(block, ":status", "100", HpackEncoder::Repeats::kNo);
+    };
+    session_.send_fields(*x.stream_, false, context_.out, add_status);
   }
   return true;
 }
 
 // What HTTP/1 finds while it parses.
 inline bool Http2Protocol::check_head(Http2Exchange& x) {
-  const HttpRequest& request = x.request_;
+  const HttpRequest& request = *x.request_;
   const HttpLimits& limits = context_.config.limits;
   if (x.is_too_large_ || request.fields.size() > limits.fields_max) {
     refuse(x, 431, "headers_too_large", "There are too many header fields.",
            RejectReason::kHeadersTooLarge);
   } else if (request.target.size() > limits.request_line_bytes_max) {
     refuse(x, 414, "uri_too_long", "The request target is too long.", RejectReason::kUriTooLong);
+  } else if (x.places_.is_plain) {
+    return true;
   } else if (request.method == Method::kConnect) {
     refuse(x, 501, "not_implemented", "This is no proxy.", RejectReason::kNotImplemented);
   } else if (!http_grammar::is_percent_encoded(request.target,
@@ -135,7 +142,7 @@ inline bool Http2Protocol::check_head(Http2Exchange& x) {
                                           request.host.data() + request.host.size())) {
     refuse(x, 400, "bad_request", "The host is invalid.", RejectReason::kBadRequest);
   } else if (const auto expect = request.header("expect"); expect && *expect != "100-continue") {
-    refuse(x, 417, "expectation_failed", "The expectation is not known.",
+    refuse(x, 417, "expectation_failed", "Only the expectation 100-continue is known.",
            RejectReason::kExpectation);
   } else {
     return true;
@@ -144,7 +151,7 @@ inline bool Http2Protocol::check_head(Http2Exchange& x) {
 }
 
 inline void Http2Protocol::dispatch(Http2Exchange& x) {
-  x.request_.body = x.body_;
+  x.own_request_->body = x.body_;
   context_.handler.on_request(x);
   if (!x.responded_ && x.tasks_ == 0) {
     x.respond_error(500, "internal", "The request was not answered.");
@@ -154,6 +161,7 @@ inline void Http2Protocol::dispatch(Http2Exchange& x) {
 
 inline void Http2Protocol::refuse(Http2Exchange& x, int status, std::string_view code,
                                   std::string_view message, RejectReason reason) {
+  const RequestInHand request(x);
   context_.handler.on_rejected(reason);
   if (status == 503) x.add_header("retry-after", "1");
   context_.handler.refuse(x, status, code, message);
@@ -185,8 +193,8 @@ inline void Http2Protocol::run_task(Http2Exchange& x, Task* task) {
 inline void Http2Protocol::let_go(Http2Exchange& x) {
   if (x.stream_ != nullptr || x.in_arrived_ || x.in_turns_) return;
   leave_streaming(x);
+  set_counted(x, 0);
   x.end();
-  count_unsent(x);
   if (context_.favoured == &x) context_.favoured = nullptr;
   x.protocol_ = nullptr;
   x.abandon_waiting();
@@ -203,6 +211,7 @@ inline void Http2Protocol::keep_body(Http2Exchange& x, std::string_view piece) {
 
 inline void Http2Protocol::charge(Http2Exchange& x, uint64_t bytes) {
   if (bytes < kUncountedBytes) bytes = 0;
+  if (bytes == x.charged_bytes_) return;
   context_.shared.inflight_bytes.fetch_add(bytes - x.charged_bytes_,  // modulo 2^64
                                            std::memory_order_relaxed);
   x.charged_bytes_ = bytes;
@@ -233,6 +242,18 @@ inline void Http2Protocol::return_window(Http2Exchange& x, uint32_t bytes) {
 }
 
 // ---- Http2Exchange ----
+
+inline void Http2Exchange::read_request() {
+  if (head_text_.empty()) return;  // it has been dropped
+  HttpRequest& request = *workspace_.acquire_request();
+  Http2Head::read(head_text_, places_, &request);
+  request.has_content_length |= ended_with_head_;  // the client has said that there is no body
+  request.has_open_length = !request.has_content_length;
+  request.body = {};
+  request.peer = protocol_->host_.peer;
+  request.is_unix = protocol_->host_.is_unix;
+  request_ = own_request_ = &request;
+}
 
 inline void Http2Exchange::body_taken(size_t bytes) {
   if (stream_ == nullptr) return;

@@ -4,15 +4,20 @@
 //
 // receive() takes what has arrived, whole frames at a time, tells the events about requests and
 // writes what the protocol itself has to answer (acknowledgements, windows, resets). The sending
-// half (send_head, send_data, send_trailers) keeps the windows of the peer; who sends what when is
+// half (send_fields, send_data) keeps the windows of the peer; who sends what when is
 // decided by its caller.
 //
 // Invariants:
 //   - a header block is decoded to its end whatever becomes of its stream, or the connection ends;
 //   - what a peer may make us keep is bounded: streams, their windows, a header block in pieces;
 //   - an error of the connection is the last thing that is said: GOAWAY, then failed().
-// Thread rule: one thread. Ownership: the session owns its streams. An event may answer its stream
-// at once, also so that it ends; on_reset() is the last that is heard of a stream.
+//
+// Clients repeat themselves: a call of the same method is the same header block, byte for byte. The
+// last one that left the dynamic table as it was is remembered with what came of it, until another
+// block has been decoded. It is compared with blocks of this connection alone.
+//
+// Thread rule: one thread. Ownership: the session has its streams from a pool. An event may answer
+// its stream at once, also so that it ends; on_reset() is the last that is heard of a stream.
 #pragma once
 
 #include <algorithm>
@@ -34,9 +39,9 @@ namespace kyro {
 class Http2Events {
  public:
   virtual ~Http2Events() = default;
-  // A request. `ends`: nothing more comes of it. The head is valid during the call, which may take
-  // its text; one that is_too_large() is to be answered with 431.
-  virtual void on_head(Http2Stream& stream, Http2Head& head, bool ends) = 0;
+  // A request. `ends`: nothing more comes of it. The head is valid during the call; one that
+  // is_too_large() is to be answered with 431.
+  virtual void on_head(Http2Stream& stream, const Http2Head& head, bool ends) = 0;
   // A piece of its body, which may be empty if it ends. What has been taken in is given back with
   // return_window().
   virtual void on_body(Http2Stream& stream, std::string_view piece, bool ends) = 0;
@@ -61,7 +66,9 @@ class Http2Session {
   // A list so far above its bound is no mistake any more.
   static constexpr uint64_t kListBytesEnd = 4 * uint64_t{Http2Head::kListBytesMax};
 
-  explicit Http2Session(Http2Events& events) : events_(events) {}
+  // Both outlive the session.
+  Http2Session(Http2Events& events, Http2StreamPool& streams)
+      : events_(events), streams_(streams) {}
 
   // ---- in ----
 
@@ -84,12 +91,10 @@ class Http2Session {
 
   // ---- out ----
 
-  // The head of an answer; `append_fields(encoder, out)` adds what follows :status.
+  // A header block, of what append_fields(encoder, out) adds: the head of an answer, which begins
+  // with :status, or trailers.
   template <class AppendFields>
-  void send_head(Http2Stream& stream, int status, bool ends, std::string& out,
-                 AppendFields append_fields);
-  template <class AppendFields>
-  void send_trailers(Http2Stream& stream, std::string& out, AppendFields append_fields);
+  void send_fields(Http2Stream& stream, bool ends, std::string& out, AppendFields append_fields);
   // How many bytes of a body the peer takes on this stream now, at most a frame of them.
   [[nodiscard]] size_t sendable(const Http2Stream& stream) const;
   // REQUIRES bytes <= sendable(stream).
@@ -119,7 +124,7 @@ class Http2Session {
 
  private:
   enum class Phase : uint8_t { kPreface, kSettings, kOpen };
-  static constexpr size_t kKeptBlockBytes = 1024;
+  static constexpr size_t kKnownBlockBytes = 128;
 
   void send_settings(std::string& out);
   [[nodiscard]] Http2Refusal check_order(const FrameHeader& frame) const;
@@ -128,6 +133,7 @@ class Http2Session {
   [[nodiscard]] Http2Refusal on_headers(const FrameHeader& frame, std::string_view payload);
   [[nodiscard]] Http2Refusal on_continuation(const FrameHeader& frame, std::string_view payload);
   [[nodiscard]] Http2Refusal on_block(std::string_view block);
+  [[nodiscard]] bool decode(std::string_view block, Http2Head::Kind kind);
   [[nodiscard]] Http2Refusal on_request(uint32_t id, bool ends);
   [[nodiscard]] Http2Refusal on_trailers(Http2Stream& stream, bool ends);
   [[nodiscard]] Http2Refusal on_rst_stream(const FrameHeader& frame, std::string_view payload);
@@ -143,8 +149,7 @@ class Http2Session {
   void on_local_end(Http2Stream& stream, std::string& out);
   void close(Http2Stream& stream, Http2Closed how);
 
-  // Writes a header block as HEADERS and CONTINUATION frames.
-  void send_block(uint32_t stream, bool ends, std::string& out);
+  static void split_block(uint32_t stream, bool ends, std::string& out, size_t begin);
 
   Http2Events& events_;
   Http2Streams streams_;
@@ -152,7 +157,8 @@ class Http2Session {
   HpackEncoder encoder_;
   Http2Calm calm_;
   Http2Head head_;
-  std::string block_;           // a header block in pieces; of one to be sent
+  std::string known_block_;     // head_ is what it says; empty: none is known
+  std::string block_;           // a header block in pieces
   std::string* out_ = nullptr;  // while receive() runs
 
   Phase phase_ = Phase::kPreface;
@@ -177,31 +183,30 @@ class Http2Session {
 // ---- out ----
 
 template <class AppendFields>
-void Http2Session::send_head(Http2Stream& stream, int status, bool ends, std::string& out,
-                             AppendFields append_fields) {
-  block_.clear();
-  encoder_.begin(block_);
-  const char digits[] = {static_cast<char>('0' + status / 100),
-                         static_cast<char>('0' + status / 10 % 10),
-                         static_cast<char>('0' + status % 10)};
-  encoder_.append(block_, ":status", {digits, sizeof digits}, HpackEncoder::Repeats::kYes);
-  append_fields(encoder_, block_);
-  send_block(stream.id, ends, out);
+void Http2Session::send_fields(Http2Stream& stream, bool ends, std::string& out,
+                               AppendFields append_fields) {
+  const size_t begin = out.size();
+  out.append(kFrameHeaderBytes, '\0');
+  encoder_.begin(out);
+  append_fields(encoder_, out);
+  const size_t bytes = out.size() - begin - kFrameHeaderBytes;
+  if (bytes <= kFrameBytesMax) {
+    const uint8_t flags = http2_flag::kEndHeaders | (ends ? http2_flag::kEndStream : uint8_t{0});
+    write_frame_header(out.data() + begin, {.length = static_cast<uint32_t>(bytes),
+                                            .type = FrameType::kHeaders,
+                                            .flags = flags,
+                                            .stream = stream.id});
+  } else {
+    split_block(stream.id, ends, out, begin);
+  }
   if (ends) on_local_end(stream, out);
 }
 
-template <class AppendFields>
-void Http2Session::send_trailers(Http2Stream& stream, std::string& out,
-                                 AppendFields append_fields) {
-  block_.clear();
-  encoder_.begin(block_);
-  append_fields(encoder_, block_);
-  send_block(stream.id, true, out);
-  on_local_end(stream, out);
-}
-
-inline void Http2Session::send_block(uint32_t stream, bool ends, std::string& out) {
-  std::string_view rest = block_;
+// A block too long for one frame, which lies after the room for a frame header at `begin`.
+inline void Http2Session::split_block(uint32_t stream, bool ends, std::string& out, size_t begin) {
+  const std::string block = out.substr(begin + kFrameHeaderBytes);
+  out.resize(begin);
+  std::string_view rest = block;
   FrameType type = FrameType::kHeaders;
   do {
     const std::string_view piece = rest.substr(0, kFrameBytesMax);
@@ -215,12 +220,11 @@ inline void Http2Session::send_block(uint32_t stream, bool ends, std::string& ou
     out.append(piece);
     type = FrameType::kContinuation;
   } while (!rest.empty());
-  block_.clear();
-  if (block_.capacity() > kKeptBlockBytes) std::string().swap(block_);
 }
 
 inline size_t Http2Session::sendable(const Http2Stream& stream) const {
-  const int64_t window = std::min({send_window_, stream.send_window, int64_t{kFrameBytesMax}});
+  const int64_t window =
+      std::min({send_window_, int64_t{stream.send_window}, int64_t{kFrameBytesMax}});
   return window > 0 ? static_cast<size_t>(window) : 0;
 }
 
@@ -235,7 +239,7 @@ inline void Http2Session::announce_data(Http2Stream& stream, size_t bytes, std::
 inline void Http2Session::sent_data(Http2Stream& stream, size_t bytes, bool ends,
                                     std::string& out) {
   send_window_ -= static_cast<int64_t>(bytes);
-  stream.send_window -= static_cast<int64_t>(bytes);
+  stream.send_window -= static_cast<int32_t>(bytes);
   calm_.earn_bytes(bytes);
   if (ends) on_local_end(stream, out);
 }
@@ -268,7 +272,7 @@ inline void Http2Session::return_window(Http2Stream& stream, uint32_t bytes, std
   stream.unreturned += bytes;
   if (stream.remote_ended || stream.unreturned < kStreamWindow / 4) return;
   append_window_update(out, stream.id, stream.unreturned);
-  stream.receive_window += stream.unreturned;
+  stream.receive_window += static_cast<int32_t>(stream.unreturned);
   stream.unreturned = 0;
 }
 

@@ -156,10 +156,10 @@ inline Http2Refusal Http2Session::on_data(const FrameHeader& frame, std::string_
   if (stream->remote_ended) {
     return end_stream(Http2Error::kStreamClosed, "5.1: DATA after END_STREAM");
   }
-  if (frame.length > stream->receive_window) {
+  if (static_cast<int32_t>(frame.length) > stream->receive_window) {
     return end_stream(Http2Error::kFlowControlError, "6.9: DATA beyond the window");
   }
-  stream->receive_window -= frame.length;
+  stream->receive_window -= static_cast<int32_t>(frame.length);
   if (const auto bad = take_length(*stream, data.size(), ends); !bad.ok()) return bad;
   stream->remote_ended = ends;
   if (data.size() < frame.length) {  // padding is dealt with
@@ -209,8 +209,7 @@ inline Http2Refusal Http2Session::on_continuation(const FrameHeader& frame,
   }
   block_.append(payload);
   if (!frame.has(http2_flag::kEndHeaders)) return {};
-  const std::string whole = std::exchange(block_, std::string());  // answers are made in block_
-  return on_block(whole);
+  return on_block(std::exchange(block_, std::string()));
 }
 
 // A whole header block, of a new stream or with the trailers of an open one.
@@ -218,10 +217,7 @@ inline Http2Refusal Http2Session::on_block(std::string_view block) {
   const uint32_t id = std::exchange(block_stream_, 0u);
   const bool ends = block_ends_stream_;
   Http2Stream* const stream = streams_.find(id);
-  head_.begin(stream == nullptr ? Http2Head::Kind::kRequest : Http2Head::Kind::kTrailers);
-  const bool is_valid = decoder_.decode(
-      block, [&](std::string_view name, std::string_view value) { head_.add(name, value); });
-  if (!is_valid) {
+  if (!decode(block, stream == nullptr ? Http2Head::Kind::kRequest : Http2Head::Kind::kTrailers)) {
     return end_connection(Http2Error::kCompressionError, "4.3: a header block is not valid");
   }
   if (head_.list_bytes() > kListBytesEnd) {
@@ -231,12 +227,27 @@ inline Http2Refusal Http2Session::on_block(std::string_view block) {
   if (stream != nullptr) {
     if (refusal.ok()) refusal = on_trailers(*stream, ends);
   } else if (id > streams_.newest()) {
-    if (refusal.ok()) return on_request(id, ends);
-    streams_.refuse(id);
+    if (refusal.ok())
+      refusal = on_request(id, ends);
+    else
+      streams_.refuse(id);
   }  // else it is late, and told so by block_refusal_ if it is to be told
-  head_.shrink();
+  if (!head_.shrink()) known_block_.clear();
   if (!refusal.ok()) refuse(id, refusal);
   return {};
+}
+
+// Makes head_ what the block says; false if the block is not valid.
+inline bool Http2Session::decode(std::string_view block, Http2Head::Kind kind) {
+  if (kind == Http2Head::Kind::kRequest && block == known_block_ && !block.empty()) return true;
+  known_block_.clear();
+  head_.begin(kind);
+  const bool is_valid = decoder_.decode(
+      block, [&](std::string_view name, std::string_view value) { head_.add(name, value); });
+  const bool may_repeat = kind == Http2Head::Kind::kRequest && !decoder_.has_changed_table() &&
+                          block.size() <= kKnownBlockBytes;
+  if (is_valid && may_repeat) known_block_.assign(block);
+  return is_valid;
 }
 
 inline Http2Refusal Http2Session::on_trailers(Http2Stream& stream, bool ends) {
@@ -266,17 +277,15 @@ inline Http2Refusal Http2Session::on_request(uint32_t id, bool ends) {
   }
   if (!refusal.ok()) {
     streams_.refuse(id);
-    refuse(id, refusal);
-    return {};
+    return refusal;
   }
   Http2Stream& stream = streams_.open(id);
-  stream.send_window = peer_stream_window_;
+  stream.send_window = static_cast<int32_t>(peer_stream_window_);
   stream.receive_window = kStreamWindow;
   stream.has_length = length.has_value();
   stream.length_left = length.value_or(0);
   stream.remote_ended = ends;
   run_event(stream, [&] { events_.on_head(stream, head_, ends); });
-  head_.shrink();
   return {};
 }
 
@@ -324,8 +333,9 @@ inline Http2Refusal Http2Session::on_setting(uint16_t id, uint32_t value) {
       const int64_t growth = int64_t{value} - peer_stream_window_;
       bool overflows = false;
       streams_.for_each([&](Http2Stream& stream) {
-        stream.send_window += growth;
-        overflows |= stream.send_window > kWindowMax;
+        const int64_t window = stream.send_window + growth;
+        overflows |= window > kWindowMax;
+        stream.send_window = static_cast<int32_t>(std::min(window, int64_t{kWindowMax}));
       });
       peer_stream_window_ = value;
       if (!overflows) return {};
@@ -358,10 +368,11 @@ inline Http2Refusal Http2Session::on_window_update(const FrameHeader& frame,
   Http2Stream* const stream = streams_.find(frame.stream);
   if (stream == nullptr) return {};  // section 6.9: it may have been under way
   if (!bad.ok()) return bad;
-  stream->send_window += increment;
-  if (stream->send_window > kWindowMax) {
+  const int64_t window = int64_t{stream->send_window} + increment;
+  if (window > kWindowMax) {
     return end_stream(Http2Error::kFlowControlError, "6.9.1: too large a window");
   }
+  stream->send_window = static_cast<int32_t>(window);
   events_.on_window();
   return {};
 }

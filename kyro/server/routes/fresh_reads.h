@@ -116,7 +116,7 @@ class FreshRead final : public OffsetWaits::Waiter {
   void run(Exchange* x) override {
     const std::unique_ptr<FreshRead> self(this);
     if (x == nullptr) return;
-    x->look_again(kept_);
+    const Exchange::SecondLook look(*x, kept_);
     if (!permit_.is_valid()) {
       x->add_header("WWW-Authenticate", "Bearer realm=\"kyrodb\"");
       return respond_refusal(*x, 401, "unauthorized", kWithdrawn);

@@ -16,6 +16,57 @@ namespace {
 
 using h2::Frame;
 
+TEST_CASE("what is refused is told by its error, and counted by its reason") {
+  PathHandler handler;
+  HandTurned reactor(handler);
+  const auto count = [&handler](RejectReason reason) { return handler.rejected[reason]; };
+  const auto goaway_of = [](const Http2Client& client) {
+    const auto found = std::find_if(client.frames.begin(), client.frames.end(),
+                                    [](const Frame& f) { return f.type == h2::kGoaway; });
+    return found == client.frames.end() ? h2::kNoError : found->number_at(4);
+  };
+  // A stream too many is refused, and the others live.
+  Http2Client many(reactor);
+  std::string heads;
+  for (uint32_t i = 0; i <= Http2Session::kStreamsMax; ++i) heads += h2::open_request(2 * i + 1);
+  many.say(heads);
+  CHECK(many.of(2 * Http2Session::kStreamsMax + 1).reset == h2::kRefusedStream);
+  CHECK(count(RejectReason::kStreams) == 1);
+  CHECK(goaway_of(many) == h2::kNoError);
+  // Floods end the connection.
+  const std::string endless_head = h2::frame(h2::kHeaders, h2::kEndStream, 1, "");
+  std::string bomb = "\x40\x01x\x7F\xA1\x1E" + std::string(127 + 0x21 + 30 * 128, 'v');
+  bomb += std::string(40, '\xBE');
+  std::string resets, pings, continuations, updates;
+  for (uint32_t i = 0; i < 200; ++i) {
+    resets += h2::headers(2 * i + 1, h2::request_fields("GET", "/fed")) + h2::rst_stream(2 * i + 1);
+    continuations += h2::frame(h2::kContinuation, 0, 1, "");
+  }
+  for (int i = 0; i < 3000; ++i) pings += h2::ping(), updates += h2::window_update(0, 1);
+  int floods = 0;
+  for (const std::string& flood :
+       {resets, pings, updates, endless_head + continuations,
+        endless_head + h2::frame(h2::kContinuation, 0, 1, std::string(16000, 'x')) +
+            h2::frame(h2::kContinuation, 0, 1, std::string(16000, 'x')) +
+            h2::frame(h2::kContinuation, 0, 1, std::string(16000, 'x')) +
+            h2::frame(h2::kContinuation, 0, 1, std::string(16000, 'x')),
+        h2::frame(h2::kHeaders, h2::kEndHeaders, 1, bomb)}) {
+    Http2Client client(reactor);
+    client.say(flood);
+    INFO(floods);
+    CHECK(goaway_of(client) == h2::kEnhanceYourCalm);
+    CHECK(count(RejectReason::kFlood) == ++floods);
+  }
+  // What the RFC calls an error is one, of the stream or of all.
+  Http2Client wrong(reactor);
+  wrong.say(h2::headers(1, {{":method", "GET"}}));
+  CHECK(wrong.of(1).reset == h2::kProtocolError);
+  wrong.say(h2::frame(h2::kData, 0, 0, "x"));
+  CHECK(goaway_of(wrong) == h2::kProtocolError);
+  CHECK(count(RejectReason::kProtocolError) == 2);
+  CHECK(handler.alive == 0);
+}
+
 TEST_CASE("a window that stays shut holds up one stream for its time, and no other") {
   PathHandler handler;
   HttpServerConfig config;
