@@ -45,16 +45,15 @@ TEST_CASE("Subscriptions of gRPC go on after a restart without gap or duplicate,
   CHECK(contains(outcome.err, "\nOK\n"));
 }
 
-TEST_CASE("grpc-js calls methods and streams both ways", "[e2e]") {
+TEST_CASE("grpc-js calls methods, streams both ways, gives up, and comes back after a restart",
+          "[e2e]") {
   if (!has_node_client()) {
     WARN(kNoNodeClient);
     return;
   }
-  const TempDir dir;
-  const ServerProcess server(dir.file("data"));
-  const Outcome outcome = run_program({"/usr/bin/env", "node", "test/clients/client_test.js",
-                                       "127.0.0.1:" + std::to_string(server.port()), "scripts/api"},
-                                      {}, node_environment());
+  const Outcome outcome = run_program(
+      {"/usr/bin/env", "node", "test/clients/client_test.js", server_binary(), "scripts/api"}, {},
+      node_environment());
   INFO(outcome.out << outcome.err);
   CHECK(outcome.exit_code == 0);
   CHECK(contains(outcome.out, "all of it"));
