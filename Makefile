@@ -71,7 +71,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 # --- Product -------------------------------------------------------------------------------------
 
 .PHONY: all lib man completions run install uninstall check-install deb tarball image test smoke smoke-build \
-        unit e2e run-tests test-program crash-matrix disk-matrix damage asan asan-build tsan fuzz fuzz-build \
+        unit e2e run-tests test-program crash-matrix disk-matrix damage cluster-torture cluster-demo asan asan-build tsan fuzz fuzz-build \
         bench bench-deps bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
         clean help FORCE
 .DELETE_ON_ERROR:
@@ -275,6 +275,14 @@ crash-matrix: $(BUILD)/test/kyro_tests
 disk-matrix: $(BUILD)/test/kyro_tests
 	$< '[.disk-matrix]' -d yes $(ARGS)
 
+# Members of etcd and replicas on them are killed, stopped and cut off, for SECS seconds.
+cluster-torture: $(BUILD)/test/kyro_tests all
+	KYRO_BINARY=$(abspath $(BIN))/kyrodb KYRO_TORTURE_SECS=$(SECS) $< '[.cluster-torture]' $(ARGS)
+
+# Three replicas on three members of etcd, on loopback, until Ctrl-C.
+cluster-demo: all
+	scripts/deploy/cluster/demo.sh $(BUILD)/kyrodb
+
 # Every truncation and every flipped bit of a small store, of which `make test` takes a part.
 damage: $(BUILD)/test/kyro_tests
 	KYRO_DAMAGE=full $< '[damage]' $(ARGS)
@@ -395,6 +403,8 @@ help:
 	@echo 'make asan | tsan   all tests with address and undefined | thread sanitizers'
 	@echo 'make crash-matrix SECS=60  power cuts at every call, workload after workload'
 	@echo 'make disk-matrix   full disks of four sizes, emptied in every way (as root)'
+	@echo 'make cluster-demo  three replicas on three members of etcd, on loopback'
+	@echo 'make cluster-torture SECS=600   kill, stop and cut them off under load'
 	@echo 'make damage        every truncation and every flipped bit of a small store'
 	@echo 'make fuzz SECS=60  every fuzz target so long, with clang'
 	@echo 'make bench         all of it beside its peers, with a summary; FULL=1 for hours, SMOKE=1'

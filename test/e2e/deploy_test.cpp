@@ -73,7 +73,7 @@ TEST_CASE("The systemd unit's exposure is at most 1.5", "[e2e]") {
   CHECK(outcome.exit_code == 0);  // above the threshold it fails
 }
 
-TEST_CASE("systemd understands every line of the unit", "[e2e]") {
+TEST_CASE("systemd understands every line of the unit, and of a replica's", "[e2e]") {
   const std::string analyze = find_tool("systemd-analyze", "systemd");
   if (analyze.empty()) return;
   // A copy that names the binary there is and no manual page.
@@ -87,10 +87,13 @@ TEST_CASE("systemd understands every line of the unit", "[e2e]") {
   replace("Documentation=man:kyrodb(1)\n", "");
   TempDir dir;
   std::ofstream(dir.file("kyrodb.service")) << unit;
+  fs::create_directory(dir.file("kyrodb.service.d"));
+  fs::copy("scripts/deploy/cluster/replica.conf", dir.file("kyrodb.service.d"));
   const Outcome outcome = run_program({analyze, "verify", dir.file("kyrodb.service")});
   INFO(outcome.err);
   CHECK(outcome.exit_code == 0);
   CHECK(outcome.err.find("kyrodb.service:") == outcome.err.npos);
+  CHECK(outcome.err.find("replica.conf:") == outcome.err.npos);
 }
 
 TEST_CASE("The server starts as the unit starts it", "[e2e]") {

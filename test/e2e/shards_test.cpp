@@ -69,14 +69,17 @@ struct ShardedStore : MappedShards {
 
   void start_proxy() {
     port = free_loopback_port();
-    std::string text = read_file("scripts/deploy/cluster/haproxy.cfg");
+    std::string text = read_file("scripts/deploy/cluster/haproxy_shards.cfg");
     for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
              {"log /dev/log local0", "log stdout format raw local0"},
              {"bind 127.0.0.1:3030", "bind 127.0.0.1:" + std::to_string(port)},
              {"/etc/haproxy/slots.map", dir.file("map")},
              {"127.0.0.1:3031", "127.0.0.1:" + std::to_string(shards[0]->port())},
              {"127.0.0.1:3032", "127.0.0.1:" + std::to_string(shards[1]->port())},
-             {"127.0.0.1:3033", "127.0.0.1:" + std::to_string(shards[2]->port())}}) {
+             {"127.0.0.1:3033", "127.0.0.1:" + std::to_string(shards[2]->port())},
+             // No replicas: nobody is there.
+             {"127.0.0.1:313", "127.0.0.1:1 #"},
+             {"127.0.0.1:323", "127.0.0.1:1 #"}}) {
       INFO(from);
       REQUIRE(contains(text, from));
       text = replace_all(text, from, to);
@@ -262,6 +265,42 @@ TEST_CASE("Through HAProxy with a wrong slot map writes and reads are 421, and n
   }
   CHECK(Client(*store.shards[0]).next_offset() == 0);
   CHECK(Client(*store.shards[1]).next_offset() == 0);
+}
+
+TEST_CASE("Slots move from a shard to another as the manual says, and no key is lost", "[e2e]") {
+  MappedShards s;
+  constexpr uint64_t kKeys = 3000;
+  std::string lines;
+  for (uint64_t key = 0; key < kKeys; ++key) {
+    lines += "{\"key\":" + std::to_string(key) + ",\"value\":\"v\"}\n";
+  }
+  REQUIRE(s.ctl({"import", "-"}, lines).exit_code == 0);
+  // 4000 to 5460 go from the first to the second.
+  const std::string old_map = read_file(s.dir.file("map"));
+  ServerProcess& first = *s.shards[0];
+  ServerProcess& second = *s.shards[1];
+  const std::string before = second.url();
+  REQUIRE(second.stop().exit_code == 0);
+  second.start_with({"--slots", "4000-10922", "--fsync", "never", "--threads", "1"});
+  const std::string new_map = replace_all(
+      replace_all(replace_all(old_map, before, second.url()), "0:5460 shard1", "0:3999 shard1"),
+      "5461:10922 shard2", "4000:10922 shard2");
+  write_file(s.dir.file("map"), new_map);
+  const Outcome exported = run_ctl({"-e", first.url(), "export", "-"});
+  REQUIRE(exported.exit_code == 0);
+  const Outcome imported = s.ctl({"import", "-"}, exported.out);
+  INFO(imported.err);
+  REQUIRE(imported.exit_code == 0);
+  const std::string first_before = first.url();
+  REQUIRE(first.stop().exit_code == 0);
+  first.start_with({"--slots", "0-3999", "--fsync", "never", "--threads", "1"});
+  write_file(s.dir.file("map"), replace_all(new_map, first_before, first.url()));
+  CHECK(s.ctl({"export", "-"}).out == lines);
+  // Who asks the first for a key that has gone is told so.
+  uint64_t moved = 0;
+  while (slot_of(moved) < 4000 || slot_of(moved) > 5460) ++moved;
+  check_wrong_shard(Client(first).get(kv_path(moved)), moved);
+  CHECK(Client(second).get(kv_path(moved)).body == "v");
 }
 
 TEST_CASE("The client with a slot map asks the shard that has a key, and merges what all say",

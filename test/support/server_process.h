@@ -121,6 +121,10 @@ class Process {
     const std::lock_guard lock(mutex_);
     return err_;
   }
+  [[nodiscard]] std::string out() {
+    const std::lock_guard lock(mutex_);
+    return out_;
+  }
 
   // Waits for the end.
   Outcome wait(std::chrono::seconds limit = kProcessTimeout) {

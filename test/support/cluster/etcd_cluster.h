@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -83,6 +84,9 @@ class EtcdCluster {
     if (has_machines_) argv = OwnNetwork::on_machine(member, argv);
     processes_[member] = std::make_unique<Process>(argv);
   }
+  // What is on its disk now, for later; it has ended.
+  void keep_data(size_t member) { copy_data(member, "", "-kept"); }
+  void bring_back_data(size_t member) { copy_data(member, "-kept", ""); }
   void start_again(size_t member) {
     start(member);
     wait_until_up(member);
@@ -95,6 +99,12 @@ class EtcdCluster {
   }
 
  private:
+  void copy_data(size_t member, const std::string& from, const std::string& to) const {
+    const std::string data = dir_->file(std::to_string(member));
+    std::filesystem::remove_all(data + to);
+    std::filesystem::copy(data + from, data + to, std::filesystem::copy_options::recursive);
+  }
+
   static constexpr std::string_view kIsUp = "ready to serve client requests";
 
   bool begin() {
