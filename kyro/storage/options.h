@@ -55,7 +55,8 @@ struct Options {
   // whatever makes a file looks in any case.
   uint64_t directory_check_ms = 1000;
 
-  // Neighbouring runs are merged when at least so many of like size stand side by side.
+  // Neighbouring runs are merged when at least so many of like size stand side by side; four times
+  // as many where each has a key range of its own.
   uint32_t merge_fan_in = 4;
   RmiOptions rmi = {};
   bool huge_index = false;  // hold indexes in anonymous huge pages instead of mapping them

@@ -440,7 +440,8 @@ inline void Flusher::note_runs() {
   triggers_.set_keys(keys);
   const MergeChoice choice =
       choose_tier(view.runs, state_.options.merge_fan_in, state_.space.merge_bytes_max());
-  runs_to_merge_.store(choice.end - choice.begin, std::memory_order_relaxed);
+  const auto chosen = std::span(view.runs).subspan(choice.begin, choice.end - choice.begin);
+  runs_to_merge_.store(merge_weight(chosen), std::memory_order_relaxed);
 }
 
 }  // namespace kyro

@@ -180,9 +180,38 @@ struct MergeChoice {
   return {0, newest_first.size()};
 }
 
-// Size-tiered: the newest stretch of at least `fan_in` neighbours in which each run is at most as
-// large as all newer ones of the stretch together. So a record is rewritten about once each time
-// the data around it has doubled, and the number of runs grows with the logarithm of the data size.
+// How many of these runs one key may lie in, at most: of so many a lookup reads the index.
+[[nodiscard]] inline size_t overlap_depth(std::span<const std::shared_ptr<Run>> runs) {
+  std::vector<uint64_t> firsts;
+  std::vector<uint64_t> lasts;
+  for (const auto& run : runs) {
+    firsts.push_back(run->meta().key_min);
+    lasts.push_back(run->meta().key_max);
+  }
+  std::sort(firsts.begin(), firsts.end());
+  std::sort(lasts.begin(), lasts.end());
+  size_t ended = 0;
+  size_t deepest = 0;
+  for (size_t begun = 1; begun <= firsts.size(); ++begun) {
+    while (lasts[ended] < firsts[begun - 1]) ++ended;
+    deepest = std::max(deepest, begun - ended);
+  }
+  return deepest;
+}
+
+// How many runs a stretch counts as: each costs a lookup a probe where all have keys of the same
+// range, but only a comparison where each has a range of its own, as keys that ascend with time
+// leave them. Merging those can wait until there are four times as many, so they are rewritten half
+// as often.
+[[nodiscard]] inline size_t merge_weight(std::span<const std::shared_ptr<Run>> runs) {
+  constexpr size_t kDisjointRuns = 4;
+  return std::max(overlap_depth(runs), runs.size() / kDisjointRuns);
+}
+
+// Size-tiered: the newest stretch of neighbours that weighs at least `fan_in`, in which each run is
+// at most as large as all newer ones of the stretch together. So a record is rewritten about once
+// each time the data around it has doubled, and the number of runs grows with the logarithm of the
+// data size.
 //
 // No merge may need more than `bytes_max`. A stretch that ends for that reason is merged whatever
 // its number, once it needs half of that: then it has its final size, and there are at most twice
@@ -201,7 +230,7 @@ struct MergeChoice {
       bytes += newest_first[end]->data_bytes();
       ++end;
     }
-    if (end - begin >= fan_in) return {begin, end};
+    if (merge_weight(newest_first.subspan(begin, end - begin)) >= fan_in) return {begin, end};
     const bool is_final = is_capped && end - begin > 1 &&
                           needed_bytes_of(newest_first, {begin, end}) >= bytes_max / 2;
     if (is_final) return {begin, end};

@@ -9,9 +9,10 @@
 //   - offsets are inserted in ascending order, so a chain of versions descends in offset;
 //   - a reader passes the offset bound it may see; versions at or above it do not exist for it.
 //
-// Cost: a point read is one cache miss for an absent key, three for a present one; an insert into
-// sorted input is O(1) because the search starts from the last place. A replay, which nobody reads
-// meanwhile, only collects: list and table are made at its end, from sorted keys.
+// Cost: a point read is one cache miss for an absent key, three for a present one, none for a key
+// outside the range of those that are here; an insert into sorted input is O(1), because the search
+// starts from the last place, and one above all others needs no search. A replay, which nobody
+// reads meanwhile, only collects: list and table are made at its end, from sorted keys.
 //
 // Thread rule: one writer (the committer, or recovery before it); readers take no lock, and hold
 // the delta alive by an epoch pin or a reference.
@@ -37,15 +38,16 @@ namespace kyro {
 
 class Delta {
  public:
-  // Holds records with offsets from `first_offset` on.
-  explicit Delta(uint64_t first_offset)
+  // Holds records with offsets from `first_offset` on, about so many keys.
+  explicit Delta(uint64_t first_offset, uint64_t keys_expected = 0)
       : seed_(random_u64()),
         random_(seed_ | 1),
         first_offset_(first_offset),
         end_offset_(first_offset) {
     head_ = new_node(0, kMaxHeight);
     finger_.fill(head_);
-    grow_table();
+    last_.fill(head_);
+    make_table(capacity_for(keys_expected));
   }
   Delta(const Delta&) = delete;
   Delta& operator=(const Delta&) = delete;
@@ -62,7 +64,7 @@ class Delta {
   // The newest version of `key` with an offset below `bound`: the start of its record bytes, or
   // null.
   [[nodiscard]] const char* find(uint64_t key, uint64_t bound) const {
-    if (empty()) return nullptr;
+    if (!is_in_range(key)) return nullptr;
     const Node* node = lookup(key);
     return node == nullptr ? nullptr : newest_below(node, bound);
   }
@@ -134,12 +136,28 @@ class Delta {
 
   void add_to_table(uint64_t key, Node* node);
 
+  [[nodiscard]] static size_t capacity_for(uint64_t keys) {
+    return std::max(kTableSlotsMin, std::bit_ceil(static_cast<size_t>(keys) * 2 + 2));
+  }
   // Readers may be in an older table for as long as the delta lives; together they are no larger
   // than the newest.
-  void grow_table() {
-    make_table(tables_.empty() ? kTableSlotsMin : (tables_.back()->mask + 1) * 2);
-  }
+  void grow_table() { make_table((tables_.back()->mask + 1) * 2); }
   void make_table(size_t capacity);
+
+  // Whether `key` is between the first and the last one here. Of a key whose version a reader may
+  // see this is known before the version is.
+  [[nodiscard]] bool is_in_range(uint64_t key) const {
+    return key >= key_min_.load(std::memory_order_relaxed) &&
+           key <= key_max_.load(std::memory_order_relaxed);
+  }
+  void widen_range(uint64_t key) {
+    if (key < key_min_.load(std::memory_order_relaxed)) {
+      key_min_.store(key, std::memory_order_relaxed);
+    }
+    if (key > key_max_.load(std::memory_order_relaxed)) {
+      key_max_.store(key, std::memory_order_relaxed);
+    }
+  }
 
   Version* new_version(std::string_view record);
 
@@ -152,8 +170,7 @@ class Delta {
   // newest_below() of it finds nothing until then.
   Node* link_node(uint64_t key);
 
-  // Links a node for a key above all others, of which the fingers are the last ones. REQUIRES: no
-  // reader.
+  // The same for a key above all others.
   Node* append_node(uint64_t key);
 
   // The last node with a key below `key`, or the head.
@@ -166,10 +183,13 @@ class Delta {
   std::atomic<uint64_t> end_offset_;
   Node* head_ = nullptr;
   std::array<Node*, kMaxHeight> finger_{};  // predecessors of the last insert, itself included
+  std::array<Node*, kMaxHeight> last_{};    // of each level
   std::atomic<Table*> table_{nullptr};
   std::vector<std::unique_ptr<Table>> tables_;
   std::atomic<uint64_t> table_bytes_{0};
   std::atomic<uint64_t> keys_{0};
+  std::atomic<uint64_t> key_min_{~uint64_t{0}};  // none is in the range of an empty one but this
+  std::atomic<uint64_t> key_max_{0};
   std::vector<Replayed> replayed_;  // between replay() and finish_replay()
 };
 
@@ -225,9 +245,11 @@ class Delta::Iterator {
 // ---- writing ----
 
 inline void Delta::insert(const RecordHeader& header, std::string_view record) {
-  Node* node = lookup(header.key);
+  const bool is_last = header.key > key_max_.load(std::memory_order_relaxed) && !empty();
+  Node* node = is_last ? nullptr : lookup(header.key);
   const bool is_new = node == nullptr;
-  if (is_new) node = link_node(header.key);
+  if (is_new) node = is_last ? append_node(header.key) : link_node(header.key);
+  widen_range(header.key);
   Version* version = new_version(record);
   version->older = node->newest.load(std::memory_order_relaxed);
   node->newest.store(version, std::memory_order_release);
@@ -257,11 +279,13 @@ inline void Delta::finish_replay() {
     }
     node->newest.store(replayed.version, std::memory_order_relaxed);
   }
+  widen_range(replayed_.front().key);
+  widen_range(replayed_.back().key);
   std::vector<Replayed>().swap(replayed_);
   keys_.store(count, std::memory_order_relaxed);
   tables_.clear();
   table_bytes_.store(0, std::memory_order_relaxed);
-  make_table(std::max(kTableSlotsMin, std::bit_ceil(static_cast<size_t>(count) * 2 + 2)));
+  make_table(capacity_for(count));
 }
 
 // ---- finding ----
@@ -359,6 +383,7 @@ inline Delta::Node* Delta::link_node(uint64_t key) {
     node->next[level].store(previous[level]->next[level].load(std::memory_order_relaxed),
                             std::memory_order_relaxed);
     previous[level]->next[level].store(node, std::memory_order_release);
+    if (previous[level] == last_[level]) last_[level] = node;
     previous[level] = node;
   }
   finger_ = previous;
@@ -369,9 +394,10 @@ inline Delta::Node* Delta::append_node(uint64_t key) {
   const size_t height = random_height();
   Node* node = new_node(key, height);
   for (size_t level = 0; level < height; ++level) {
-    finger_[level]->next[level].store(node, std::memory_order_relaxed);
-    finger_[level] = node;
+    last_[level]->next[level].store(node, std::memory_order_release);
+    last_[level] = node;
   }
+  finger_ = last_;
   return node;
 }
 

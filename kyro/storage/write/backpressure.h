@@ -25,7 +25,7 @@ inline constexpr size_t kFrozenDeltasMax = 2;
 struct Backlog {
   size_t frozen = 0;           // deltas that wait to be flushed
   uint64_t flush_ns = 0;       // of the last flush, or of the one under way if it takes longer
-  size_t runs = 0;             // neighbours that the next merge would take, or takes
+  size_t runs = 0;             // what those that the next merge would take weigh (merge_weight())
   size_t fan_in = 4;           // of a merge
   uint64_t turn = 0;           // changes when some of it has been done
   bool may_give_room = false;  // something is under way that may, on a disk that is short of it

@@ -413,6 +413,10 @@ inline Status Committer::write_group() {
 
 inline void Committer::publish_group() {
   Delta& delta = *active_;
+  if (group_.records() > 1) {  // so that their cache misses overlap
+    group_.for_each_record(
+        [&](const RecordHeader& header, std::string_view) { delta.prefetch(header.key); });
+  }
   group_.for_each_record(
       [&](const RecordHeader& header, std::string_view record) { delta.insert(header, record); });
   state_.visible.store(log_.next_offset(), std::memory_order_release);
@@ -448,7 +452,8 @@ inline Status Committer::freeze() {
   count_step();
   KYRO_TRY(room);
   state_.stats.write_slowdown_ns.add(monotonic_ns() - began_ns);
-  auto fresh = std::make_shared<Delta>(log_.next_offset());
+  // Writers go on as they did, for all we know. Half of it, in case that they do not.
+  auto fresh = std::make_shared<Delta>(log_.next_offset(), active_->keys() / 2);
   state_.publish([&](View& view) {
     view.frozen.insert(view.frozen.begin(), std::move(view.active));
     view.active = fresh;

@@ -216,4 +216,38 @@ TEST_CASE("like-sized neighbours are merged, a small run is not merged into a la
   CHECK(choose_merge(Runs{d, c, b, a, big}, 2) == MergeChoice{0, 2});
 }
 
+TEST_CASE("runs that share no keys wait for their merge until there are four times as many") {
+  Store store;
+  uint64_t offset = 0;
+  // Ten keys from `first` on, newest first in `runs`.
+  using Runs = std::vector<std::shared_ptr<Run>>;
+  Runs runs;
+  const auto add = [&](uint64_t first) {
+    Versions versions;
+    const uint64_t begin = offset;
+    for (uint64_t i = 0; i < 10; ++i) versions[first + i] = {true, "0123456789", offset++, 0};
+    runs.insert(runs.begin(), store.write(versions, begin, offset));
+  };
+  CHECK(overlap_depth(runs) == 0);
+  // In any order of the keys.
+  for (const unsigned place : {3U, 7U, 1U, 0U, 9U, 4U, 2U, 14U, 8U, 6U, 5U, 11U, 10U, 13U, 12U}) {
+    add(place * 10);
+    CHECK(overlap_depth(runs) == 1);
+    CHECK(choose_merge(runs, 4).empty());
+  }
+  add(1000);
+  CHECK(choose_merge(runs, 4) == MergeChoice{0, 16});
+  CHECK(merge_weight(runs) == 4);
+
+  // Each of these shares keys with its neighbours only.
+  runs.clear();
+  for (uint64_t place = 0; place < 15; ++place) add(place * 9);
+  CHECK(overlap_depth(runs) == 2);
+  CHECK(choose_tier(runs, 4, ~uint64_t{0}).empty());
+  CHECK(choose_tier(runs, 2, ~uint64_t{0}) == MergeChoice{0, 15});
+  // Three more in the same place, and a key may be in four.
+  for (int i = 0; i < 3; ++i) add(70);
+  CHECK(choose_tier(runs, 5, ~uint64_t{0}) == MergeChoice{0, 18});
+}
+
 }  // namespace kyro::test
