@@ -297,8 +297,8 @@ TEST_CASE("runs that wait for a merge are told to writers until it has been done
   const auto do_job = [&](const Job& job) {
     return wait_for_job([&](JobDone done) { maintenance.start(job, std::move(done)); }).status;
   };
-  for (uint64_t key = 0; key < 20; ++key) {
-    AsyncWrite write({{key, "value"}});
+  for (int run = 0; run < 20; ++run) {
+    AsyncWrite write({{7, "value"}});
     committer.submit(&write);
     write.wait();
     REQUIRE(do_job({Job::Kind::kSnapshot}).ok());
