@@ -29,11 +29,11 @@ stop() {
 }
 trap 'stop' INT TERM
 
-# The first port from $1 on that nobody listens on.
-free_port() {
-  local port=$1
+# $port becomes the next one that nobody listens on.
+port=$((${BASE_PORT:-3031} - 1))
+take_port() {
+  port=$((port + 1))
   while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do port=$((port + 1)); done
-  echo "$port"
 }
 # Waits until the log $1 has the line $2, which the program $3 writes when it serves.
 wait_for_line() {
@@ -42,11 +42,16 @@ wait_for_line() {
   stop "${1##*/} says why it did not start"
 }
 
-base=${BASE_PORT:-3031}
-clients=() peers=() cluster=""
+replica_ports=() clients=() peers=() cluster=""
 for i in 0 1 2; do
-  clients[i]=http://127.0.0.1:$(free_port $((base + 10 + i * 100)))
-  peers[i]=http://127.0.0.1:$(free_port $((base + 20 + i * 100)))
+  take_port
+  replica_ports[i]=$port
+done
+for i in 0 1 2; do
+  take_port
+  clients[i]=http://127.0.0.1:$port
+  take_port
+  peers[i]=http://127.0.0.1:$port
   cluster+=${cluster:+,}member$i=${peers[i]}
 done
 for i in 0 1 2; do
@@ -62,9 +67,8 @@ for i in 0 1 2; do wait_for_line "$dir/member$i.log" 'ready to serve client requ
 members=$(IFS=,; echo "${clients[*]}")
 urls=()
 for i in 0 1 2; do
-  port=$(free_port $((base + i)))
-  urls[i]=http://127.0.0.1:$port
-  "$binary" serve 127.0.0.1 "$port" --data-dir "$dir/replica$i" --log "$members/demo" \
+  urls[i]=http://127.0.0.1:${replica_ports[i]}
+  "$binary" serve 127.0.0.1 "${replica_ports[i]}" --data-dir "$dir/replica$i" --log "$members/demo" \
     >"$dir/replica$i.log" 2>&1 &
   pids+=($!)
 done
