@@ -96,8 +96,8 @@ TEST_CASE("HAProxy spreads reads over replicas, and writes go on at the next one
   }
   size_t asked = 0;
   for (const auto& replica : replicas) {
-    const std::string count = Client(*replica).metric(
-        "kyrodb_http_requests_total{route=\"kv\",code=\"200\"}");
+    const std::string count =
+        Client(*replica).metric("kyrodb_http_requests_total{route=\"kv\",code=\"200\"}");
     asked += count.empty() || count == "0" ? 0U : 1U;
   }
   CHECK(asked == 3);
