@@ -62,14 +62,16 @@ for i in 0 1 2; do
     >"$dir/member$i.log" 2>&1 &
   pids+=($!)
 done
-for i in 0 1 2; do wait_for_line "$dir/member$i.log" 'ready to serve client requests' "${pids[i]}"; done
+for i in 0 1 2; do
+  wait_for_line "$dir/member$i.log" 'ready to serve client requests' "${pids[i]}"
+done
 
 members=$(IFS=,; echo "${clients[*]}")
 urls=()
 for i in 0 1 2; do
   urls[i]=http://127.0.0.1:${replica_ports[i]}
-  "$binary" serve 127.0.0.1 "${replica_ports[i]}" --data-dir "$dir/replica$i" --log "$members/demo" \
-    >"$dir/replica$i.log" 2>&1 &
+  "$binary" serve 127.0.0.1 "${replica_ports[i]}" --data-dir "$dir/replica$i" \
+    --log "$members/demo" >"$dir/replica$i.log" 2>&1 &
   pids+=($!)
 done
 for i in 0 1 2; do wait_for_line "$dir/replica$i.log" ' version=' "${pids[i + 3]}"; done
