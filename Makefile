@@ -72,7 +72,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 .PHONY: all lib man completions run install uninstall check-install deb tarball image test smoke smoke-build \
         unit e2e run-tests test-program crash-matrix disk-matrix damage cluster-torture cluster-demo asan asan-build tsan fuzz fuzz-build \
-        bench bench-deps bench-build bench-index bench-engine bench-text bench-http proto lint headers format \
+        bench bench-deps bench-build bench-index bench-engine bench-memory bench-text bench-http proto lint headers format \
         clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
@@ -332,7 +332,12 @@ bench-index: $(BUILD)/bench/index_bench
 bench-engine: $(BUILD)/bench/engine_bench
 	$< $(ARGS)
 
-$(BUILD)/bench/engine_bench: bench/engine_bench.cpp $(BUILD)/flags $(BUILD)/identity
+# The same with data several times as large as memory, which a cgroup limits (as root).
+bench-memory: $(BUILD)/bench/memory_bench
+	$< $(ARGS)
+
+LINKED_WITH_ENGINES := $(BUILD)/bench/engine_bench $(BUILD)/bench/memory_bench
+$(LINKED_WITH_ENGINES): $(BUILD)/bench/%: bench/%.cpp $(BUILD)/flags $(BUILD)/identity
 	@mkdir -p $(@D)
 	$(CXX) $(COMMON) -O2 $(IDENTITY) -MMD -MP $< -o $@ $$(bench/find_engines.sh $(CXX))
 
@@ -410,6 +415,7 @@ help:
 	@echo 'make bench         all of it beside its peers, with a summary; FULL=1 for hours, SMOKE=1'
 	@echo 'make bench-index   the index beside other containers'
 	@echo 'make bench-engine  the engine beside LMDB, RocksDB and LevelDB'
+	@echo 'make bench-memory  the same with data larger than memory (as root)'
 	@echo 'make bench-text    encoders and decoders of bodies beside memcpy'
 	@echo 'make bench-http    the server beside bare epoll, nginx, Redis and memcached'
 	@echo 'make bench-build   build all benchmarks'

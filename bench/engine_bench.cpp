@@ -38,18 +38,14 @@
 #include "bench/engine_child.h"
 #include "bench/engine_measure.h"
 #include "bench/engine_workloads.h"
+#include "bench/engines.h"
 #include "bench/kv.h"
-#include "bench/kv_kyro.h"
-#include "bench/kv_leveldb.h"
-#include "bench/kv_lmdb.h"
-#include "bench/kv_rocksdb.h"
 #include "bench/settings.h"
 
 namespace kyro::bench {
 namespace {
 
 constexpr size_t kStreamKeys = 2'000'000;
-constexpr size_t kLoadBatch = 1000;
 constexpr size_t kScanLimit = 100;
 constexpr size_t kMultiGetKeys = 100;
 constexpr double kOpenLoopRate = 20'000;
@@ -72,21 +68,6 @@ struct Turn {
   size_t worker;  // another number for every thread of every slice
 };
 
-std::vector<std::unique_ptr<Kv>> all_engines() {
-  std::vector<std::unique_ptr<Kv>> out;
-  out.push_back(std::make_unique<KyroKv>());
-#if defined(KYRO_BENCH_LMDB)
-  out.push_back(std::make_unique<LmdbKv>());
-#endif
-#if defined(KYRO_BENCH_ROCKSDB)
-  out.push_back(std::make_unique<RocksKv>());
-#endif
-#if defined(KYRO_BENCH_LEVELDB)
-  out.push_back(std::make_unique<LevelKv>());
-#endif
-  return out;
-}
-
 class Bench {
  public:
   Bench()
@@ -95,14 +76,12 @@ class Bench {
         slices_(std::max<size_t>(1, number_setting("KYRO_BENCH_SLICES", "10"))),
         loads_(std::max<size_t>(1, number_setting("KYRO_BENCH_LOADS", "3"))),
         root_(setting("KYRO_BENCH_DIR", "build/bench/engine-data")),
-        log_(setting("KYRO_BENCH_OUT", "bench/out")),
-        keys_(make_keys("uspr", n_, 42)) {
+        log_("engine", setting("KYRO_BENCH_OUT", "bench/out")),
+        keys_(make_keys("uspr", n_, 42)),
+        engines_(chosen_engines()) {
     space_ = {keys_, number_setting("KYRO_BENCH_VALUE", "64")};
     uniform_ = draw_keys(space_, kStreamKeys, false, 1);
     zipfian_ = draw_keys(space_, kStreamKeys, true, 2);
-    for (auto& kv : all_engines()) {
-      if (is_chosen("KYRO_BENCH_ENGINES", kv->name())) engines_.push_back(std::move(kv));
-    }
   }
 
   void run() {
@@ -212,7 +191,7 @@ class Bench {
     take_turns(loads_, [&](size_t engine, size_t round) {
       Kv& kv = *engines_[engine];
       kv.open(dir_of(kv), Durability::kNever, kDefaultBufferBytes);
-      log_.add_rate("load", kv, round, load(kv));
+      log_.add_rate("load", kv, round, load_in_batches(kv, keys_, space_.value_bytes));
       if (round + 1 == loads_) {
         kv.compact();
         kv.wait_for_background();
@@ -222,23 +201,6 @@ class Bench {
       }
     });
     log_.print();
-  }
-  Measured load(Kv& kv) {
-    std::vector<std::string> values(kLoadBatch, std::string(space_.value_bytes, '\0'));
-    Measured measured;
-    const uint64_t began_ns = monotonic_ns();
-    for (size_t at = 0; at < keys_.size(); at += kLoadBatch) {
-      const auto batch = std::span(keys_).subspan(at, std::min(kLoadBatch, keys_.size() - at));
-      for (size_t i = 0; i < batch.size(); ++i) fill_value(batch[i], &values[i]);
-      const uint64_t from_ns = monotonic_ns();
-      kv.put_batch(batch, std::span(values).first(batch.size()));
-      measured.latency_ns.record(monotonic_ns() - from_ns);
-    }
-    measured.ops_per_s = per_second(n_, began_ns);
-    return measured;
-  }
-  static double per_second(uint64_t count, uint64_t began_ns) {
-    return static_cast<double>(count) * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
   }
 
   void gets(const std::string& suffix) {

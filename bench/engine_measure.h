@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -105,7 +106,7 @@ Measured open_loop(double rate, double secs, Op op, Stop stop) {
 // vanish in a median of slices, so the far tail is taken from all of them together.
 class EngineLog {
  public:
-  explicit EngineLog(const std::string& dir) : log_("engine", dir, true) {}
+  EngineLog(const char* suite, const std::string& dir) : log_(suite, dir, true) {}
 
   void add(const std::string& row, const char* metric, const Kv& kv, size_t round, double value) {
     log_.add(row, metric, side_of(kv), kv.name(), round, value);
@@ -121,6 +122,11 @@ class EngineLog {
   void add_tail(const std::string& row, const Kv& kv, const LatencyHistogram& of_all_slices) {
     add(row, "p999_us", kv, 0, micros(of_all_slices, 0.999));
   }
+  // A bound that is no engine.
+  void add_limit(const std::string& row, const char* metric, const char* name, size_t round,
+                 double value) {
+    log_.add(row, metric, Side::kLimit, name, round, value);
+  }
   void print() { log_.print(); }
 
  private:
@@ -133,5 +139,26 @@ class EngineLog {
 
   SliceLog log_;
 };
+
+inline double per_second(uint64_t count, uint64_t began_ns) {
+  return static_cast<double>(count) * 1e9 / static_cast<double>(monotonic_ns() - began_ns);
+}
+
+// Puts `keys`, which ascend, each with the value that follows from it, in batches of 1000.
+inline Measured load_in_batches(Kv& kv, std::span<const uint64_t> keys, size_t value_bytes) {
+  constexpr size_t kBatch = 1000;
+  std::vector<std::string> values(kBatch, std::string(value_bytes, '\0'));
+  Measured measured;
+  const uint64_t began_ns = monotonic_ns();
+  for (size_t at = 0; at < keys.size(); at += kBatch) {
+    const auto batch = keys.subspan(at, std::min(kBatch, keys.size() - at));
+    for (size_t i = 0; i < batch.size(); ++i) fill_value(batch[i], &values[i]);
+    const uint64_t from_ns = monotonic_ns();
+    kv.put_batch(batch, std::span(values).first(batch.size()));
+    measured.latency_ns.record(monotonic_ns() - from_ns);
+  }
+  measured.ops_per_s = per_second(keys.size(), began_ns);
+  return measured;
+}
 
 }  // namespace kyro::bench

@@ -63,6 +63,8 @@ class Kv {
   virtual ~Kv() = default;
 
   [[nodiscard]] virtual const char* name() const = 0;
+  // Memory for blocks that were read, where the engine keeps them itself; before open().
+  void set_cache_bytes(uint64_t bytes) { cache_bytes_ = bytes; }
   // Opens or creates; writes are buffered in memory up to `buffer_bytes` where there is a buffer.
   virtual void open(const std::string& dir, Durability durability, uint64_t buffer_bytes) = 0;
   virtual void close() = 0;
@@ -96,6 +98,9 @@ class Kv {
   [[nodiscard]] virtual uint64_t record_bytes(size_t value_bytes) const { return value_bytes + 8; }
   // Whether unflushed writes are replayed from a log at start-up.
   [[nodiscard]] virtual bool has_log() const { return true; }
+
+ protected:
+  uint64_t cache_bytes_ = uint64_t{16} << 30;  // everything
 };
 
 // Big-endian, so that engines that compare bytes order keys as numbers.

@@ -34,7 +34,7 @@ class LevelKv final : public LsmKv<LevelApi> {
   ~LevelKv() override { db_.reset(); }  // it uses the cache and the filter
 
   void open(const std::string& dir, Durability durability, uint64_t buffer_bytes) override {
-    cache_.reset(leveldb::NewLRUCache(size_t{16} << 30));
+    cache_.reset(leveldb::NewLRUCache(cache_bytes_));
     filter_.reset(leveldb::NewBloomFilterPolicy(10));
     leveldb::Options options;
     options.compression = leveldb::kNoCompression;

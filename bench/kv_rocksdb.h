@@ -106,9 +106,9 @@ class RocksKv final : public LsmKv<RocksApi> {
   }
 
  private:
-  static rocksdb::Options options() {
+  [[nodiscard]] rocksdb::Options options() const {
     rocksdb::BlockBasedTableOptions table;
-    table.block_cache = rocksdb::NewLRUCache(size_t{16} << 30);
+    table.block_cache = rocksdb::NewLRUCache(cache_bytes_);
     table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10, false));
     table.data_block_index_type = rocksdb::BlockBasedTableOptions::kDataBlockBinaryAndHash;
     rocksdb::Options options;

@@ -33,6 +33,7 @@ run() {
 
 index() { run KYRO_BENCH_INDEX=rmi,btree,hash "$@" "$build/bench/index_bench"; }
 engine() { run "$@" "$build/bench/engine_bench"; }
+memory() { run "$@" "$build/bench/memory_bench"; }
 http() { run "$@"; }
 
 # For the head of the summary: what numbers without are none.
@@ -55,6 +56,7 @@ usual() {
   index KYRO_BENCH_N=1M,10M KYRO_BENCH_DIST=uspr,logn,osm KYRO_BENCH_PAGES=4k KYRO_BENCH_SECS=6
   engine KYRO_BENCH_N=5M KYRO_BENCH_SECS=0.8 KYRO_BENCH_UPSERTS=2M \
     KYRO_BENCH_ONLY=bulk_load,get,multi_get,scan,put,upsert,compaction,start
+  memory KYRO_BENCH_N=4M KYRO_BENCH_SECS=2
   http KYRO_BENCH_N=1M KYRO_BENCH_SECS=0.3 KYRO_BENCH_ROUNDS=5 KYRO_BENCH_CONNS='1 64' \
     KYRO_BENCH_DIST=uniform bench/http_compare.sh get put tail compaction http2
 }
@@ -62,6 +64,7 @@ usual() {
 full() {
   index KYRO_BENCH_N=1M,10M,50M,100M,300M KYRO_BENCH_INDEX=all KYRO_BENCH_SECS=60
   engine KYRO_BENCH_N=20M KYRO_BENCH_SECS=3
+  memory KYRO_BENCH_N=20M KYRO_BENCH_SECS=20
   http KYRO_BENCH_SECS=1 KYRO_BENCH_ROUNDS=9 KYRO_BENCH_SIZES='1000000 10000000 50000000' \
     bench/http_compare.sh
 }
@@ -71,6 +74,7 @@ smoke() {
     KYRO_BENCH_PAGES=4k
   engine KYRO_BENCH_N=20K KYRO_BENCH_SECS=0.02 KYRO_BENCH_SLICES=2 KYRO_BENCH_LOADS=2 \
     KYRO_BENCH_UPSERTS=5K KYRO_BENCH_ONLY=bulk_load,get,multi_get,scan,put,upsert,compaction,start
+  memory KYRO_BENCH_N=200K KYRO_BENCH_TIMES=0.4 KYRO_BENCH_SECS=0.04 KYRO_BENCH_SLICES=2
   http KYRO_BENCH_N=3000 KYRO_BENCH_SECS=0.03 KYRO_BENCH_ROUNDS=2 KYRO_BENCH_CONNS='1 8' \
     KYRO_BENCH_DIST=uniform KYRO_BENCH_RATES='1000 2000' KYRO_BENCH_RATE=1000 \
     bench/http_compare.sh get put tail compaction http2

@@ -14,6 +14,7 @@
 
 #include "kyro/base/coding.h"
 #include "test/support/memory_cgroup.h"
+#include "test/support/server_process.h"
 
 using namespace kyro;
 using namespace kyro::test;
