@@ -320,44 +320,4 @@ TEST_CASE("a group of the shared log is taken once, and only where the store end
   CHECK(contents_of(*b) == contents_of(*a));
 }
 
-TEST_CASE("power cuts at every call, between the log and the disk too, lose and repeat nothing") {
-  const QuietLog quiet;
-  const uint64_t seed = test_seed(3);
-  INFO("seed " << seed);
-  const auto policy = GENERATE(FsyncPolicy::kAlways, FsyncPolicy::kInterval);
-  const bool after = GENERATE(false, true);
-  for (uint64_t call = 1, is_over = 0; is_over == 0; call += 1) {
-    INFO("call " << call << ", after it: " << after);
-    FakeLog log;
-    ReplicaStore a(log, policy);
-    ReplicaStore other(log);
-    other.open();
-    std::vector<uint64_t> acknowledged;
-    a.times.timeout_ms = 0;
-    a.path.fault = [&] {  // nothing leaves a machine without power
-      return a.fs.power_is_cut() ? LogFault::kLostRequest : LogFault::kNone;
-    };
-    a.fs.cut_power_at(call, after);
-    if (auto opened = a.try_open(); opened.ok()) {
-      a.engine = std::move(*opened);
-      for (uint64_t key = 0; key < 12; ++key) {
-        if (key % 4 == 3) must_put(*other, 100 + key, "of the other");
-        if (a->put(key, std::string(1200, 'v')).ok()) acknowledged.push_back(key);
-      }
-      if (a->snapshot().ok()) is_over = a.fs.power_is_cut() ? 0 : 1;
-    }
-    a.engine.reset();
-    is_over = a.fs.power_is_cut() ? 0 : is_over;
-    a.fs.restart(kLosses[(seed + call) % std::size(kLosses)], seed + call);
-    a.path.fault = [] { return LogFault::kNone; };
-    a.open();
-    check_same(a, log);
-    check_same(other, log);
-    const Contents contents = contents_of(*a);
-    for (const uint64_t key : acknowledged) CHECK(contents.count(key) == 1);
-    must_put(*a, 500, "goes on");
-    check_same(a, log);
-  }
-}
-
 }  // namespace kyro::test

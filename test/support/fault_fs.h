@@ -95,6 +95,10 @@ class FaultFs final : public FileSystem {
     cut_at_ = call;
     cut_after_ = after;
   }
+  void cut_power() {
+    const std::lock_guard lock(mutex_);
+    dead_ = true;
+  }
   // Somebody else acts just before call number `call` has its effect.
   void act_at(uint64_t call, std::function<void()> outsider) {
     const std::lock_guard lock(mutex_);

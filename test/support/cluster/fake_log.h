@@ -29,6 +29,7 @@ class FakeLog {
     const std::lock_guard lock(mutex_);
     if (head_ != before || entries_.count(offset) > 0) return found(offset);
     entries_[offset] = entry;
+    history_[offset] = entry;
     head_ = after;
     ++created_;
     changed_.notify_all();
@@ -107,6 +108,11 @@ class FakeLog {
     const std::lock_guard lock(mutex_);
     return entries_;
   }
+  // All entries that were ever created.
+  std::map<uint64_t, std::string> history() {
+    const std::lock_guard lock(mutex_);
+    return history_;
+  }
   uint64_t created() {
     const std::lock_guard lock(mutex_);
     return created_;
@@ -121,6 +127,7 @@ class FakeLog {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<uint64_t, std::string> entries_;
+  std::map<uint64_t, std::string> history_;
   std::optional<std::string> head_;
   EntryStore::Usage usage_;
   uint64_t created_ = 0;
