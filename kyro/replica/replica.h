@@ -31,6 +31,7 @@
 #include "kyro/replica/follower.h"
 #include "kyro/replica/head_looks.h"
 #include "kyro/replica/log_health.h"
+#include "kyro/replica/log_trimmer.h"
 #include "kyro/replica/log_url.h"
 #include "kyro/replica/replica_log.h"
 #include "kyro/storage/engine.h"
@@ -44,13 +45,16 @@ class Replica {
     std::string user = {};  // empty: none
     std::string password = {};
     uint64_t timeout_ms = 5000;  // of an append with all its tries
+    LogTrimmer::Limits limits = {};
   };
 
   explicit Replica(const Config& config)
       : name_(config.url.name),
+        limits_(config.limits),
         committers_way_(options_of(config)),
         followers_way_(options_of(config)),
         looks_way_(options_of(config)),
+        trimmers_way_(options_of(config)),
         log_(committers_way_, health_, {.timeout_ms = config.timeout_ms}) {}
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -65,7 +69,9 @@ class Replica {
     KYRO_TRY(looks_->start());
     owned_ = std::make_unique<LogFollower>(engine, followers_way_, health_, LogFollower::Times{});
     follower_.store(owned_.get(), std::memory_order_release);
-    return owned_->start();
+    KYRO_TRY(owned_->start());
+    trimmer_ = std::make_unique<LogTrimmer>(engine, trimmers_way_, health_, log_.space(), limits_);
+    return trimmer_->start();
   }
   // The end is near: whoever waits for the log hears soon that it does not answer.
   void hurry() { log_.stop(); }
@@ -74,6 +80,7 @@ class Replica {
     hurry();
     if (looks_ != nullptr) looks_->stop();
     if (owned_ != nullptr) owned_->stop();
+    if (trimmer_ != nullptr) trimmer_->stop();
   }
 
   // Has somebody look where the log ends, and the listener told. REQUIRES: it was started.
@@ -136,14 +143,17 @@ class Replica {
   }
 
   const std::string name_;
+  const LogTrimmer::Limits limits_;
   LogHealth health_;
   EtcdStore committers_way_;
   EtcdStore followers_way_;
   EtcdStore looks_way_;
+  EtcdStore trimmers_way_;
   ReplicaLog log_;
   std::unique_ptr<HeadLooks> looks_;
   std::unique_ptr<LogFollower> owned_;
   std::atomic<const LogFollower*> follower_{nullptr};  // the same, for other threads
+  std::unique_ptr<LogTrimmer> trimmer_;
 };
 
 }  // namespace kyro

@@ -66,6 +66,7 @@ class ReplicaLog final : public SharedLog {
 
   // What the log takes.
   [[nodiscard]] LogSpace& space() { return space_; }
+  [[nodiscard]] const LogSpace& space() const { return space_; }
   [[nodiscard]] uint64_t conflicts() const { return conflicts_.load(std::memory_order_relaxed); }
   // Whose the group is that was appended or applied last.
   enum class Writer : uint8_t { kNobody, kOwn, kOther };

@@ -12,6 +12,7 @@
 #include "kyro/base/log/log.h"
 #include "kyro/net/io/rate_limiter.h"
 #include "kyro/net/server/http_server.h"
+#include "kyro/replica/log_space.h"
 #include "kyro/replica/log_url.h"
 #include "kyro/storage/options.h"
 
@@ -31,6 +32,7 @@ struct ServeConfig {
   std::string log_user;  // both, or none
   std::string log_password_file;
   uint64_t log_keep_bytes = 256 * kMiB;  // of that log, at least, when it is trimmed
+  uint64_t log_quota_bytes = LogSpace::kDefaultQuotaBytes;  // of etcd, where it does not say
   uint64_t log_timeout_ms = 5000;
 
   std::vector<ListenAddress> listen;  // in place of the host and port of `http`, if it is not empty

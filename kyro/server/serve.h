@@ -112,6 +112,7 @@ inline void print_banner(const ServeConfig& config, const std::string& addresses
 inline Result<std::unique_ptr<Replica>> make_replica(const ServeConfig& config) {
   if (!config.log_url.is_given()) return std::unique_ptr<Replica>();
   Replica::Config replica{config.log_url, config.log_user, {}, config.log_timeout_ms};
+  replica.limits = {.keep_bytes = config.log_keep_bytes, .quota_bytes = config.log_quota_bytes};
   if (!config.log_password_file.empty()) {
     auto password = read_secret_file(config.log_password_file);
     if (!password.ok()) {

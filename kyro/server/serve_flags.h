@@ -269,6 +269,10 @@ inline constexpr CliFlag kServeFlags[] = {
     {"log-keep-bytes", "B",
      "so much of the shared log stays when it is trimmed, for replicas that were away",
      {static_cast<double>(1 * kMiB), kCliNoBound}, kOwn<&C::log_keep_bytes>},
+    {"log-quota-bytes", "B",
+     "etcd's quota, where etcd does not say it (before 3.6): from three quarters of it on writes "
+     "are slowed",
+     {static_cast<double>(1 * kMiB), kCliNoBound}, kOwn<&C::log_quota_bytes>},
     {"log-timeout-ms", "MS",
      "a write waits so long for the shared log, and a read with min_offset or consistency=latest "
      "for what it asks for; then 503", {100, 600'000}, kOwn<&C::log_timeout_ms>},

@@ -264,9 +264,7 @@ class Recovery {
   // stays as it is until the segment after the jump is in the manifest.
   Status resume_log() {
     const bool must_jump = state_.options.shared_log == nullptr && last_segment_ != nullptr &&
-                           (last_segment_->last_kind() == GroupKind::kAbandoned ||
-                            (last_segment_->last_kind() != GroupKind::kSealed &&
-                             last_segment_->last_policy() != FsyncPolicy::kAlways));
+                           may_go_on_elsewhere(*last_segment_);
     uint64_t next_offset = manifest_.next_offset;
     if (!headers_.empty()) {
       KYRO_TRY(wal_->resume(*last_segment_));

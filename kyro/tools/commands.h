@@ -1,5 +1,5 @@
 // Offline tools on data directories: `kyrodb verify`, `backup`, `restore`, `dump`, `load`,
-// `index`, `salvage`.
+// `index`, `salvage`, `log init`.
 //
 // Each takes a reader's lock of what it reads, so a directory that a server uses is refused;
 // nothing is written there. Data goes to
@@ -27,6 +27,7 @@
 #include "kyro/storage/offline/verify.h"
 #include "kyro/tools/index.h"
 #include "kyro/tools/load.h"
+#include "kyro/tools/log_init.h"
 
 namespace kyro {
 namespace tools_detail {
@@ -136,11 +137,13 @@ inline int backup(const CliCall& call) {
 inline int restore(const CliCall& call) {
   PosixFileSystem fs;
   const Sharing sharing = call.has("link") ? Sharing::kLinked : Sharing::kNone;
-  const auto stats = restore_directory(fs, call.words[0], call.words[1], sharing);
+  const bool is_replica = call.has("replica");
+  const auto stats = restore_directory(fs, call.words[0], call.words[1], sharing,
+                                       is_replica ? Restored::kReplica : Restored::kNewDatabase);
   if (!stats.ok()) return fail(stats.status(), "that is a store in use, not a backup");
   std::printf("restored %s: offsets below %llu, the next one is %llu, ",
               printable(call.words[1]).c_str(), ull(stats->next_offset),
-              ull(stats->next_offset + kOffsetJump));
+              ull(stats->next_offset + (is_replica ? 0 : kOffsetJump)));
   print_copied(*stats);
   return kExitOk;
 }
@@ -213,6 +216,7 @@ inline int salvage(const CliCall& call) {
 
 inline constexpr CliFlag kVerifyFlags[] = {{"json", "", "print one JSON document"}};
 inline constexpr CliFlag kRestoreFlags[] = {
+    {"replica", "", "for serve --log: keep the database's id and its numbering"},
     {"link", "",
      "hard-link what never changes: at once, but chown and shred reach the backup too"}};
 inline constexpr CliFlag kDumpFlags[] = {{"wal", "", "print the log instead"}};
@@ -239,7 +243,8 @@ inline constexpr CliCommand kTools[] = {
      "BACKUP is a directory, or the tar archive that kyrodbctl backup -o FILE makes. Verifies the "
      "backup first; DIR must be new or empty. The new database has an id of its own, and its "
      "offsets go on 2^32 higher. It shares no file with the backup: what never changes is "
-     "copied, by reference where the file system can (XFS, Btrfs)."},
+     "copied, by reference where the file system can (XFS, Btrfs). With --replica it is the same "
+     "database still, and goes on in its shared log where the backup ends: for serve --log only."},
     {"dump", "DIR", "print the live records of a data directory that is not in use", 1, 1,
      tools_detail::dump, tools_detail::kDumpFlags,
      "One JSON object a line, in key order: key, value (or value_base64), offset, and expires "
@@ -265,6 +270,13 @@ inline constexpr CliCommand kTools[] = {
      "leaves "
      "and the errors, without outliers. Exit 1 where something is damaged.",
      "rmi model stats"},
+    {"log", "init URL DIR", "begin a shared log with a store that has data and is not in use", 3, 3,
+     tools_detail::begin_log, tools_detail::kLogFlags,
+     "URL is that of serve --log. The log begins where the store ends, under its database id; "
+     "nothing is uploaded. Then serve --log takes the store, and others are made of its backup by "
+     "restore --replica. Refuses where there is a log already, and says which. DIR must have been "
+     "stopped in good order; nothing in it is changed.",
+     "replica cluster etcd bootstrap"},
     {"salvage",
      "DIR DEST",
      "save what is good in a damaged data directory",

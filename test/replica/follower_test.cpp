@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "kyro/storage/offline/backup.h"
 #include "test/support/cluster/replica_store.h"
 
 namespace kyro::test {
@@ -131,16 +132,18 @@ TEST_CASE("a page is bounded by bytes, whatever comes after small entries") {
   writer.options.wal_segment_bytes = 64 * kMiB;
   writer.open();
   for (uint64_t key = 0; key < 3000; ++key) must_put(*writer, key, "small");
-  for (uint64_t key = 0; key < 30; ++key) {
+  for (uint64_t key = 0; key < 20; ++key) {
     must_put(*writer, key, std::string(kSharedValuesBytesMax, 'L'));
   }
   FollowingStore b(log);
-  b.store.options.delta_max_bytes = 64 * kMiB;
+  b.store.engine.reset();
+  b.store.options.delta_max_bytes = b.store.options.wal_segment_bytes = 64 * kMiB;
+  b.store.open();
   CHECK(b.follow_to_end() == Step::kAtEnd);
   CHECK(b.path.calls() < 100);
   CHECK(contents_of(*b.store) == contents_of(*writer));
   b.path.reset_page_bytes_max();
-  for (uint64_t key = 0; key < 30; ++key) {
+  for (uint64_t key = 0; key < 20; ++key) {
     must_put(*writer, key, std::string(kSharedValuesBytesMax, 'M'));
   }
   CHECK(b.follow_to_end() == Step::kAtEnd);
@@ -281,6 +284,7 @@ TEST_CASE("a follower stops at what it must not skip, for good, and says why") {
 
 TEST_CASE("a backup of a replica becomes a replica, from the offset where it ends") {
   const bool has_flushed = GENERATE(false, true);
+  const bool is_restored = GENERATE(false, true);
   FakeLog log;
   ReplicaStore writer(log);
   writer.open();
@@ -293,6 +297,11 @@ TEST_CASE("a backup of a replica becomes a replica, from the offset where it end
   ReplicaStore second(log);
   second.options.fs = &writer.fs;
   second.options.data_dir = "backup";
+  if (is_restored) {
+    second.options.data_dir = "restored";
+    REQUIRE(restore_directory(writer.fs, "backup", "restored", Sharing::kNone, Restored::kReplica)
+                .ok());
+  }
   for (const uint64_t here : {uint64_t{50}, uint64_t{100}}) {
     second.open();
     CHECK(second->next_offset() == here);

@@ -68,6 +68,18 @@ inline void render_replica(MetricsText& text, const Replica& replica, const Engi
   text.counter("kyrodb_log_conflicts_total",
                "Groups that were decided anew since another replica was faster.",
                replica.log().conflicts());
+  const LogSpace& space = replica.log().space();
+  text.gauge("kyrodb_log_bytes", "Bytes of the entries that the shared log holds, as far as known.",
+             space.log_bytes());
+  text.gauge("kyrodb_log_store_used_bytes", "Bytes in use in etcd, history and all.",
+             space.used_bytes());
+  text.gauge("kyrodb_log_store_file_bytes",
+             "Bytes of etcd's file; where they reach its quota it takes no more.",
+             space.file_bytes());
+  text.gauge("kyrodb_log_store_quota_bytes", "etcd's quota, or what it is taken to be.",
+             space.quota_bytes());
+  text.gauge("kyrodb_log_store_full", "1 while etcd takes nothing since it was full.",
+             space.is_full() ? 1 : 0);
   text.histogram("kyrodb_log_append_seconds", "An append to the shared log, with all its tries.",
                  replica.log().append_ns(), kNanosPerSecond);
 }

@@ -51,6 +51,13 @@ struct SegmentEnd {
   uint64_t torn_bytes = 0;  // of a torn tail: up to its last byte that is not zero
 };
 
+// Whether the process that wrote a log with this last segment, which was read to its end, may have
+// acknowledged more than is there, or goes on somewhere else with the offsets that come next.
+[[nodiscard]] inline bool may_go_on_elsewhere(const SegmentReader& last) {
+  return last.last_kind() == GroupKind::kAbandoned ||
+         (last.last_kind() != GroupKind::kSealed && last.last_policy() != FsyncPolicy::kAlways);
+}
+
 namespace segment_end_detail {
 
 // The group at a place proves that reader.position() had been synced: what is missing was there.

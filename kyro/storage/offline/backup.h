@@ -2,7 +2,8 @@
 //
 // A backup is a store: verify, dump and restore take it, and so would serve, but then it is no
 // backup any more. A restored store is a new database: its id is fresh, because numbering after the
-// restored point is its own, and subscribers can tell that by the id.
+// restored point is its own, and subscribers can tell that by the id. Unless it becomes a replica:
+// what comes after that point it takes from the log that it shares.
 #pragma once
 
 #include <string>
@@ -42,17 +43,23 @@ inline Result<CopyStats> backup_directory(FileSystem& fs, const std::string& fro
   return backup_detail::copy_directory(fs, from, to, {}, Sharing::kLinked);
 }
 
+enum class Restored : uint8_t {
+  kNewDatabase,
+  kReplica,  // keeps the id
+};
+
 // Makes a store at `to` out of a backup that is sound from end to end, sharing nothing with it
 // unless that is wished.
 inline Result<CopyStats> restore_directory(FileSystem& fs, const std::string& backup,
-                                           const std::string& to,
-                                           Sharing sharing = Sharing::kNone) {
+                                           const std::string& to, Sharing sharing = Sharing::kNone,
+                                           Restored as = Restored::kNewDatabase) {
   auto report = verify_directory(fs, backup);
   KYRO_TRY(report);
   if (!report->damage.empty()) {
     return Status(Code::kCorruption, backup + ": the backup is damaged: " + report->damage[0]);
   }
-  return backup_detail::copy_directory(fs, backup, to, new_database_id(), sharing);
+  const std::string id = as == Restored::kReplica ? std::string() : new_database_id();
+  return backup_detail::copy_directory(fs, backup, to, id, sharing);
 }
 
 }  // namespace kyro
