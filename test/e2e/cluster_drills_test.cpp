@@ -76,6 +76,16 @@ HttpResponse administer(const EtcdCluster& members, const std::string& path,
   return response;
 }
 
+// The text of the first member of that name.
+std::string field_of(const HttpResponse& response, const std::string& name) {
+  const std::string label = "\"" + name + "\":\"";
+  const size_t at = response.body.find(label);
+  INFO(response.body);
+  REQUIRE(at != std::string::npos);
+  const std::string rest = response.body.substr(at + label.size());
+  return rest.substr(0, rest.find('"'));
+}
+
 }  // namespace
 
 TEST_CASE("Drill: a member of etcd dies, then a second one, and both come back", "[e2e]") {
@@ -156,9 +166,9 @@ TEST_CASE("Drill: etcd has no room, and is given some", "[e2e]") {
   if (!has_etcd()) return;
   TempDir dir;
   EtcdCluster members(1, {"--quota-backend-bytes", "8388608"});
-  const auto server =
-      serve(dir.file("a"), members.log_url("drill"),
-            {"--log-keep-bytes", "1MiB", "--delta-max-bytes", "64MiB", "--log-quota-bytes", "0"});
+  const auto server = serve(
+      dir.file("a"), members.log_url("drill"),
+      {"--log-keep-bytes", "1MiB", "--delta-max-bytes", "64MiB", "--log-quota-bytes", "8MiB"});
   const std::string value(500'000, 'v');
   HttpResponse refused;
   uint64_t key = 0;
@@ -174,12 +184,14 @@ TEST_CASE("Drill: etcd has no room, and is given some", "[e2e]") {
   for (const auto until = steady_clock::now() + seconds(30); entries.look(0)->entry.has_value();) {
     REQUIRE(steady_clock::now() < until);
   }
-  const HttpResponse status = administer(members, "/v3/kv/range", "{\"key\":\"AA==\"}");
-  const size_t at = status.body.find("\"revision\":\"") + 12;
-  const std::string revision = status.body.substr(at, status.body.find('"', at) - at);
+  const std::string revision =
+      field_of(administer(members, "/v3/kv/range", "{\"key\":\"AA==\"}"), "revision");
   administer(members, "/v3/kv/compaction", "{\"revision\":\"" + revision + "\",\"physical\":true}");
   administer(members, "/v3/maintenance/defragment", "{}");
-  administer(members, "/v3/maintenance/alarm", "{\"action\":\"DEACTIVATE\",\"alarm\":\"NOSPACE\"}");
+  const std::string alarmed =
+      field_of(administer(members, "/v3/maintenance/alarm", "{\"action\":\"GET\"}"), "memberID");
+  administer(members, "/v3/maintenance/alarm",
+             "{\"action\":\"DEACTIVATE\",\"alarm\":\"NOSPACE\",\"memberID\":\"" + alarmed + "\"}");
   CHECK(put(*server, key, value) == 201);
 }
 

@@ -72,14 +72,14 @@ struct ShardedStore : MappedShards {
     std::string text = read_file("scripts/deploy/cluster/haproxy_shards.cfg");
     for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
              {"log /dev/log local0", "log stdout format raw local0"},
+             // No replicas: nobody is there.
+             {"127.0.0.1:313", "127.0.0.1:1 #"},
+             {"127.0.0.1:323", "127.0.0.1:1 #"},
              {"bind 127.0.0.1:3030", "bind 127.0.0.1:" + std::to_string(port)},
              {"/etc/haproxy/slots.map", dir.file("map")},
              {"127.0.0.1:3031", "127.0.0.1:" + std::to_string(shards[0]->port())},
              {"127.0.0.1:3032", "127.0.0.1:" + std::to_string(shards[1]->port())},
-             {"127.0.0.1:3033", "127.0.0.1:" + std::to_string(shards[2]->port())},
-             // No replicas: nobody is there.
-             {"127.0.0.1:313", "127.0.0.1:1 #"},
-             {"127.0.0.1:323", "127.0.0.1:1 #"}}) {
+             {"127.0.0.1:3033", "127.0.0.1:" + std::to_string(shards[2]->port())}}) {
       INFO(from);
       REQUIRE(contains(text, from));
       text = replace_all(text, from, to);

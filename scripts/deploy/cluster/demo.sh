@@ -83,13 +83,13 @@ Three replicas (${urls[*]}) on a log in three members of etcd; data and logs in 
 What to try, in another terminal:
 
   ${binary}ctl -e ${urls[0]} put 1 hello
-  ${binary}ctl -e ${urls[1]} get 1
-  curl -s '${urls[2]}/v1/kv/1?consistency=latest'
+  curl -s '${urls[1]}/v1/kv/1?min_offset=0'          # once it has that write
+  curl -s '${urls[2]}/v1/kv/1?consistency=latest'    # once it has all there is
   ${binary}ctl cluster $replicas
   kill -9 ${pids[0]}          # one member of etcd: nobody notices
   ${binary}ctl -e ${urls[1]} put 2 again
   kill -9 ${pids[3]}          # and the first replica
-  ${binary}ctl -e ${urls[2]} get 2
+  curl -s '${urls[2]}/v1/kv/2?consistency=latest'
   kill -9 ${pids[1]}          # and another member, so that there is no majority
   ${binary}ctl -e ${urls[2]} get 2
   curl -s -X PUT -d x ${urls[1]}/v1/kv/3     # 503 log_unreachable, within five seconds
