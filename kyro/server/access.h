@@ -137,6 +137,8 @@ class AccessControl {
   // none, but says so much (W3C Fetch Metadata); same-origin pages are ours, "none" is the user's
   // doing.
   static bool is_from_page(const HttpRequest& request) {
+    constexpr auto kNames = NameLengths::of("origin", "sec-fetch-site");
+    if (!request.name_lengths.may_be_any(kNames)) return false;
     for (const HeaderField& field : request.fields) {
       if (field.is("origin")) return true;
       if (field.is("sec-fetch-site") &&

@@ -168,7 +168,8 @@ class Api final : public Handler {
       x.add_header("Retry-After", "1");
       return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
     }
-    if (reads_one_key(info.route) && request.method != Method::kOptions) {
+    const bool is_shard = reads_one_key(info.route) && engine()->options().slots.is_partial();
+    if (is_shard && request.method != Method::kOptions) {
       const Status served = engine()->options().slots.check(x.user());
       if (!served.ok()) return respond_status(x, served);
     }

@@ -46,6 +46,31 @@ struct HttpLimits {
 
 enum class HttpVersion : uint8_t { k1, k2 };
 
+// How long the names in a list of fields are, so that most searches for one end before they begin.
+class NameLengths {
+ public:
+  // All lengths: nobody has looked.
+  constexpr NameLengths() = default;
+  // Those of these names.
+  template <class... Names>
+  [[nodiscard]] static constexpr NameLengths of(const Names&... names) {
+    NameLengths lengths;
+    lengths.clear();
+    (lengths.add(std::string_view(names).size()), ...);
+    return lengths;
+  }
+
+  constexpr void clear() { bits_ = 0; }
+  constexpr void add(size_t bytes) { bits_ |= bit_of(bytes); }
+  [[nodiscard]] constexpr bool may_be(size_t bytes) const { return (bits_ & bit_of(bytes)) != 0; }
+  [[nodiscard]] constexpr bool may_be_any(NameLengths of) const { return (bits_ & of.bits_) != 0; }
+
+ private:
+  static constexpr uint32_t bit_of(size_t bytes) { return 1u << (bytes < 31 ? bytes : 31); }
+
+  uint32_t bits_ = ~uint32_t{0};
+};
+
 // One field of a head. The name is a token (RFC 9110 5.6.2), the value has no blanks around it.
 struct HeaderField {
   std::string_view name;
@@ -64,6 +89,7 @@ struct HttpRequest {
   bool has_content_length = false;  // the client has said how long the body is
   bool has_open_length = false;     // a body follows whose length only its end will tell
   bool is_unix = false;             // came in over the Unix socket
+  NameLengths name_lengths;         // of the fields; set by who fills them in
   uint64_t content_length = 0;  // announced bytes; 0 when there is no body or its length is open
   std::string_view method_text;
   std::string_view target;  // as sent
@@ -88,6 +114,7 @@ struct HttpRequest {
   // The first field of that name (in lower case here, any case there), or nothing. A field may be
   // repeated: a handler for which that matters uses for_each_header.
   [[nodiscard]] std::optional<std::string_view> header(std::string_view lower_name) const {
+    if (!name_lengths.may_be(lower_name.size())) return std::nullopt;
     for (const HeaderField& field : fields) {
       if (field.is(lower_name)) return field.value;
     }

@@ -43,6 +43,7 @@ class FieldMemory {
       request->fields.push_back(
           {{at + place.name_from, place.name_bytes}, {at + place.value_from, place.value_bytes}});
     }
+    request->name_lengths = name_lengths_;
     if (request->host.empty()) request->host = request->fields[host_].value;
     *meaning = meaning_;
     return size;
@@ -67,6 +68,7 @@ class FieldMemory {
     }
     if (bears_credentials_ && !is_followed) return;
     section_.assign(section);
+    name_lengths_ = request.name_lengths;
     meaning_ = meaning;
   }
 
@@ -85,6 +87,7 @@ class FieldMemory {
   std::array<Place, kFieldsMax> places_;
   size_t count_ = 0;
   size_t host_ = 0;  // which of them is Host
+  NameLengths name_lengths_;
   Meaning meaning_;
   bool bears_credentials_ = false;
 };

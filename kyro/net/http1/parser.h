@@ -60,6 +60,7 @@ class HttpParser {
   [[nodiscard]] Outcome parse(std::string_view bytes, HttpRequest* request, Http1Frame* frame) {
     const bool goes_on = scanned_ != 0;
     request->fields.clear();
+    request->name_lengths.clear();
     request_ = request;
     readable_ = bytes.data() + bytes.size();
     while (phase_ == Phase::kRequestLine) {
@@ -252,6 +253,7 @@ class HttpParser {
     const HeaderField field{{line, static_cast<size_t>(colon - line)},
                             {from, static_cast<size_t>(to - from)}};
     request_->fields.push_back(field);
+    request_->name_lengths.add(field.name.size());
     switch (field.name.size()) {
       case 4:
         return !field.is("host") || on_host(field.value);

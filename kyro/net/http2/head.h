@@ -48,7 +48,8 @@ class Http2Head {
     };
     Part method, path, host;
     uint16_t fields_at = 0;
-    bool is_plain = false;        // nothing in it wants a second look; see check_plain()
+    bool is_plain = false;  // nothing in it wants a second look; see check_plain()
+    NameLengths name_lengths;
     uint64_t length = kNoLength;  // of content-length
   };
 
@@ -104,6 +105,7 @@ class Http2Head {
     uint64_t list_bytes = 0;
     uint32_t scheme_bytes = 0;
     Part method, path, authority, host;
+    NameLengths name_lengths = NameLengths::of();
     std::optional<uint64_t> length;
   };
   static constexpr size_t kKeptBytes = 512;
@@ -184,6 +186,7 @@ inline void Http2Head::add_regular(std::string_view name, std::string_view value
   if (!std::exchange(facts_.has_fields, true)) {
     places_.fields_at = static_cast<uint16_t>(text_.size());
   }
+  facts_.name_lengths.add(name.size());
   const uint16_t lengths[] = {static_cast<uint16_t>(name.size()),
                               static_cast<uint16_t>(value.size())};
   char bytes[kLengthsBytes];
@@ -236,6 +239,7 @@ inline Http2Refusal Http2Head::finish() {
   places_.host = facts_.has_authority ? facts_.authority : facts_.host;
   places_.length = facts_.length.value_or(Places::kNoLength);
   places_.is_plain = check_plain();
+  places_.name_lengths = facts_.name_lengths;
   facts_.is_finished = true;
   return {};
 }
@@ -283,6 +287,7 @@ inline void Http2Head::read(std::string_view text, const Places& places, HttpReq
   request->host = view_of(places.host);
   request->has_content_length = places.length != Places::kNoLength;
   request->content_length = request->has_content_length ? places.length : 0;
+  request->name_lengths = places.name_lengths;
   request->fields.clear();
   for_each_field(text, places, [request](std::string_view name, std::string_view value) {
     request->fields.push_back({name, value});
