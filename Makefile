@@ -194,11 +194,12 @@ e2e: run-tests
 # Tests start the binary as a program, which an emulated one is not: a script stands for it.
 BIN := $(BUILD)$(if $(EMULATOR),/emulated)
 
-# What depends on the machine: checksums, formats, the index, memory order, the golden store, the
-# binary. For an emulated one, where everything takes ten times as long.
+# What depends on the machine: checksums, formats on disk and on the wire, the index, memory order,
+# the golden store, the binary. For an emulated one, where everything takes ten times as long.
 MACHINE_TESTS := base/crc32c base/epoch index/rmi_file storage/run/page storage/delta/delta \
                  storage/engine storage/log/wal storage/manifest storage/record storage/recovery \
-                 storage/recovery_files storage/run/run e2e/serve e2e/routes
+                 storage/recovery_files storage/run/run net/http2/hpack net/http2/protocol \
+                 server/grpc/protobuf e2e/serve e2e/routes
 smoke:
 	$(MAKE) TESTS='$(MACHINE_TESTS:%=test/%_test.cpp)' FILTER='"~[.]"' run-tests
 

@@ -219,7 +219,7 @@ TEST_CASE("long answers take turns") {
     last = frame.stream;
     longest = std::max(longest, in_row);
   }
-  CHECK(longest <= 2 * Http2Protocol::kPieceBytes);
+  CHECK(longest <= Http2Protocol::kPieceBytes);
 }
 
 }  // namespace
