@@ -81,6 +81,8 @@ PY
       measure_h2load h2_get nginx2 "$conns" "$streams" /
       measure_h2load grpc_get kyro "$conns" "$streams" /kyrodb.v1.KV/Get "${call[@]}"
       measure_h2load grpc_get grpc "$conns" "$streams" /kyrodb.v1.KV/Get "${call[@]}"
+      # The same bytes, answered with the file: what sending them costs h2load is on both sides.
+      measure_h2load grpc_get nghttpd "$conns" "$streams" /file "${call[@]}"
     done
     report
   done

@@ -5,7 +5,7 @@
 # slice each (bench/slices.h).
 #
 #   bench/http_compare.sh [PART…]
-#     parts: get wrk http2 put tail compaction idle sizes (default: all)
+#     parts: get wrk http2 put tail compaction idle sizes (default: all); grpc is http2
 #
 # Environment:
 #   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000; K and M are understood)
@@ -401,6 +401,7 @@ rm -f "$out/http_rounds.csv"
 for part in $parts; do
   case $part in
     get | wrk | http2 | put | tail | compaction | idle | sizes) "part_$part" ;;
+    grpc) part_http2 ;;
     *) echo "there is no part $part" && exit 2 ;;
   esac
 done
