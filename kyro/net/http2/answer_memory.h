@@ -34,12 +34,11 @@ class AnswerMemory {
 
   // The block; empty if it is not known.
   [[nodiscard]] std::string_view find(const Key& key) const {
-    const bool is_known =
-        key.coder_version == coder_version_ && key.date_version == date_version_ &&
-        key.status == status_ && key.kind == kind_ && key.type.size() == type_bytes_ &&
-        key.fields.size() == fields_bytes_ &&
-        std::memcmp(key.type.data(), text_.data(), type_bytes_) == 0 &&
-        std::memcmp(key.fields.data(), text_.data() + type_bytes_, fields_bytes_) == 0;
+    const std::string_view text(text_.data(), size_t{type_bytes_} + fields_bytes_);
+    const bool is_known = block_bytes_ != 0 && key.coder_version == coder_version_ &&
+                          key.date_version == date_version_ && key.status == status_ &&
+                          key.kind == kind_ && key.type == text.substr(0, type_bytes_) &&
+                          key.fields == text.substr(type_bytes_);
     return is_known ? std::string_view(block_.data(), block_bytes_) : std::string_view();
   }
   // `block` was made with the versions of `key`, and left them as they were.

@@ -14,7 +14,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -162,11 +161,10 @@ class HpackTable {
       const Entry& entry = entries_[at];
       ++index;
       if (entry.name_bytes != name.size()) continue;
-      const char* const text = text_.data() + entry.at;
-      if (std::memcmp(text, name.data(), name.size()) != 0) continue;
+      const HpackField field = field_of(entry);
+      if (field.name != name) continue;
       *name_index = index;
-      if (entry.value_bytes != value.size()) continue;
-      if (std::memcmp(text + name.size(), value.data(), value.size()) == 0) return index;
+      if (field.value == value) return index;
     }
     return 0;
   }
