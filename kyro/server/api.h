@@ -165,7 +165,6 @@ class Api final : public Handler {
     }
     if (!has_key) return respond_bad_key(x);
     if (info.needs_engine && engine() == nullptr) {
-      x.add_header("Retry-After", "1");
       return x.respond_error(503, "recovering", "the log is being replayed; try again soon");
     }
     const bool is_shard = reads_one_key(info.route) && engine()->options().slots.is_partial();
@@ -189,6 +188,10 @@ class Api final : public Handler {
     if (request.method == Method::kOptions) {
       x.add_header("Allow", request.path == "*" ? kAllMethods : route_info(route).allow);
       return x.respond(204, {}, {});
+    }
+    if (route_info(route).body == Body::kIgnored && request.method == Method::kPost) {
+      const Status heard = check_no_body(request.body);
+      if (!heard.ok()) return respond_status(x, heard);
     }
     if (is_read(route, request.method)) {
       if (x.has_pending_before() && x.wait_for_earlier()) return;

@@ -23,7 +23,7 @@ namespace kyro {
 // the log when that changes, and feeds the manager's watchdog as long as all is well and every
 // reactor turns. A server
 // of which that is not true is for the manager to end. Where storage has found no descriptor left,
-// idle connections give theirs up.
+// connections give theirs up that have held most for longest.
 class LifeSigns {
  public:
   // `replica` is null where no log is shared; `addresses` is where the server listens.
@@ -88,7 +88,7 @@ class LifeSigns {
   void give_descriptors_back() {
     const uint64_t shortages = descriptor_shortages().load(std::memory_order_relaxed);
     if (shortages == std::exchange(shortages_seen_, shortages)) return;
-    server_.shed_idle();
+    server_.shed_for_storage();
     log_event(LogLevel::kWarn, "descriptors_short", {{"advice", "raise the limit (ulimit -n)"}});
   }
 

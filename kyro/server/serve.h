@@ -267,6 +267,10 @@ inline void wait_for_end(const sigset_t& signals, Reloader& reloader, HttpServer
   HttpServerConfig http = config.http;
   give_back_large_buffers();
   http.connections_max = reserve_descriptors(http.connections_max);
+  if (http.connections_max < config.http.connections_max) {  // all have to fit
+    http.turned_away_max = std::min(http.turned_away_max, http.connections_max / 8);
+    http.connections_max -= http.turned_away_max;
+  }
   if (http.threads == 0) http.threads = std::max(1u, std::thread::hardware_concurrency());
   ServiceManager manager = ServiceManager::from_environment();
   manager.tell("STATUS=replaying the log");

@@ -174,7 +174,9 @@ inline constexpr CliFlag kServeFlags[] = {
      "permissions of the Unix socket in octal, set before anyone can connect",
      {0, 0777}, kHttp<&H::unix_mode>},
     {"threads", "N", "reactors", {0, 1024, "as many as cores"}, kHttp<&H::threads>},
-    {"max-connections", "N", "open connections; more are answered 503 and closed",
+    {"max-connections", "N",
+     "open connections; for more, those go that have held most for longest while their clients "
+     "did not move (2 s at least), or the new ones are answered 503",
      {1, 1000000}, kHttp<&H::connections_max>},
     {"max-connections-per-ip", "N",
      "open connections of one address; more are answered 429 and closed",

@@ -60,29 +60,12 @@ constexpr std::string_view kHistograms[] = {
     "append_latency_seconds",      "wal_fsync_duration_seconds",   "snapshot_latency_seconds",
     "compaction_duration_seconds", "rmi_rebuild_duration_seconds", "rmi_probe_len"};
 
-constexpr std::string_view kRejections[] = {"bad_request",
-                                            "header_timeout",
-                                            "body_timeout",
-                                            "body_too_large",
-                                            "uri_too_long",
-                                            "expectation",
-                                            "headers_too_large",
-                                            "not_implemented",
-                                            "version",
-                                            "inflight_bytes",
-                                            "connections",
-                                            "connections_per_ip",
-                                            "file_descriptors",
-                                            "write_timeout",
-                                            "unauthorized",
-                                            "forbidden",
-                                            "rate_data",
-                                            "rate_admin",
-                                            "stale_reader",
-                                            "waiting_reads",
-                                            "protocol_error",
-                                            "streams",
-                                            "flood"};
+constexpr std::string_view kRejections[] = {
+    "bad_request",   "header_timeout",     "body_timeout",     "body_too_large", "uri_too_long",
+    "expectation",   "headers_too_large",  "not_implemented",  "version",        "inflight_bytes",
+    "connections",   "connections_per_ip", "file_descriptors", "shed",           "write_timeout",
+    "unauthorized",  "forbidden",          "rate_data",        "rate_admin",     "stale_reader",
+    "waiting_reads", "offset_waits",       "protocol_error",   "streams",        "flood"};
 
 constexpr std::string_view kProcess[] = {
     "process_cpu_seconds_total",    "process_start_time_seconds", "process_resident_memory_bytes",

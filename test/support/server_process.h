@@ -369,6 +369,17 @@ class Client : public HttpClient {
   }
 };
 
+// Asks again until it is so, for at most that long.
+template <class IsSo>
+bool becomes(IsSo is_so, std::chrono::seconds within) {
+  const auto until = std::chrono::steady_clock::now() + within;
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
 inline HeaderList bearer(const std::string& token) {
   return {{"Authorization", "Bearer " + token}};
 }

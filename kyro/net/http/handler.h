@@ -120,7 +120,8 @@ enum class RejectReason : uint8_t {
   kInflightBytes,    // 503: all bodies, or answers, together are over their bound
   kConnectionCap,    // 503
   kPerIpCap,         // 429
-  kFileDescriptors,  // closed without an answer
+  kFileDescriptors,  // 503, or closed: there are none left
+  kShed,             // a connection that had held most for longest, for others
   kWriteTimeout,     // the client did not read
   kProtocolError,    // HTTP/2: a stream or the connection was ended for an error of the client
   kStreams,          // HTTP/2: more streams at once than were allowed
@@ -129,23 +130,12 @@ enum class RejectReason : uint8_t {
 };
 
 [[nodiscard]] constexpr const char* reject_reason_name(RejectReason reason) {
-  constexpr const char* kNames[] = {"bad_request",
-                                    "header_timeout",
-                                    "body_timeout",
-                                    "body_too_large",
-                                    "uri_too_long",
-                                    "expectation",
-                                    "headers_too_large",
-                                    "not_implemented",
-                                    "version",
-                                    "inflight_bytes",
-                                    "connections",
-                                    "connections_per_ip",
-                                    "file_descriptors",
-                                    "write_timeout",
-                                    "protocol_error",
-                                    "streams",
-                                    "flood"};
+  constexpr const char* kNames[] = {
+      "bad_request",      "header_timeout", "body_timeout",      "body_too_large",
+      "uri_too_long",     "expectation",    "headers_too_large", "not_implemented",
+      "version",          "inflight_bytes", "connections",       "connections_per_ip",
+      "file_descriptors", "shed",           "write_timeout",     "protocol_error",
+      "streams",          "flood"};
   static_assert(sizeof kNames / sizeof kNames[0] == static_cast<size_t>(RejectReason::kCount));
   return kNames[static_cast<size_t>(reason)];
 }
@@ -188,7 +178,8 @@ class Exchange {
   }
 
   // Adds a field to the answer that follows. Name and value must be valid (no CR, LF, NUL). Date,
-  // Content-Type, Content-Length, Transfer-Encoding and Connection are the server's.
+  // Content-Type, Content-Length, Transfer-Encoding and Connection are the server's, and so is the
+  // Retry-After of 503.
   virtual void add_header(std::string_view name, std::string_view value) = 0;
 
   // Answers with a body that is copied. An empty content_type sends none. Under HEAD only the head

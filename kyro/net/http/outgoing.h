@@ -28,14 +28,15 @@ class Outgoing {
   // The socket does not take what is there.
   [[nodiscard]] bool blocked() const { return queue_ != nullptr; }
   [[nodiscard]] uint64_t bytes() const { return queue_ ? queue_->bytes() : 0; }
+  // Those of them that are memory.
+  [[nodiscard]] uint64_t held_bytes() const { return queue_ ? queue_->held_bytes() : 0; }
   // A sign of progress: grows with every piece that has been sent whole.
   [[nodiscard]] uint64_t pieces_sent() const { return queue_ ? queue_->pieces_sent() : 0; }
   // Whether an answer of so many bytes may be begun, which has to be kept where its reader is slow:
   // it and what waits before it are little, or everybody's together are within their bound.
   [[nodiscard]] bool may_keep(size_t bytes) const {
     const uint64_t fresh = context_.out.size() + bytes;
-    return bytes <= OutputQueue::kUncountedBytes ||
-           fresh + (queue_ != nullptr ? queue_->held_bytes() : 0) <= kSmallBytes ||
+    return bytes <= OutputQueue::kUncountedBytes || fresh + held_bytes() <= kSmallBytes ||
            context_.has_output_room(fresh);
   }
   // What waits is of a body that is made while it is sent: it may take long, at the least rate.

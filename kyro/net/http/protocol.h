@@ -75,6 +75,14 @@ class Protocol {
   // A body that is being made must not wait any longer for a client that does not read.
   [[nodiscard]] virtual bool is_revoked() const = 0;
 
+  // What is kept for the client, if everything under way waits for that.
+  struct Waiting {
+    bool is_waiting = false;
+    uint64_t answer_bytes = 0;   // of memory, beside what is outgoing
+    uint64_t request_bytes = 0;  // of requests that are not whole
+  };
+  [[nodiscard]] virtual Waiting waits_for_client() const = 0;
+
   // ---- the end ----
 
   // The server stops. True if what has arrived by now is to be looked at.

@@ -44,6 +44,7 @@ struct HttpServerConfig {
   HttpLimits limits;
   uint32_t connections_max = 10000;
   uint32_t connections_per_ip_max = 0;  // 0: no such bound
+  uint32_t turned_away_max = 64;        // beyond connections_max, until it is known what they speak
   // All buffered requests, and all answers that wait.
   uint64_t inflight_bytes_max = kDefaultInflightBytesMax;
   uint64_t body_bytes_max = kDefaultValueBytesMax;  // unless the handler says otherwise
@@ -55,6 +56,7 @@ struct HttpServerConfig {
   uint64_t stream_bytes_per_ms_min = 1;
   uint64_t linger_timeout_ms = 3000;  // for the client to read the answer before the close
   uint64_t inflight_wait_ms = 1000;   // paused reading before 503
+  uint64_t shed_after_ms = 2000;      // who has not moved for so long may go for others
   uint64_t drain_grace_ms = 500;      // for the end of an endless stream to be taken
 };
 
@@ -70,6 +72,11 @@ class ServerShared {
  public:
   ServerShared(const HttpServerConfig& server_config, Handler& server_handler)
       : config(server_config), handler(server_handler) {}
+
+  // Nobody would be admitted.
+  [[nodiscard]] bool is_full() const {
+    return connections.load(std::memory_order_relaxed) >= config.connections_max;
+  }
 
   enum class Admission : uint8_t { kAdmitted, kTooMany, kTooManyOfIp };
 
@@ -150,6 +157,10 @@ struct ReactorContext {
   [[nodiscard]] bool has_output_room(uint64_t bytes) const {
     return shared.output_bytes.load(std::memory_order_relaxed) + bytes <= config.inflight_bytes_max;
   }
+  // Answers have begun to wait: room is made before it is needed.
+  void look_at_output_room() {
+    wants_answer_room |= !has_output_room(config.inflight_bytes_max / 4);
+  }
 
   ServerShared& shared;
   const HttpServerConfig& config;
@@ -164,6 +175,8 @@ struct ReactorContext {
 
   // Whose body is read on although inflight bytes are short: until it has given its bytes back.
   const Exchange* favoured = nullptr;
+  bool wants_answer_room = false;  // bytes are short, so whoever has held many for long goes
+  bool wants_request_room = false;
   uint64_t tasks_outstanding = 0;    // deferred and not run yet
   std::atomic<uint32_t> streams{0};  // connections with streams, for other threads
 };

@@ -225,9 +225,9 @@ inline void Http1Exchange::respond(int status, std::string_view content_type,
 
 // In place of an answer that might have to wait, while too much does.
 inline void Http1Exchange::refuse_answer() {
+  context_.wants_answer_room = true;
   context_.handler.on_rejected(RejectReason::kInflightBytes);
   fields_.clear();
-  add_header("Retry-After", "1");
   context_.handler.refuse(*this, 503, "overloaded", kTooMuchWaits);
 }
 

@@ -42,6 +42,10 @@ class Http1Protocol final : public Protocol {
     return line_.stream() != nullptr && line_.stream()->is_revoked();
   }
 
+  [[nodiscard]] Waiting waits_for_client() const override {
+    return {is_quiet() && reader_.in_request(), 0, reader_.charged_bytes()};
+  }
+
   [[nodiscard]] bool drain() override {
     if (line_.stream() == nullptr) return true;
     drain_stream();

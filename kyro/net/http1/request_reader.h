@@ -62,6 +62,8 @@ class RequestReader final : public BodyHome {
     if (context_.favoured == nullptr) context_.favoured = reading_;
     return context_.favoured == reading_;
   }
+  // What is kept of a request that is not whole; a little is not counted.
+  [[nodiscard]] uint64_t charged_bytes() const { return charged_bytes_; }
   [[nodiscard]] bool skips() const { return phase_ == Phase::kSkip; }
   // When the request under way has to be there; 0 if none is being received.
   [[nodiscard]] uint64_t deadline_ms() const {
@@ -244,6 +246,7 @@ inline void RequestReader::charge() {
   charged_bytes_ = bytes;
   if (grew && phase_ == Phase::kHead && !stalled_ && !line_.closing() &&
       total > context_.config.inflight_bytes_max) {
+    context_.wants_request_room = true;
     reject(503, "overloaded", "Too many bytes of requests are in flight.",
            RejectReason::kInflightBytes);
   }
@@ -432,7 +435,6 @@ inline void RequestReader::reject(Http1Exchange* exchange, uint16_t status, cons
                                   const char* message, RejectReason reason) {
   context_.handler.on_rejected(reason);
   exchange->close_after();
-  if (status == 503) exchange->add_header("Retry-After", "1");
   context_.handler.refuse(*exchange, status, code, message);
   line_.set_lingers();
   finish_request(exchange);

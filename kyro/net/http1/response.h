@@ -152,6 +152,7 @@ class ResponseHeads {
     prefix_type_.assign(head.content_type);
     prefix_.assign("HTTP/1.1 ").append(std::to_string(head.status)).append(" ");
     prefix_.append(reason_phrase(head.status)).append(date_);
+    if (head.status == 503) prefix_.append("Retry-After: 1\r\n");
     if (!head.content_type.empty()) {
       prefix_.append("Content-Type: ").append(head.content_type).append("\r\n");
       prefix_.append("X-Content-Type-Options: nosniff\r\n");  // no browser may take it for another

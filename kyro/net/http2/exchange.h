@@ -200,6 +200,7 @@ class Http2Exchange final : public Exchange {
   bool ended_with_head_ = false;  // the request has no body
   bool is_told_ = false;          // on_headers() has been called
   bool is_whole_ = false;         // the request is there
+  bool is_unfinished_ = false;    // counted as one that is not
   bool is_too_large_ = false;     // its head is
   bool in_arrived_ = false;
   bool in_turns_ = false;

@@ -67,6 +67,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   void on_idle() override;
   // The client reads nothing of any stream.
   [[nodiscard]] bool is_revoked() const override;
+  [[nodiscard]] Waiting waits_for_client() const override;
 
   [[nodiscard]] bool drain() override;
   [[nodiscard]] bool wake_streams() override;
@@ -108,6 +109,7 @@ class Http2Protocol final : public Protocol, private Http2Events {
   void refuse_too_large(Http2Exchange& x);
   void run_task(Http2Exchange& x, Task* task);
   void let_go(Http2Exchange& x);
+  void note_whole(Http2Exchange& x);
   void give_up(Http2Exchange& x, Http2Error error, RejectReason reason);
   void keep_body(Http2Exchange& x, std::string_view piece);
   void charge(Http2Exchange& x, uint64_t bytes);
@@ -181,9 +183,12 @@ class Http2Protocol final : public Protocol, private Http2Events {
   uint64_t partial_since_ms_ = 0;    // a frame or a head is not whole since then
   uint64_t shutdown_by_ms_ = 0;      // the client must have heard of the shutdown by then
   uint64_t unsent_bytes_ = 0;        // of all, as far as they are counted
+  uint64_t body_bytes_ = 0;          // of requests, as far as they are counted
+  uint32_t unfinished_ = 0;          // exchanges whose request is not whole
   uint32_t waiting_for_window_ = 0;  // exchanges; at least
   uint32_t sources_ = 0;             // exchanges with one
   bool windows_grew_ = false;
+  bool is_short_of_room_ = false;  // a window is withheld, so a client waits for us
   bool is_out_of_turn_ = false;
   bool is_draining_ = false;
   bool is_shut_down_ = false;

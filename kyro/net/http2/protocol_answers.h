@@ -65,6 +65,7 @@ inline void Http2Protocol::append_head_fields(const Http2Exchange& x, std::strin
   if (!content_type.empty()) add("content-type", content_type);
   const bool may_be_seen_by_browsers = !content_type.empty() && !x.has_trailers_;
   if (may_be_seen_by_browsers) add("x-content-type-options", "nosniff");
+  if (x.status_ == 503) add("retry-after", "1");
   if (kind == kHeadOfStream) {  // proxies shall pass it on as it comes, and keep nothing of it
     add("x-accel-buffering", "no");
     add("cache-control", "no-store");
@@ -271,6 +272,7 @@ inline bool Http2Protocol::may_keep(size_t bytes) const {
 }
 
 inline void Http2Protocol::refuse_answer(Http2Exchange& x) {
+  context_.wants_answer_room = true;
   x.fields_.clear();
   x.has_trailers_ = false;
   refuse(x, 503, "overloaded", kTooMuchWaits, RejectReason::kInflightBytes);

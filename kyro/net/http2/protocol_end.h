@@ -46,6 +46,7 @@ inline void Http2Protocol::on_deadline() {
   if (shutdown_by_ms_ != 0 && now_ms >= shutdown_by_ms_) finish_shutdown();
   if (now_ms < earliest_ms_) return end_if_done();
   earliest_ms_ = kNever;
+  is_short_of_room_ = false;
   const auto is_due = [now_ms](const Http2Exchange& x) {
     return next_deadline_ms(x) <= now_ms || x.withheld_bytes_ != 0;
   };
@@ -107,6 +108,13 @@ inline bool Http2Protocol::is_revoked() const {
   for_each(
       [&any](const Http2Exchange& x) { any |= x.source() != nullptr && x.source()->is_revoked(); });
   return any;
+}
+
+// All requests are still coming, or an answer can go on only when its window opens.
+inline Protocol::Waiting Http2Protocol::waits_for_client() const {
+  const bool awaits_requests = unfinished_ >= session_.streams().count() && !is_short_of_room_;
+  const bool awaits_windows = waiting_for_window_ != 0 && first_turn_ == nullptr;
+  return {awaits_requests || awaits_windows, unsent_bytes_, body_bytes_};
 }
 
 inline bool Http2Protocol::wake_streams() {

@@ -12,6 +12,7 @@ inline void Http2Protocol::on_head(Http2Stream& stream, const Http2Head& head, b
   x.stream_ = &stream;
   x.is_too_large_ = head.is_too_large();
   x.is_whole_ = x.ended_with_head_ = ends;
+  if (!ends) x.is_unfinished_ = (++unfinished_, true);
   x.start_ns_ = context_.loop.now_ns();
   x.max_body_bytes_ = context_.config.body_bytes_max;
   x.head_text_.assign(head.text());
@@ -25,7 +26,7 @@ inline void Http2Protocol::on_head(Http2Stream& stream, const Http2Head& head, b
 inline void Http2Protocol::on_body(Http2Stream& stream, std::string_view piece, bool ends) {
   Http2Exchange& x = *static_cast<Http2Exchange*>(stream.user);
   x.is_whole_ = ends;
-  if (ends) x.body_by_ms_ = x.room_by_ms_ = 0;
+  if (ends) note_whole(x);
   if (x.reader_ != nullptr) {
     charge(x, x.charged_bytes_ + piece.size());
     x.reader_->on_piece(x, piece, ends);
@@ -43,6 +44,11 @@ inline void Http2Protocol::on_body(Http2Stream& stream, std::string_view piece, 
   x.start_ns_ = context_.loop.now_ns();
   x.in_arrived_ = true;
   arrived_.push_back(&x);
+}
+
+inline void Http2Protocol::note_whole(Http2Exchange& x) {
+  x.body_by_ms_ = x.room_by_ms_ = 0;
+  if (std::exchange(x.is_unfinished_, false)) --unfinished_;
 }
 
 inline void Http2Protocol::on_reset(Http2Stream& stream) {
@@ -163,7 +169,6 @@ inline void Http2Protocol::refuse(Http2Exchange& x, int status, std::string_view
                                   std::string_view message, RejectReason reason) {
   const RequestInHand request(x);
   context_.handler.on_rejected(reason);
-  if (status == 503) x.add_header("retry-after", "1");
   context_.handler.refuse(x, status, code, message);
 }
 
@@ -195,6 +200,8 @@ inline void Http2Protocol::let_go(Http2Exchange& x) {
   leave_streaming(x);
   set_counted(x, 0);
   x.end();
+  note_whole(x);
+  body_bytes_ -= x.charged_bytes_;
   if (context_.favoured == &x) context_.favoured = nullptr;
   x.protocol_ = nullptr;
   x.abandon_waiting();
@@ -214,6 +221,7 @@ inline void Http2Protocol::charge(Http2Exchange& x, uint64_t bytes) {
   if (bytes == x.charged_bytes_) return;
   context_.shared.inflight_bytes.fetch_add(bytes - x.charged_bytes_,  // modulo 2^64
                                            std::memory_order_relaxed);
+  body_bytes_ += bytes - x.charged_bytes_;
   x.charged_bytes_ = bytes;
 }
 
@@ -236,6 +244,7 @@ inline void Http2Protocol::return_window(Http2Exchange& x, uint32_t bytes) {
     return session_.return_window(*x.stream_, bytes, out());
   }
   x.withheld_bytes_ = bytes;
+  is_short_of_room_ = context_.wants_request_room = true;
   const uint64_t now_ms = context_.loop.now_ms();
   if (x.room_by_ms_ == 0) x.room_by_ms_ = now_ms + context_.config.inflight_wait_ms;
   note_deadline(now_ms + kRoomPollMs);

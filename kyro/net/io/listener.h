@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +93,11 @@ class Listener {
   [[nodiscard]] uint16_t port() const { return port_; }  // 0 for a Unix socket
   [[nodiscard]] bool is_unix() const { return family_ == AF_UNIX; }
 
+  // There is one to be accepted.
+  [[nodiscard]] bool has_pending() const {
+    pollfd state{fd_, POLLIN, 0};
+    return poll(&state, 1, 0) == 1;
+  }
   // The next connection, non-blocking, or -1 with errno.
   [[nodiscard]] int accept(PeerAddress* peer) const {
     if (is_unix()) return accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -149,12 +155,14 @@ class SpareDescriptor {
     if (fd_ >= 0) ::close(fd_);
   }
 
-  // After EMFILE or ENFILE: takes one connection and closes it. False if not even that worked.
-  [[nodiscard]] bool shed(const Listener& listener) {
+  // After EMFILE or ENFILE: takes one connection, for turn_away(fd), which closes it. False if not
+  // even that worked.
+  template <class TurnAway>
+  [[nodiscard]] bool shed(const Listener& listener, TurnAway turn_away) {
     if (fd_ >= 0) ::close(fd_);
     PeerAddress ignored;
     const int victim = listener.accept(&ignored);
-    if (victim >= 0) ::close(victim);
+    if (victim >= 0) turn_away(victim);
     fd_ = open_null();
     return victim >= 0 && fd_ >= 0;
   }

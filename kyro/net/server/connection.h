@@ -12,7 +12,9 @@
 // buy a millisecond, so one that takes a byte now and then does not hold what the body holds for
 // ever. An endless body that a drain has ended has drain_grace_ms for its last bytes. While the
 // answers that wait for all such clients are over inflight_bytes_max, one that might have to wait
-// too is refused instead of begun (Outgoing::may_keep).
+// too is refused instead of begun (Outgoing::may_keep). Before that, and where places or
+// descriptors run out, those go that have held most for longest: every byte that its client sends
+// or takes buys a connection a millisecond there, too (HeldList).
 //
 // The socket is registered once, edge-triggered for input; output is added only while it is
 // blocked.
@@ -31,6 +33,7 @@
 #include "kyro/net/http1/protocol.h"
 #include "kyro/net/http2/protocol.h"
 #include "kyro/net/io/socket_calls.h"
+#include "kyro/net/server/held_list.h"
 
 namespace kyro {
 
@@ -43,6 +46,7 @@ struct ReactorParts {
   ReactorContext context;
   Http1Workspace http1;
   Http2Workspace http2;
+  HeldList held;
   std::vector<Connection*> ready;    // have work left for the next round
   std::vector<Connection*> asking;   // want a turn in this round
   std::vector<Connection*> starved;  // wait for in-flight bytes, in this order
@@ -50,7 +54,10 @@ struct ReactorParts {
   std::vector<Connection*> closed;  // die at the end of the round
 };
 
-class Connection final : public EventTarget, public TimerNode, public ProtocolHost {
+class Connection final : public EventTarget,
+                         public TimerNode,
+                         public HeldList::Node,
+                         public ProtocolHost {
  public:
   static constexpr uint32_t kInputEvents = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
@@ -94,9 +101,9 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
   static inline void feed_starved(ReactorParts& parts);
 
   inline void close_now();
+  // Gives its place, and what it holds, to others.
+  inline void shed();
   [[nodiscard]] bool closed() const { return fd_ < 0; }
-  // Nothing is under way.
-  [[nodiscard]] bool is_idle() const { return !closed() && deadline_ == Deadline::kIdle; }
 
   // The reactor takes it off the list in question.
   void clear_asking() { in_asking_ = false; }
@@ -143,6 +150,7 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
   inline void tell_finished();
   inline void arm_or_finish();
   inline void finish();
+  inline void note_held();
 
   [[nodiscard]] bool may_read() const { return readable_ && !starved_ && protocol_->takes_input(); }
   [[nodiscard]] uint64_t blocked_until_ms() const {
@@ -154,6 +162,12 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
   void arm(Deadline deadline, uint64_t at_ms) {
     deadline_ = deadline;
     context.loop.wheel().arm(this, at_ms);
+    note_held();
+  }
+  // The client has sent or taken so much, which buys it time.
+  void note_moved(uint64_t bytes) {
+    const uint64_t bought_ms = bytes / context.config.stream_bytes_per_ms_min;
+    held_since_ms_ = std::min(context.loop.now_ms(), held_since_ms_ + bought_ms);
   }
 
   ReactorParts& parts_;
@@ -162,6 +176,7 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
   uint64_t end_by_ms_ = kNever;
   uint64_t output_seen_ = 0;  // what was left when write_deadline_ms_ was last looked at
   uint64_t pieces_seen_ = 0;
+  uint64_t held_since_ms_ = 0;  // it waits for its client, who has not moved since then
   int fd_;
   Deadline deadline_ = Deadline::kNone;
   uint8_t preface_bytes_ = 0;   // that have come; kChosen once it is clear whether it is one
@@ -170,6 +185,7 @@ class Connection final : public EventTarget, public TimerNode, public ProtocolHo
   bool read_closed_ = false;    // and has been read
   bool output_wanted_ = false;  // registered for EPOLLOUT
   bool starved_ = false;        // reading waits for in-flight bytes
+  bool is_waiting_ = false;     // for its client, for nobody else
   bool lingering_ = false;      // everything is sent; waiting for the client to close
   bool in_ready_ = false;
   bool in_asking_ = false;
@@ -205,7 +221,7 @@ inline void Connection::feed_starved(ReactorParts& parts) {
 
 inline void Connection::read_once() {
   if (!protocol_->has_room()) {
-    starved_ = true;
+    starved_ = context.wants_request_room = true;
     parts_.starved.push_back(this);
     return;
   }
@@ -213,6 +229,7 @@ inline void Connection::read_once() {
   const ssize_t n = receive_some(fd_, in, ReactorContext::kInputBytes);
   if (n > 0) {
     const auto size = static_cast<size_t>(n);
+    note_moved(deadline_ == Deadline::kIdle ? UINT32_MAX : size);
     // A short read has emptied the socket; new bytes raise a new edge.
     if (size < ReactorContext::kInputBytes && !end_announced_) readable_ = false;
     receive({in, size});
@@ -273,11 +290,13 @@ inline void Connection::discard_input() {
 }
 
 inline bool Connection::send_out() {
+  const uint64_t before = outgoing.bytes() + context.out.size();
   const OutputQueue::Sent sent = outgoing.flush(fd_);
   if (sent == OutputQueue::Sent::kError) {
     close_now();
     return false;
   }
+  note_moved(before - outgoing.bytes());
   if (sent != OutputQueue::Sent::kAll) extend_write_deadline();
   const bool takes_more = sent == OutputQueue::Sent::kStep;
   const bool blocked = sent == OutputQueue::Sent::kBlocked;
@@ -381,8 +400,40 @@ inline void Connection::finish() {
   discard_input();
 }
 
+// Tells the list what is held while the client is waited for, now that the deadline is set.
+inline void Connection::note_held() {
+  Protocol::Waiting kept;
+  if (deadline_ == Deadline::kIdle || deadline_ == Deadline::kLinger) {
+    kept.is_waiting = true;
+  } else {
+    kept = protocol_->waits_for_client();
+    kept.answer_bytes += outgoing.held_bytes();
+    kept.is_waiting = outgoing.blocked() || (kept.is_waiting && !starved_);
+  }
+  if (!kept.is_waiting) {
+    is_waiting_ = false;
+    return parts_.held.remove(*this);
+  }
+  if (!std::exchange(is_waiting_, true)) held_since_ms_ = context.loop.now_ms();
+  if (kept.answer_bytes != 0) context.look_at_output_room();
+  const bool is_answer = kept.answer_bytes >= kept.request_bytes;
+  parts_.held.put(*this, is_answer ? HeldKind::kAnswer : HeldKind::kRequest,
+                  is_answer ? kept.answer_bytes : kept.request_bytes, held_since_ms_);
+}
+
+inline void Connection::shed() {
+  if (closed()) return;
+  context.handler.on_rejected(RejectReason::kShed);
+  if (!lingering_ && !outgoing.blocked()) {
+    protocol_->on_idle();  // says good-bye, where that is usual
+    static_cast<void>(outgoing.flush(fd_));
+  }
+  close_now();
+}
+
 inline void Connection::close_now() {
   if (closed()) return;
+  parts_.held.remove(*this);
   ::close(fd_);  // leaves the epoll set, too
   fd_ = -1;
   context.out.clear();  // what could not be sent any more

@@ -62,9 +62,11 @@ class HttpServer {
     for (const auto& reactor : reactors_) reactor->wake_streams();
   }
 
-  // The connections that have idled for longest give up their descriptors, a few of each reactor.
-  void shed_idle() {
-    for (const auto& reactor : reactors_) reactor->shed_idle();
+  // Storage is short of descriptors: of all connections that wait for their clients, those go that
+  // have held most for longest.
+  void shed_for_storage() {
+    static_cast<void>(Reactor::make_room({.wanted = Shedding::kMost}, shedding_, reactors_,
+                                         monotonic_ns() / 1'000'000));
   }
 
   // For a watchdog: whether every reactor has turned since the last call, which asks them to.
@@ -134,7 +136,7 @@ class HttpServer {
     }
     const unsigned count = config.threads == 0 ? 1 : config.threads;
     for (unsigned i = 0; i < count; ++i) reactors_.push_back(std::make_unique<Reactor>(shared_, i));
-    for (const auto& reactor : reactors_) KYRO_TRY(reactor->open(listeners_, reactors_));
+    for (const auto& reactor : reactors_) KYRO_TRY(reactor->open(listeners_, reactors_, shedding_));
     {
       const MutexLock lock(mutex_);
       running_ = count;
@@ -177,7 +179,8 @@ class HttpServer {
   uint16_t bound_port_ = 0;
   std::vector<uint16_t> also_ports_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::vector<std::unique_ptr<Reactor>> reactors_;
+  Shedding shedding_;
+  Reactor::Reactors reactors_;
   std::vector<Thread> threads_;
   Mutex mutex_;
   CondVar left_;

@@ -16,11 +16,13 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <span>
+#include <utility>
 #include <vector>
 
 #include "kyro/net/io/listener.h"
 #include "kyro/net/server/connection.h"
+#include "kyro/net/server/shedding.h"
+#include "kyro/net/server/turned_away.h"
 
 namespace kyro {
 
@@ -29,7 +31,7 @@ class Reactor final {
   static constexpr int kAcceptsPerEvent = 64;
   static constexpr uint64_t kAcceptPauseMs = 100;  // after running out of descriptors
   static constexpr uint64_t kStarvedPollMs = 5;
-  static constexpr size_t kShedAtOnce = 8;  // idle connections, for their descriptors
+  static constexpr uint64_t kRoomMs = 8;  // accepting waits so long for a place to be given up
 
   enum class Command : uint8_t { kServe, kStopAccepting, kDrain, kStop };
 
@@ -39,10 +41,14 @@ class Reactor final {
   Reactor& operator=(const Reactor&) = delete;
   ~Reactor() { KYRO_CHECK(connections_ == nullptr); }
 
-  // Before run(): `listeners` and `reactors` outlive this.
+  using Reactors = std::vector<std::unique_ptr<Reactor>>;
+
+  // Before run(): what is given outlives this.
   [[nodiscard]] Status open(const std::vector<std::unique_ptr<Listener>>& listeners,
-                            const std::vector<std::unique_ptr<Reactor>>& reactors) {
+                            const Reactors& reactors, Shedding& shedding) {
     reactors_ = &reactors;
+    shedding_ = &shedding;
+    shedding.add(parts_.held);
     KYRO_TRY(context_.loop.open());
     for (const auto& listener : listeners) {
       doors_.push_back(std::make_unique<Door>(*this, *listener));
@@ -70,10 +76,10 @@ class Reactor final {
     if (context_.streams.fetch_add(0, std::memory_order_acq_rel) == 0) return;
     if (!streams_woken_.exchange(true, std::memory_order_acq_rel)) context_.loop.wake();
   }
-  // Any thread: closes some idle connections in the next round.
-  void shed_idle() {
-    must_shed_.store(true, std::memory_order_release);
-    context_.loop.wake();
+  // Any thread: whether room is being made, or will be now, so that to wait for it makes sense.
+  [[nodiscard]] static bool make_room(const Shedding::Order& order, Shedding& shedding,
+                                      const Reactors& reactors, uint64_t now_ms) {
+    return !shedding.begin(order) || hand_on(shedding, reactors, now_ms);
   }
   // Any thread: a reactor that turns answers in its next round.
   void ask_alive() {
@@ -115,11 +121,18 @@ class Reactor final {
   };
 
   inline void accept_from(const Listener& listener);
-  inline void turn_away(int fd, ServerShared::Admission why);
+  [[nodiscard]] bool make_room(size_t wanted, HeldKinds kinds) {
+    const Shedding::Order order{wanted, kinds, context_.config.shed_after_ms};
+    return make_room(order, *shedding_, *reactors_, context_.loop.now_ms());
+  }
+  // Who holds an order gives it to the reactor whose turn it is; false if it has ended.
+  inline static bool hand_on(Shedding& shedding, const Reactors& reactors, uint64_t now_ms);
+  inline void turn_away(int fd, RejectReason why);
   inline void adopt(int fd, const PeerAddress& peer, bool is_unix);
   inline void obey();
   inline void work_lists();
-  inline void close_idle();
+  inline void make_room_for_bytes();
+  inline void shed();
   inline void bury();
 
   [[nodiscard]] bool open_doors() {
@@ -134,9 +147,9 @@ class Reactor final {
   void close_doors() {
     for (const auto& door : doors_) context_.loop.remove(door->listener.fd());
   }
-  void pause_accepting() {
+  void pause_accepting(uint64_t ms = kAcceptPauseMs) {
     close_doors();
-    context_.loop.wheel().arm(&pause_, context_.loop.now_ms() + kAcceptPauseMs);
+    context_.loop.wheel().arm(&pause_, context_.loop.now_ms() + ms);
   }
   [[nodiscard]] Reactor* least_loaded() {
     Reactor* best = this;
@@ -157,18 +170,20 @@ class Reactor final {
   ReactorParts parts_;
   ReactorContext& context_;
   const unsigned index_;
-  const std::vector<std::unique_ptr<Reactor>>* reactors_ = nullptr;
+  const Reactors* reactors_ = nullptr;
+  Shedding* shedding_ = nullptr;
   std::vector<std::unique_ptr<Door>> doors_;
   SpareDescriptor spare_;
   AcceptPause pause_;
   bool accepting_ = true;
   Connection* connections_ = nullptr;
+  std::vector<std::unique_ptr<TurnedAway>> turned_away_;
   std::vector<Connection*> working_;  // the list at work, while its successor fills
   Command obeyed_ = Command::kServe;
   alignas(64) std::atomic<Command> command_{Command::kServe};
   std::atomic<bool> streams_woken_{false};
-  std::atomic<bool> asked_{false};  // by ask_alive()
-  std::atomic<bool> must_shed_{false};
+  std::atomic<bool> asked_{false};      // by ask_alive()
+  std::atomic<bool> has_order_{false};  // of Shedding
   std::atomic<bool> doors_closed_{false};
   std::atomic<uint32_t> load_{0};
 };
@@ -199,13 +214,21 @@ inline void Reactor::run() {
 
 inline void Reactor::accept_from(const Listener& listener) {
   for (int i = 0; i < kAcceptsPerEvent && accepting_; ++i) {
+    // Nobody goes for a newcomer that another reactor has taken.
+    if (context_.shared.is_full()) {
+      if (!listener.has_pending()) return;
+      if (make_room(1, kHeldAnything)) return pause_accepting(kRoomMs);
+    }
     PeerAddress peer;
     const int fd = listener.accept(&peer);
     if (fd < 0) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       if (errno == EMFILE || errno == ENFILE) {
-        context_.handler.on_rejected(RejectReason::kFileDescriptors);
-        if (spare_.shed(listener)) continue;
+        if (make_room(Shedding::kMost, kHeldAnything)) return pause_accepting(kRoomMs);
+        const auto answer = [this](int victim) {
+          turn_away(victim, RejectReason::kFileDescriptors);
+        };
+        if (spare_.shed(listener, answer)) continue;
       }
       if (errno != EAGAIN && errno != EWOULDBLOCK) pause_accepting();
       return;
@@ -213,7 +236,8 @@ inline void Reactor::accept_from(const Listener& listener) {
     const bool is_unix = listener.is_unix();
     const ServerShared::Admission admission = context_.shared.admit(peer, is_unix);
     if (admission != ServerShared::Admission::kAdmitted) {
-      turn_away(fd, admission);
+      const bool per_ip = admission == ServerShared::Admission::kTooManyOfIp;
+      turn_away(fd, per_ip ? RejectReason::kPerIpCap : RejectReason::kConnectionCap);
       continue;
     }
     Reactor* const to = least_loaded();
@@ -231,28 +255,27 @@ inline void Reactor::accept_from(const Listener& listener) {
   }
 }
 
-// Over a cap: one answer if the socket takes it, and close.
-inline void Reactor::turn_away(int fd, ServerShared::Admission why) {
-  const bool per_ip = why == ServerShared::Admission::kTooManyOfIp;
-  context_.handler.on_rejected(per_ip ? RejectReason::kPerIpCap : RejectReason::kConnectionCap);
-  std::string body;
-  append_error_json(
-      body, per_ip ? "too_many_connections" : "overloaded",
-      per_ip ? "This address has too many connections." : "The server has too many connections.");
-  ResponseHead head;
-  head.status = per_ip ? 429 : 503;
-  head.persistence = ResponseHead::Persistence::kClose;
-  head.length = body.size();
-  head.content_type = "application/json";
-  head.fields = "Retry-After: 1\r\n";
-  std::string answer;
-  parts_.http1.heads.append(answer, head);
-  answer.append(body);
-  // A request that is already there would turn the close into a reset: take it in first.
-  static_cast<void>(recv(fd, context_.in.get(), ReactorContext::kInputBytes, MSG_DONTWAIT));
-  static_cast<void>(::send(fd, answer.data(), answer.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-  shutdown(fd, SHUT_WR);
-  ::close(fd);
+inline bool Reactor::hand_on(Shedding& shedding, const Reactors& reactors, uint64_t now_ms) {
+  const size_t at = shedding.turn(now_ms);
+  if (at == Shedding::kNobody) {
+    shedding.end();
+    return false;
+  }
+  reactors[at]->has_order_.store(true, std::memory_order_release);
+  reactors[at]->context_.loop.wake();
+  return true;
+}
+
+// There is no place. Some may be waited for until they say what they speak; not where that takes
+// descriptors of which there are none.
+inline void Reactor::turn_away(int fd, RejectReason why) {
+  context_.handler.on_rejected(why);
+  auto away = std::make_unique<TurnedAway>(context_, parts_.http1.heads, fd, why);
+  std::erase_if(turned_away_, [](const auto& one) { return one->is_over(); });
+  const size_t waiting_max = context_.config.turned_away_max / reactors_->size();
+  const bool waits = why != RejectReason::kFileDescriptors && turned_away_.size() < waiting_max;
+  if (!waits) return away->tell_now();
+  if (!away->begin()) turned_away_.push_back(std::move(away));
 }
 
 inline void Reactor::adopt(int fd, const PeerAddress& peer, bool is_unix) {
@@ -274,6 +297,8 @@ inline void Reactor::obey() {
     context_.loop.wheel().cancel(&pause_);
     doors_closed_.store(true, std::memory_order_release);
     doors_closed_.notify_all();
+    for (const auto& away : turned_away_) away->tell_now();
+    turned_away_.clear();
   }
   const Command before = std::exchange(obeyed_, command);
   if (command >= Command::kDrain && before < Command::kDrain) {
@@ -287,7 +312,7 @@ inline void Reactor::obey() {
 
 inline void Reactor::work_lists() {
   if (asked_.load(std::memory_order_relaxed)) asked_.store(false, std::memory_order_release);
-  if (must_shed_.load(std::memory_order_relaxed)) close_idle();
+  if (has_order_.load(std::memory_order_relaxed)) shed();
   if (streams_woken_.load(std::memory_order_relaxed)) {
     streams_woken_.exchange(false, std::memory_order_acq_rel);
     working_ = parts_.streaming;
@@ -310,20 +335,29 @@ inline void Reactor::work_lists() {
     }
   }
   Connection::feed_starved(parts_);
+  if (context_.wants_answer_room || context_.wants_request_room) make_room_for_bytes();
 }
 
-// Of the connections that idle, those that are here for longest.
-inline void Reactor::close_idle() {
-  must_shed_.store(false, std::memory_order_release);
-  std::vector<Connection*> idle;  // newest first
-  for_each_connection([&idle](Connection& connection) {
-    if (connection.is_idle()) idle.push_back(&connection);
-  });
-  const size_t count = std::min(idle.size(), kShedAtOnce);
-  for (Connection* connection : std::span(idle).last(count)) {
-    context_.handler.on_rejected(RejectReason::kFileDescriptors);
-    connection->close_now();
-  }
+inline void Reactor::make_room_for_bytes() {
+  const bool for_answers = std::exchange(context_.wants_answer_room, false);
+  const bool for_requests = std::exchange(context_.wants_request_room, false);
+  static_cast<void>(
+      make_room(1, static_cast<HeldKinds>((for_answers ? held_bit(HeldKind::kAnswer) : 0) |
+                                          (for_requests ? held_bit(HeldKind::kRequest) : 0))));
+}
+
+// It is this reactor's turn, and maybe the next one, too.
+inline void Reactor::shed() {
+  has_order_.exchange(false, std::memory_order_acquire);
+  Shedding::Order& order = shedding_->order();
+  const uint64_t now_ms = context_.loop.now_ms();
+  do {
+    HeldList::Node* const first = parts_.held.first(order.kinds, order.least_ms, now_ms);
+    if (first == nullptr) break;  // its client has moved meanwhile
+    static_cast<Connection*>(first)->shed();
+    --order.wanted;
+  } while (shedding_->turn(now_ms) == index_);
+  static_cast<void>(hand_on(*shedding_, *reactors_, now_ms));
 }
 
 // Deletes what closed in this round.

@@ -56,7 +56,6 @@ inline constexpr std::string_view kBytesType = "application/octet-stream";
 inline void respond_status(Exchange& exchange, const Status& status) {
   if (rpc::is_call(exchange)) return rpc::respond_failed(exchange, status);
   const int code = http_status_of(status.code());
-  if (code == 503) exchange.add_header("Retry-After", "1");
   exchange.respond_error(code, code_name(status.code()), rpc::message_of(status));
 }
 

@@ -186,9 +186,7 @@ class RangeDelete final : public WaitingTask, public WriteRequest {
     body.back() = ',';
     is_complete_ = false;
     append_progress(body);
-    const int code = http_status_of(why.code());
-    if (code == 503) x.add_header("Retry-After", "1");
-    x.respond(code, kJsonType, body);
+    x.respond(http_status_of(why.code()), kJsonType, body);
     dispose();
   }
 

@@ -214,7 +214,6 @@ inline void respond_mget(Engine& engine, Exchange& x, MgetForm form, MgetLimits&
   const uint64_t before = limits.held_bytes.fetch_add(bytes, std::memory_order_relaxed);
   body->set_charged(&limits.held_bytes);
   if (before + bytes > limits.held_bytes_max) {
-    x.add_header("Retry-After", "1");
     return x.respond_error(503, "overloaded", "too many large answers are under way");
   }
   respond_sliced(x, form == MgetForm::kJson ? kJsonType : kBytesType, std::move(body), rules);

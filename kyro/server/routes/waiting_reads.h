@@ -196,7 +196,6 @@ class KeyWait final : public WaitingReads::Read {
     }
     if (is_refused_) {
       waiting_.count_refused();
-      x->add_header("Retry-After", "1");
       return respond_refusal(*x, 503, "overloaded", "too many reads are waiting");
     }
     const bool is_last = monotonic_ns() >= end_ns_ || waiting_.is_ended();

@@ -187,12 +187,16 @@ TEST_CASE("without descriptors connections are shed and the server recovers") {
   const SocketAddress address = server.endpoint().address;
   const int connected = connect(victim, address.get(), address.size);
   const bool shed = server.handler.wait_for_rejection(RejectReason::kFileDescriptors);
-  char byte = 0;
-  const ssize_t n = recv(victim, &byte, 1, 0);
+  std::string answer;
+  char piece[1024];
+  for (ssize_t n = 0; (n = recv(victim, piece, sizeof piece, 0)) > 0;) {
+    answer.append(piece, static_cast<size_t>(n));
+  }
   REQUIRE(setrlimit(RLIMIT_NOFILE, &before) == 0);
   CHECK(connected == 0);
   CHECK(shed);
-  CHECK(n <= 0);
+  CHECK(answer.starts_with("HTTP/1.1 503 "));
+  CHECK(answer.find("\r\nRetry-After: 1\r\n") != answer.npos);
   close(victim);
   CHECK(get(kept, "/now").status == 200);
   HttpClient fresh(server.endpoint());
