@@ -57,6 +57,7 @@ inline constexpr size_t kTokenFileBytesMax = 64 * 1024;
   text.resize(size);
   text.erase(text.find_last_not_of(" \t\r\n") + 1);
   if (text.empty()) return refuse("is empty");
+  if (text.find('\n') != text.npos) return refuse("has several lines: one file holds one secret");
   return text;
 }
 

@@ -27,7 +27,9 @@ TEST_CASE("a token file is a regular file with one printable word in it") {
   CHECK(outcome_with("") == path + " is empty");
   CHECK(outcome_with("\n\n") == path + " is empty");
   CHECK(outcome_with("two words") == path + ": a token must be printable ASCII without spaces");
-  CHECK(outcome_with("a\nb").ends_with("without spaces"));
+  CHECK(outcome_with("a\nb") == path + " has several lines: one file holds one secret");
+  CHECK(outcome_with("old\r\nnew\r\n") == path + " has several lines: one file holds one secret");
+  CHECK(outcome_with("\nlater").ends_with("one file holds one secret"));
   CHECK(outcome_with(std::string(kTokenFileBytesMax, 'x')).starts_with("token xxx"));
   CHECK(outcome_with(std::string(kTokenFileBytesMax + 1, 'x')).find("is larger") !=
         std::string::npos);

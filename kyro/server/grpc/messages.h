@@ -1,8 +1,11 @@
 // The messages of scripts/api that a client sends.
 //
-// decode() merges what it reads into what is there, as protocol buffers want: later fields win,
-// unknown ones are skipped, a field of another wire type counts as unknown. It fails on bytes that
-// are no message; what a message means is checked by whoever acts on it.
+// decode() merges what it reads into what is there, as protocol buffers want: later fields win. It
+// fails on bytes that are no message, and, unlike what is usual, on a field that it does not know,
+// or of another wire type: a client that asks for what this server has never heard of, such as a
+// new condition, shall not take the answer for one to that. Only the messages of services that
+// others have defined skip what they do not know. What a message means is checked by whoever acts
+// on it.
 //
 // Thread rule: values. Ownership: views point into the decoded bytes.
 #pragma once
@@ -16,6 +19,25 @@
 
 namespace kyro::rpc {
 
+// Whether the field is this one; then its value is taken.
+[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number, uint64_t* value) {
+  if (field.is_varint(number)) *value = field.value;
+  return field.is_varint(number);
+}
+[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number,
+                               std::optional<uint64_t>* value) {
+  if (field.is_varint(number)) *value = field.value;
+  return field.is_varint(number);
+}
+[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number, bool* value) {
+  if (field.is_varint(number)) *value = field.value != 0;
+  return field.is_varint(number);
+}
+[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number, std::string_view* value) {
+  if (field.is_bytes(number)) *value = field.bytes;
+  return field.is_bytes(number);
+}
+
 // Calls on_field(field) for every field; false if the bytes are no message, or on_field says so.
 template <class OnField>
 [[nodiscard]] bool decode_fields(std::string_view bytes, OnField on_field,
@@ -25,7 +47,7 @@ template <class OnField>
   while (reader.next(&field)) {
     if (!on_field(field)) return false;
   }
-  return reader.ok();
+  return reader.ok() && !reader.has_skipped();
 }
 
 struct Condition {
@@ -35,7 +57,7 @@ struct Condition {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.type != ProtoType::kVarint || field.number < 1 || field.number > 3) return true;
+      if (field.type != ProtoType::kVarint || field.number < 1 || field.number > 3) return false;
       want = static_cast<Want>(field.number);
       value = field.value;
       return true;
@@ -52,11 +74,8 @@ struct PutRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) key = field.value;
-      if (field.is_bytes(2)) value = field.bytes;
-      if (field.is_varint(3)) ttl_secs = field.value;
-      if (field.is_varint(5)) expires_secs = field.value;
-      return !field.is_bytes(4) || condition.decode(field.bytes);
+      return take(field, 1, &key) || take(field, 2, &value) || take(field, 3, &ttl_secs) ||
+             take(field, 5, &expires_secs) || (field.is_bytes(4) && condition.decode(field.bytes));
     });
   }
 };
@@ -67,9 +86,7 @@ struct GetRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) key = field.value;
-      if (field.is_varint(2)) offset_only = field.value != 0;
-      return true;
+      return take(field, 1, &key) || take(field, 2, &offset_only);
     });
   }
 };
@@ -81,10 +98,7 @@ struct WaitRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) key = field.value;
-      if (field.is_varint(2)) known_offset = field.value;
-      if (field.is_varint(3)) wait_secs = field.value;
-      return true;
+      return take(field, 1, &key) || take(field, 2, &known_offset) || take(field, 3, &wait_secs);
     });
   }
 };
@@ -95,8 +109,7 @@ struct DeleteRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) key = field.value;
-      return !field.is_bytes(2) || condition.decode(field.bytes);
+      return take(field, 1, &key) || (field.is_bytes(2) && condition.decode(field.bytes));
     });
   }
 };
@@ -112,8 +125,8 @@ struct MultiGetRequest {
     return decode_fields(
         bytes,
         [&](const ProtoField& field) {
-          if (field.is_varint(1)) add(field.value);
-          if (!field.is_bytes(1)) return true;
+          if (field.is_varint(1)) return add(field.value), true;
+          if (!field.is_bytes(1)) return false;
           ProtoReader packed(field.bytes);
           for (uint64_t key = 0; packed.next_packed(&key);) add(key);
           return packed.ok();
@@ -140,7 +153,7 @@ struct Operation {
         kind = Kind::kDelete;
         return remove.decode(field.bytes);
       }
-      return true;
+      return false;
     });
   }
 };
@@ -154,12 +167,8 @@ struct ScanRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) first = field.value;
-      if (field.is_varint(2)) end = field.value;
-      if (field.is_varint(3)) limit = field.value;
-      if (field.is_varint(4)) reverse = field.value != 0;
-      if (field.is_varint(5)) keys_only = field.value != 0;
-      return true;
+      return take(field, 1, &first) || take(field, 2, &end) || take(field, 3, &limit) ||
+             take(field, 4, &reverse) || take(field, 5, &keys_only);
     });
   }
 };
@@ -172,10 +181,7 @@ struct RangeRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) first = field.value;
-      if (field.is_varint(2)) end = field.value;
-      if (field.is_varint(3)) limit = field.value;
-      return true;
+      return take(field, 1, &first) || take(field, 2, &end) || take(field, 3, &limit);
     });
   }
 };
@@ -186,9 +192,7 @@ struct NearestRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) key = field.value;
-      if (field.is_varint(2)) direction = field.value;
-      return true;
+      return take(field, 1, &key) || take(field, 2, &direction);
     });
   }
 };
@@ -201,13 +205,12 @@ struct SubscribeRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.is_varint(1)) from_offset = field.value;
-      if (field.is_varint(4)) progress = field.value != 0;
-      if (field.is_varint(2)) {
-        key = field.value;
+      if (take(field, 1, &from_offset) || take(field, 4, &progress)) return true;
+      if (take(field, 2, &key)) {
         range.reset();
+        return true;
       }
-      if (!field.is_bytes(3)) return true;
+      if (!field.is_bytes(3)) return false;
       key.reset();
       if (!range) range.emplace();
       return range->decode(field.bytes);
@@ -226,10 +229,10 @@ struct HealthCheckRequest {
   }
 };
 
-// A message without a field that we know.
+// A message without a field.
 struct EmptyRequest {
   [[nodiscard]] bool decode(std::string_view bytes) {
-    return decode_fields(bytes, [](const ProtoField&) { return true; });
+    return decode_fields(bytes, [](const ProtoField&) { return false; });
   }
 };
 

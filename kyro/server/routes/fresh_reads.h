@@ -122,7 +122,6 @@ class FreshRead final : public OffsetWaits::Waiter {
       return respond_refusal(*x, 401, "unauthorized", kWithdrawn);
     }
     if (is_refused_) {
-      x->add_header("Retry-After", "1");
       return respond_refusal(*x, 503, "overloaded", "too many reads are waiting");
     }
     if (!asks && engine_.next_offset() >= next_offset) return rules_.answer(rules_.context, *x);
@@ -155,7 +154,6 @@ class FreshRead final : public OffsetWaits::Waiter {
   }
 
   void refuse(Exchange& x) const {
-    x.add_header("Retry-After", "1");
     if (asks) {
       return respond_refusal(x, 503, "log_unreachable",
                              replica_->health().is_stopped()

@@ -1,6 +1,7 @@
 // Refuses what a request says and its route would ignore, where that would change what happens: a
 // parameter that is misspelt or belongs elsewhere, a condition on a route that knows none, a body
-// where none is read. A write that was meant to be conditional must not go through without.
+// where none is read, a field that names another method, or one of ours that only answers have. A
+// write that was meant to be conditional must not go through without.
 //
 // Ignored by design, since the answer shows it: Range (the whole value comes), If-None-Match and
 // If-Modified-Since on reads (the value comes again). The page at /, the probes, /metrics and
@@ -71,7 +72,7 @@ namespace kyro {
         unknown = part.substr(0, part.find('='));
         has_unknown = true;
         for_each_element(
-            known, [&](std::string_view name) { has_unknown = has_unknown && name != unknown; },
+            known, [&](std::string_view name) { has_unknown &= name.empty() || name != unknown; },
             ' ');
       },
       '&');
@@ -89,14 +90,25 @@ namespace kyro {
   return Status(Code::kInvalid, message);
 }
 
-// Which fields of a head are conditions.
+// Which fields of a head ask for more than the request itself says.
 struct Conditions {
   bool match = false;
   bool none_match = false;
   bool unmodified_since = false;
+  std::string_view not_heard;  // one that no route knows, though it would change what happens
 
-  [[nodiscard]] bool any() const { return match || none_match || unmodified_since; }
+  [[nodiscard]] bool any() const {
+    return match || none_match || unmodified_since || !not_heard.empty();
+  }
 };
+// Another method than the one that is asked for, as some frameworks take it, or one of our own
+// names: those are for answers.
+[[nodiscard]] inline bool is_not_heard(const HeaderField& field) {
+  constexpr std::string_view kOurs = "kyro-";
+  return (field.name.size() > kOurs.size() && iequals(field.name.substr(0, kOurs.size()), kOurs)) ||
+         field.is("x-http-method-override") || field.is("x-http-method") ||
+         field.is("x-method-override");
+}
 [[nodiscard]] inline Conditions conditions_of(const HttpRequest& request) {
   constexpr auto kNames = NameLengths::of("if-match", "if-none-match", "if-unmodified-since");
   Conditions conditions;
@@ -115,12 +127,20 @@ struct Conditions {
       default:
         break;
     }
+    const char first = field.name.empty() ? '\0' : field.name.front();
+    const bool may_be = first == 'k' || first == 'K' || first == 'x' || first == 'X';
+    if (may_be && is_not_heard(field)) conditions.not_heard = field.name;
   }
   return conditions;
 }
 
 // Refuses a condition that the route would not look at.
 [[nodiscard]] inline Status check_conditions(Conditions has, Route route, Method method) {
+  if (!has.not_heard.empty()) {
+    return Status(Code::kInvalid, "no request has the field " +
+                                      std::string(has.not_heard.substr(0, 64)) +
+                                      "; what it asks for would not be done");
+  }
   if (has.unmodified_since) {
     return Status(Code::kInvalid,
                   "versions have no date: If-Match is understood, "
@@ -136,6 +156,12 @@ struct Conditions {
     return Status(Code::kInvalid, "this route knows no conditions; /v1/kv does");
   }
   return Status();
+}
+
+// What may be sent where no body is needed: nothing, or what clients send that must send something.
+[[nodiscard]] inline Status check_no_body(std::string_view body) {
+  if (body.empty() || trim_blanks(body) == "{}") return Status();
+  return Status(Code::kInvalid, "this request takes no body");
 }
 
 // kInvalid with one sentence for a request to a route of data or administration that says what

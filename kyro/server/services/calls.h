@@ -33,6 +33,7 @@
 #include "kyro/server/routes/mget.h"
 #include "kyro/server/routes/scan.h"
 #include "kyro/server/routes/stream.h"
+#include "kyro/server/routes/strict.h"
 #include "kyro/server/routes/waiting_reads.h"
 #include "kyro/server/routes/write.h"
 #include "kyro/server/services/health.h"
@@ -161,6 +162,11 @@ class Calls {
       if (field.is("grpc-encoding")) is_coded = is_coded || field.value != "identity";
       if (field.is("grpc-timeout")) timeout = field.value;
     }
+    if (conditions_of(x.request()).any()) {
+      rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument,
+                          "what a call asks for stands in its message, not in its metadata");
+      return false;
+    }
     if (!takes_trailers) {
       rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument,
                           "te: trailers is missing; does a proxy not speak gRPC?");
@@ -194,7 +200,8 @@ class Calls {
   // Answers where the message is not what its method takes.
   static void refuse_message(Exchange& x) {
     rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument,
-                        "the message is not what this method takes");
+                        "the message is not what this method takes, or has a field that is "
+                        "not known here: is the client newer than the server?");
   }
   template <class Request>
   static bool decode(Exchange& x, std::string_view message, Request* request) {

@@ -40,6 +40,7 @@ TEST_CASE("a parameter that a route does not take is refused with the nearest th
         "unknown parameter \"ttl\"; this request takes: wait_secs min_offset consistency");
   CHECK(refusal(Method::kDelete, Route::kKv, "if_match=1") ==
         "unknown parameter \"if_match\"; this request takes none");
+  CHECK(refusal(Method::kDelete, Route::kKv, "=1").starts_with("unknown parameter \"\""));
   CHECK(refusal(Method::kOptions, Route::kKv, "ttl=1") == "");
   CHECK(refusal(Method::kGet, Route::kHealth, "x=1") == "");
   CHECK(refusal(Method::kGet, Route::kMetrics, "x=1") == "");
@@ -61,11 +62,29 @@ TEST_CASE("a condition is refused where it would not be judged") {
             .starts_with("versions have no date"));
 }
 
+TEST_CASE("a field is refused that names another method, or that only answers have") {
+  for (const char* field : {"X-HTTP-Method-Override: DELETE", "x-http-method: PUT",
+                            "X-Method-Override: DELETE", "Kyro-Expires: 5", "kyro-ttl: 5"}) {
+    INFO(field);
+    const std::string line = std::string(field) + "\r\n";
+    CHECK(refusal(Method::kPost, Route::kPut, "", line).starts_with("no request has the field "));
+    CHECK(
+        refusal(Method::kGet, Route::kGetFast, "", line).starts_with("no request has the field "));
+    CHECK(refusal(Method::kGet, Route::kHealth, "", line) == "");
+  }
+  for (const char* field : {"X-Forwarded-For: 1", "X-Request-Id: kyro-1", "Kyrodb: 1", "Keep: 1"}) {
+    CHECK(refusal(Method::kPut, Route::kKv, "", std::string(field) + "\r\n") == "");
+  }
+}
+
 TEST_CASE("a body is refused where none is read, and ignored where curl sends one") {
   CHECK(refusal(Method::kDelete, Route::kKv, "", "", 5) == "this request takes no body");
   CHECK(refusal(Method::kGet, Route::kScan, "", "", 5) == "this request takes no body");
   CHECK(refusal(Method::kPost, Route::kCompact, "", "", 5) == "");
   CHECK(refusal(Method::kPut, Route::kKv, "", "", 5) == "");
+  CHECK(check_no_body("").ok());
+  CHECK(check_no_body(" {} ").ok());
+  CHECK(check_no_body("{\"async\":true}").message() == "this request takes no body");
 }
 
 }  // namespace
