@@ -221,6 +221,41 @@ TEST_CASE("a full disk after the log has a group: it may still happen, and does,
   CHECK(contents_of(*a).at(2) == Stored{"in the log only", 1});
 }
 
+TEST_CASE("on a full disk deletes go on beside others' deletes, and wait for what others put") {
+  const QuietLog quiet;
+  FakeLog log;
+  ReplicaStore a(log);
+  ReplicaStore b(log);
+  Options options;  // which keep room for deletes
+  options.data_dir = kDir;
+  options.fs = &a.fs;
+  a.options = options;
+  a.fs.set_volume(16 * kMiB);
+  a.open();
+  b.open();
+  const std::string value(100'000, 'v');
+  uint64_t keys = 0;
+  while (keys < 200 && a->put(keys, value).ok()) ++keys;
+  REQUIRE(keys > 10);
+  REQUIRE(keys < 200);
+  for (uint64_t key = 0; key < 4; key += 2) {
+    CHECK(b->remove(key).ok());
+    const Status removed = a->remove(key + 1).status();
+    INFO(removed.to_string());
+    CHECK(removed.ok());
+  }
+  CHECK(a->next_offset() == keys + 4);
+  REQUIRE(b->put(1000, std::string(kSharedValuesBytesMax, 'L')).ok());
+  const Status waits = a->remove(4).status();
+  CHECK(waits.code() == Code::kNoSpace);
+  CHECK_THAT(std::string(waits.message()),
+             Catch::Matchers::Contains("another store's write comes first"));
+  a.fs.set_volume(64 * kMiB);
+  CHECK(a->remove(4).ok());
+  check_same(a, log);
+  check_same(b, log);
+}
+
 TEST_CASE("a broken disk after the log has a group: the others have it, and a new start has it") {
   const QuietLog quiet;
   FakeLog log;

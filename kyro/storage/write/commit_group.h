@@ -90,6 +90,7 @@ class CommitGroup {
   };
   [[nodiscard]] static Cost cost_of(const WriteRequest& request);
   [[nodiscard]] static Cost cost_of(std::string_view body);  // of valid records
+  [[nodiscard]] static bool only_deletes(std::string_view body);
 
  private:
   [[nodiscard]] std::optional<RecordHeader> find_in_memory(const View& view, uint64_t key) const;
@@ -154,6 +155,14 @@ inline CommitGroup::Cost CommitGroup::cost_of(std::string_view body) {
     cost.delta_bytes += Delta::cost_bytes(header.record_bytes());
   });
   return cost;
+}
+
+inline bool CommitGroup::only_deletes(std::string_view body) {
+  bool only = true;
+  for_each_header(body, [&](const RecordHeader& header, std::string_view) {
+    only = only && header.type() == RecordType::kTombstone;
+  });
+  return only;
 }
 
 inline void CommitGroup::add_records(WriteRequest* request, uint64_t first_offset) {

@@ -12,6 +12,10 @@
 //   - the store's own log has the shared one's groups in order, each whole and once;
 //   - "no" is said only where the shared log was found to end at the offset it was decided at.
 //
+// On a full disk others' deletes are applied as own ones are, so deletes go on. A group of theirs
+// that puts something needs room as any put does, and until it has some nothing is written here,
+// for it is the next one: room that is kept for deletes is not spent on what makes none.
+//
 // Failures after the shared log has a group: nothing of it is in the store's own log, so its next
 // offset is still the group's first. Its members hear that it may still happen; whatever is asked
 // about next finds that group, and it is applied like anybody's. If the failure is final the latch
@@ -78,8 +82,13 @@ inline void Committer::regroup(const std::vector<WriteRequest*>& members) {
 inline Status Committer::apply(const SharedGroup& theirs) {
   KYRO_TRY(agreement_.check(theirs));
   const CommitGroup::Cost cost = CommitGroup::cost_of(theirs.body);
-  KYRO_TRY(admit({.bytes = cost.log_bytes}));
-  KYRO_TRY(make_room(cost, false));
+  const bool is_delete = CommitGroup::only_deletes(theirs.body);
+  const Admission::Wish wish{is_delete, is_delete, cost.log_bytes};
+  if (const Status admitted = admit(wish); !admitted.ok()) {
+    return Status(admitted.code(), "another store's write comes first, and has no room here: " +
+                                       std::string(admitted.message()));
+  }
+  KYRO_TRY(make_room(cost, is_delete));
   agreement_.load(theirs, &group_);
   if (group_.has_lifetimes()) state_.has_lifetimes.store(true, std::memory_order_relaxed);
   const uint32_t records = group_.records();
