@@ -72,7 +72,7 @@ FUZZERS      := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
 
 .PHONY: all lib man completions run install uninstall check-install deb tarball image test smoke smoke-build \
         unit e2e run-tests test-program crash-matrix disk-matrix damage cluster-torture cluster-demo asan asan-build tsan fuzz fuzz-build \
-        bench bench-deps bench-build bench-index bench-engine bench-memory bench-text bench-http proto lint headers format \
+        bench bench-deps bench-build bench-index bench-engine bench-memory bench-text bench-http bench-cluster proto lint headers format \
         clean help FORCE
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/fuzz/%
@@ -358,6 +358,10 @@ bench-http: all $(addprefix $(BUILD)/bench/,http_bench epoll_responder summary) 
             $(if $(HAS_GRPC),$(BUILD)/bench/grpc_server)
 	BUILD=$(BUILD) bench/http_compare.sh $(ARGS)
 
+# Three replicas on three members of etcd, beside etcd itself and Redis with WAIT 1.
+bench-cluster:
+	$(MAKE) bench-http ARGS=cluster
+
 # What protoc writes is not held to our warnings.
 $(BUILD)/bench/grpc_server: bench/grpc_server.cpp scripts/api/kyrodb.proto
 	@mkdir -p $(BUILD)/bench/proto
@@ -419,6 +423,7 @@ help:
 	@echo 'make bench-memory  the same with data larger than memory (as root)'
 	@echo 'make bench-text    encoders and decoders of bodies beside memcpy'
 	@echo 'make bench-http    the server beside bare epoll, nginx, Redis and memcached'
+	@echo 'make bench-cluster  replicas on etcd beside etcd and Redis with WAIT 1'
 	@echo 'make bench-build   build all benchmarks'
 	@echo 'make proto         what the server says of its gRPC services, from scripts/api'
 	@echo 'make lint          format, layers, headers alone, shell scripts, file lengths'

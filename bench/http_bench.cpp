@@ -17,6 +17,7 @@
 #include "bench/http_bench_options.h"
 #include "bench/load_run.h"
 #include "bench/page_cache.h"
+#include "bench/protocol_cluster.h"
 #include "bench/protocol_http2.h"
 #include "kyro/net/client/http_client.h"
 
@@ -131,6 +132,8 @@ class Bench {
         static_cast<uint32_t>(std::max<uint64_t>(options_.pipeline, kLoadPipeline));
     if (name == "resp") return std::make_unique<RespProtocol>(workload_);
     if (name == "memcache") return std::make_unique<MemcacheProtocol>(workload_);
+    if (name == "etcd") return std::make_unique<EtcdProtocol>(workload_, endpoint_.host);
+    if (name == "resp-wait") return std::make_unique<WaitingRespProtocol>(workload_);
     if (name == "h2" || name == "grpc") {
       const auto kind = name == "h2" ? Http2Protocol::Kind::kRoutes : Http2Protocol::Kind::kGrpc;
       return std::make_unique<Http2Protocol>(workload_, kind, endpoint_.host, options_.token,

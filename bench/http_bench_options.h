@@ -46,7 +46,10 @@ struct HttpBenchOptions {
   bool no_check = false;
   bool help = false;
 
-  [[nodiscard]] bool speaks_http() const { return protocol != "resp" && protocol != "memcache"; }
+  // As this server does.
+  [[nodiscard]] bool speaks_http() const {
+    return protocol == "h1" || protocol == "h2" || protocol == "grpc";
+  }
 };
 
 // One flag: where its value goes says what it is. Bounds are for numbers.
@@ -97,10 +100,11 @@ inline constexpr auto kBenchFlags = [] {
   using namespace bench_flags_detail;
   return std::to_array<BenchFlag>({
       text("base", &O::base, "URL", "where the server is: http://HOST:PORT or unix:/path"),
-      text("protocol", &O::protocol, "h1|h2|grpc|resp|memcache",
-           "HTTP/1.1, HTTP/2, calls of KV (get_fast is Get), Redis, memcached. Of the last three "
-           "only\n"
-           "grpc knows more than get_fast, put and mixed: mget. h2 and grpc load over h1"),
+      text(
+          "protocol", &O::protocol, "h1|h2|grpc|resp|resp-wait|memcache|etcd",
+          "HTTP/1.1, HTTP/2, calls of KV (get_fast is Get), Redis, Redis with WAIT 1 after a SET,\n"
+          "memcached, etcd's gateway. From grpc on only that one knows more than get_fast, put\n"
+          "and mixed: mget. h2 and grpc load over h1"),
       number("load-n", &O::load_n, 1, uint64_t{1} << 40, "keys of the data set"),
       number("val-bytes", &O::val_bytes, 1, 1 << 20, "bytes of a value"),
       number("load-concurrency", &O::load_concurrency, 1, 10000, "connections that load"),

@@ -5,7 +5,8 @@
 # slice each (bench/slices.h).
 #
 #   bench/http_compare.sh [PART…]
-#     parts: get wrk http2 put tail compaction idle sizes (default: all); grpc is http2
+#     parts: get wrk http2 put tail compaction idle sizes (default: all of these), cluster;
+#     grpc is http2
 #
 # Environment:
 #   KYRO_BENCH_N       keys of the data set, 64-byte values (1000000; K and M are understood)
@@ -284,6 +285,9 @@ part_wrk() {
 # HTTP/2 and gRPC: part_http2.
 # shellcheck source=bench/http2_part.sh
 . bench/http2_part.sh
+# Replicas on etcd: part_cluster.
+# shellcheck source=bench/cluster_part.sh
+. bench/cluster_part.sh
 
 part_put() {
   local pair policy conns round some=$((keys < 200000 ? keys : 200000))
@@ -400,7 +404,7 @@ echo "suite,row,metric,side,name,round,value" >"$slices"
 rm -f "$out/http_rounds.csv"
 for part in $parts; do
   case $part in
-    get | wrk | http2 | put | tail | compaction | idle | sizes) "part_$part" ;;
+    get | wrk | http2 | put | tail | compaction | idle | sizes | cluster) "part_$part" ;;
     grpc) part_http2 ;;
     *) echo "there is no part $part" && exit 2 ;;
   esac

@@ -4,7 +4,8 @@
 # Needs root (or sudo without a password). The services that come with the packages are not started.
 set -u
 
-packages=(nginx-light redis-server memcached wrk nghttp2-client nghttp2-server libgrpc++-dev
+packages=(nginx-light redis-server memcached etcd-server wrk nghttp2-client nghttp2-server
+  libgrpc++-dev
   protobuf-compiler-grpc protobuf-compiler gnuplot-nox libabsl-dev
   liblmdb-dev librocksdb-dev libleveldb-dev libssl-dev pkg-config python3 curl)
 missing=()

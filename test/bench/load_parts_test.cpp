@@ -9,6 +9,7 @@
 
 #include "bench/http_bench_options.h"
 #include "bench/protocol.h"
+#include "bench/protocol_cluster.h"
 #include "bench/protocol_http2.h"
 #include "bench/workload.h"
 
@@ -164,6 +165,34 @@ std::string parse_flags(const std::vector<const char*>& words, HttpBenchOptions*
   std::vector<const char*> argv{"http_bench"};
   argv.insert(argv.end(), words.begin(), words.end());
   return parse_bench_flags(static_cast<int>(argv.size()), argv.data(), options);
+}
+
+TEST_CASE("etcd's answers, and Redis' with WAIT, are found at every split and checked") {
+  Workload workload(eight_byte_values(), 1);
+  const Operation get{Op::kGetFast, 1, 77}, put{Op::kPut, 1, 77};
+  std::string value, coded, request;
+  append_value(value, 77, 8);
+  append_base64(coded, value);
+  const auto http = [](const std::string& body) {
+    return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  };
+
+  EtcdProtocol etcd(workload, "host");
+  const Found found = parse_at_every_split(
+      etcd, get, http(R"({"kvs":[{"key":"YQ==","value":")" + coded + R"("}],"count":"1"})"));
+  CHECK((found.kind == Answer::Kind::kOk && etcd.is_right(get, found.body)));
+  CHECK(parse_at_every_split(etcd, get, http(R"({"header":{}})")).kind == Answer::Kind::kMissing);
+  CHECK_FALSE(etcd.is_right(get, R"({"kvs":[{"value":"YQ=="}]})"));
+  CHECK(etcd.is_right(put, R"({"header":{"revision":"7"}})"));
+  etcd.append_request(put, request);
+  CHECK(request.starts_with("POST /v3/kv/put HTTP/1.1\r\nHost: host\r\n"));
+  CHECK(request.ends_with("\r\n\r\n{\"key\":\"YmVuY2gvNzc=\",\"value\":\"" + coded + "\"}"));
+
+  WaitingRespProtocol waiting(workload);
+  const Found waited = parse_at_every_split(waiting, put, "+OK\r\n:2\r\n");
+  CHECK((waited.kind == Answer::Kind::kOk && waiting.is_right(put, waited.body)));
+  CHECK(parse_at_every_split(waiting, put, "+OK\r\n:0\r\n").kind == Answer::Kind::kFailed);
+  CHECK(parse_at_every_split(waiting, get, "$-1\r\n").kind == Answer::Kind::kMissing);
 }
 
 TEST_CASE("answers over HTTP/2 and gRPC are found at every split, in the order of their requests") {
