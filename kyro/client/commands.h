@@ -14,6 +14,7 @@
 #include "kyro/cli/command_line.h"
 #include "kyro/cli/docs.h"
 #include "kyro/client/backup.h"
+#include "kyro/client/cluster.h"
 #include "kyro/client/probe.h"
 #include "kyro/client/ranges.h"
 #include "kyro/client/requests.h"
@@ -88,6 +89,9 @@ inline constexpr CliFlag kReplayFlags[] = {
 inline constexpr CliFlag kStatusFlags[] = {
     {"watch", "", "again every second, until it is interrupted"},
 };
+inline constexpr CliFlag kClusterFlags[] = {
+    {"endpoints", "URL[,…]", "the servers to ask (default: that of -e); may be given several times", {}, {}, 0, {}, true},
+};
 inline constexpr CliFlag kSubscribeFlags[] = {
     {"from", "OFFSET", "begin with this record (default: the next one written)", kCliAnyNumber},
     {"key", "KEY", "only records of this key", kCliAnyNumber},
@@ -126,6 +130,12 @@ inline constexpr CliCommand kCommands[] = {
     {"status", "", "what the server does and has: traffic, keys, log, runs, index", 0, 0,
      run_status, kStatusFlags, "--json prints the answer of /v1/status as it comes.",
      "info stats overview"},
+    {"cluster", "", "how each of several servers stands to the log that they share", 0, 0,
+     run_cluster, kClusterFlags,
+     "A line for each: its state, whether it takes writes, its next offset, where the log ends, how "
+     "many records it is behind, which member of etcd it asks, and who wrote last. Exit 5 if one "
+     "cannot be reached, 1 if one is not ready or is of another database than the first.",
+     "replicas members nodes lag"},
     {"top", "", "what the server does in this second, by route", 0, 0, run_top, kTopFlags,
      "Rates and times out of two looks at /metrics. A time is the bound of a histogram's bucket: "
      "so many answers took at most so long.", "htop load"},

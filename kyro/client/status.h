@@ -209,6 +209,14 @@ inline void add_store(TextTable& table, const FlatJson& s) {
                          "), next offset " + s.text("next_offset")});
   table.add(
       {"log", several(s.number("segment_count"), "segment") + ", " + bytes("disk.log_bytes")});
+  if (s.has("shared_log.state")) {
+    const uint64_t lag = s.number("shared_log.lag");
+    table.add({"shared log", s.text("shared_log.name") + " at " + s.text("shared_log.endpoint") +
+                                 ", " + s.text("shared_log.state") + ", ends at " +
+                                 s.text("shared_log.head") + ", " +
+                                 (lag == 0 ? "all of it is here" : grouped(lag) + " behind") +
+                                 ", last written by " + s.text("shared_log.last_writer")});
+  }
   table.add({"runs", grouped(runs) + ", " + bytes("disk.data_bytes") + " of data, " +
                          bytes("disk.dead_bytes") + " of it dead"});
   const uint64_t indexed = s.number("index.keys");

@@ -15,9 +15,10 @@ namespace kyro::test {
 
 class ServedReplicas {
  public:
-  // So many servers on one member of etcd, with these flags beside the log's.
-  explicit ServedReplicas(size_t count, Args flags = {}, size_t members = 1)
-      : etcd_(members), flags_(std::move(flags)) {
+  // So many servers on so many members of etcd, with these flags beside the log's; and etcd's.
+  explicit ServedReplicas(size_t count, Args flags = {}, size_t members = 1,
+                          const Args& etcd_flags = {})
+      : etcd_(members, etcd_flags), flags_(std::move(flags)) {
     for (size_t i = 0; i < count; ++i) add();
   }
 
