@@ -12,6 +12,7 @@
 #include "kyro/server/api.h"
 #include "kyro/server/life_signs.h"
 #include "kyro/server/notify.h"
+#include "test/support/cluster/served_replicas.h"
 #include "test/support/engine_harness.h"
 #include "test/support/gate_fs.h"
 #include "test/support/http/http_test_util.h"
@@ -198,6 +199,25 @@ TEST_CASE("A service manager hears of start, reload, heartbeats and stop, in tha
   CHECK(server.stop().exit_code == 0);
   CHECK(socket.next_event().starts_with("STOPPING=1\nSTATUS="));
   CHECK_FALSE(socket.has_message());
+}
+
+TEST_CASE("A replica asks its manager for time until it has caught up, or knows that it cannot",
+          "[e2e]") {
+  if (!has_etcd()) return;
+  ServedReplicas replicas(1);
+  CHECK(replicas.client(0).call("PUT", "/v1/kv/1", "one").status == 201);
+  CHECK(replicas.server(0).stop().exit_code == 0);
+  replicas.etcd().process(0).signal(SIGSTOP);  // nobody knows yet that it does not answer
+  const std::string address = abstract_name();
+  ManagerSocket socket(address);
+  replicas.server(0).start({"NOTIFY_SOCKET=" + address});
+  CHECK(socket.next() == "STATUS=replaying the log");
+  std::string last = socket.next();
+  CHECK(last == "EXTEND_TIMEOUT_USEC=10000000\nSTATUS=catching up with the shared log");
+  while (last.starts_with("EXTEND_TIMEOUT_USEC=")) last = socket.next();
+  CHECK(last.starts_with("READY=1\nSTATUS=serving "));
+  CHECK(Client(replicas.server(0)).get("/v1/kv/1").body == "one");
+  CHECK(replicas.server(0).stop().exit_code == 0);
 }
 
 TEST_CASE("A server that cannot open its store never says that it is ready", "[e2e]") {

@@ -59,6 +59,23 @@ TEST_CASE("Every call that reads waits for the offset in its metadata") {
   CHECK(rig.ask("Delete", numbers({{1, 7}}), {{"min-offset", "99"}}).grpc_status() == "0");
 }
 
+TEST_CASE("So many reads may wait for an offset; one more is refused, and an end wakes all") {
+  CallRig rig;
+  std::vector<FakeCall*> waiting;
+  for (uint64_t i = 0; i < OffsetWaits::kMax; ++i) {
+    waiting.push_back(&begin_fresh_call(rig, "Get", numbers({{1, 7}}), kFromZero));
+  }
+  FakeCall& refused = begin_fresh_call(rig, "Get", numbers({{1, 7}}), kFromZero);
+  rig.at.rounds->turn();
+  CHECK(CallRig::failure_of(refused) == "14");
+  CHECK(refused.grpc_message() == "too many reads are waiting");
+  CHECK_FALSE(waiting.front()->responded());
+  rig.at.api.set_draining();
+  rig.at.rounds->turn();
+  CHECK(CallRig::failure_of(*waiting.front()) == "14");
+  CHECK(CallRig::failure_of(*waiting.back()) == "14");
+}
+
 TEST_CASE("A call whose offset does not come is UNAVAILABLE, and one that asks nonsense invalid") {
   CallRig rig;
   rig.put(7, "seven");
