@@ -1,5 +1,5 @@
-// `kyrodbctl cluster`: how each of several servers stands, as replicas of one log do: one line each,
-// and an exit code for scripts.
+// `kyrodbctl cluster`: how each of several servers stands, as replicas of one log do: one line
+// each, and an exit code for scripts.
 //
 // Thread rule: one thread; they are asked one after the other.
 #pragma once

@@ -90,7 +90,8 @@ inline constexpr CliFlag kStatusFlags[] = {
     {"watch", "", "again every second, until it is interrupted"},
 };
 inline constexpr CliFlag kClusterFlags[] = {
-    {"endpoints", "URL[,…]", "the servers to ask (default: that of -e); may be given several times", {}, {}, 0, {}, true},
+    {"endpoints", "URL[,…]", "the servers to ask (default: that of -e); may be given several times",
+     {}, {}, 0, {}, true},
 };
 inline constexpr CliFlag kSubscribeFlags[] = {
     {"from", "OFFSET", "begin with this record (default: the next one written)", kCliAnyNumber},
@@ -132,8 +133,8 @@ inline constexpr CliCommand kCommands[] = {
      "info stats overview"},
     {"cluster", "", "how each of several servers stands to the log that they share", 0, 0,
      run_cluster, kClusterFlags,
-     "A line for each: its state, whether it takes writes, its next offset, where the log ends, how "
-     "many records it is behind, which member of etcd it asks, and who wrote last. Exit 5 if one "
+     "A line for each: its state, whether it takes writes, its next offset, where the log ends, "
+     "how many records it is behind, which member of etcd it asks, and who wrote last. Exit 5 if one "
      "cannot be reached, 1 if one is not ready or is of another database than the first.",
      "replicas members nodes lag"},
     {"top", "", "what the server does in this second, by route", 0, 0, run_top, kTopFlags,

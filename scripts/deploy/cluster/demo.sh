@@ -85,7 +85,7 @@ What to try, in another terminal:
   ${binary}ctl -e ${urls[0]} put 1 hello
   curl -s '${urls[1]}/v1/kv/1?min_offset=0'          # once it has that write
   curl -s '${urls[2]}/v1/kv/1?consistency=latest'    # once it has all there is
-  ${binary}ctl cluster $replicas
+  ${binary}ctl cluster --endpoints $replicas
   kill -9 ${pids[0]}          # one member of etcd: nobody notices
   ${binary}ctl -e ${urls[1]} put 2 again
   kill -9 ${pids[3]}          # and the first replica
