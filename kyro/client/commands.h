@@ -134,8 +134,8 @@ inline constexpr CliCommand kCommands[] = {
     {"cluster", "", "how each of several servers stands to the log that they share", 0, 0,
      run_cluster, kClusterFlags,
      "A line for each: its state, whether it takes writes, its next offset, where the log ends, "
-     "how many records it is behind, which member of etcd it asks, and who wrote last. Exit 5 if one "
-     "cannot be reached, 1 if one is not ready or is of another database than the first.",
+     "how many records it is behind, which member of etcd it asks, and who wrote last. Exit 5 if "
+     "one cannot be reached, 1 if one is not ready or is of another database than the first.",
      "replicas members nodes lag"},
     {"top", "", "what the server does in this second, by route", 0, 0, run_top, kTopFlags,
      "Rates and times out of two looks at /metrics. A time is the bound of a histogram's bucket: "

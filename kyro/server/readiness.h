@@ -81,15 +81,22 @@ struct Unreadiness {
   return "{\"status\":\"" + std::string(why.state) + "\"" + why.fields + "}";
 }
 
-// Writes would be refused now, for as long as the log does not answer.
-[[nodiscard]] inline bool takes_writes(const Replica* replica) {
-  return replica == nullptr || replica->state() != Replica::State::kUnreachable;
+// Why a replica that is ready refuses writes for now, in a sentence; empty if it does not.
+[[nodiscard]] inline std::string_view why_no_writes(const Replica* replica) {
+  if (replica == nullptr) return {};
+  if (replica->state() == Replica::State::kUnreachable) {
+    return "the shared log does not answer: writes are refused, reads go on";
+  }
+  if (replica->log().space().is_full()) {
+    return "the shared log is full: writes are refused, reads go on";
+  }
+  return {};
 }
 
 // The answer of /ready, with what an operator should know of log and disk.
 [[nodiscard]] inline std::string ready_body(const Engine& engine, const Replica* replica) {
   std::string body = "{\"status\":\"ready\"";
-  if (!takes_writes(replica)) body += ",\"writes\":\"unavailable\"";
+  if (!why_no_writes(replica).empty()) body += ",\"writes\":\"unavailable\"";
   const auto warnings = engine.disk_warnings();
   for (size_t i = 0; i < warnings.size(); ++i) {
     body.append(i == 0 ? ",\"warnings\":[\"" : ",\"").append(warnings[i]).append("\"");

@@ -23,7 +23,7 @@ inline void respond_ready(Exchange& x, Engine* engine, const Replica* replica, u
   const auto why = why_not_ready(engine, replica, replayed);
   if (why) return x.respond(503, kJsonType, unready_body(*why));
   const auto wants_writes = find_switch(x.request().query, "writes");
-  const bool is_enough = takes_writes(replica) || !wants_writes.ok() || !*wants_writes;
+  const bool is_enough = why_no_writes(replica).empty() || !wants_writes.ok() || !*wants_writes;
   x.respond(is_enough ? 200 : 503, kJsonType, ready_body(*engine, replica));
 }
 

@@ -60,11 +60,7 @@ inline void render_state(JsonFields& json, const StatusSource& from) {
   };
   if (from.is_draining) return say("draining", "the server is being stopped");
   const auto why = why_not_ready(from.engine, from.replica);
-  if (!why) {
-    return say("ready", takes_writes(from.replica)
-                            ? ""
-                            : "the shared log does not answer: writes are refused, reads go on");
-  }
+  if (!why) return say("ready", why_no_writes(from.replica));
   say(why->state, why->why);
   if (from.engine == nullptr) {
     json.open("recovery", '{');
