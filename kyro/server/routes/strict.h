@@ -110,9 +110,7 @@ struct Conditions {
          field.is("x-method-override");
 }
 [[nodiscard]] inline Conditions conditions_of(const HttpRequest& request) {
-  constexpr auto kNames = NameLengths::of("if-match", "if-none-match", "if-unmodified-since");
   Conditions conditions;
-  if (!request.name_lengths.may_be_any(kNames)) return conditions;
   for (const HeaderField& field : request.fields) {
     switch (field.name.size()) {
       case 8:
