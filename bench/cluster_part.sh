@@ -2,8 +2,8 @@
 # The part "cluster" of http_compare.sh, which reads this file: three replicas on three members of
 # etcd beside etcd itself and Redis with `WAIT 1` (a master and two replicas), all on this machine.
 # Everybody has all of it: nine servers that rest while one of them is asked.
-# What it uses and does not set is of http_compare.sh.
-# shellcheck disable=SC2154,SC2034
+# What it uses and does not set is of http_compare.sh, names in brackets are keys of its maps.
+# shellcheck disable=SC2154,SC2034,SC2004
 
 members=() # where those of etcd listen to clients
 

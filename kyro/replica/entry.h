@@ -145,6 +145,7 @@ struct LogHead {
     return Status(Code::kUnsupported, name + ": written by a newer KyroDB (entry format " +
                                           std::to_string(header.version) + ")");
   }
+  if (header.version == 0 || header.zero != 0) return damaged("its header is wrong");
   if (std::string_view(header.database, kDatabaseIdChars) != database) {
     return Status(Code::kInvalid, name + ": of another database");
   }

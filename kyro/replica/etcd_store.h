@@ -117,7 +117,13 @@ inline Result<std::optional<EntryStore::Found>> EtcdStore::create(uint64_t offse
     KYRO_TRY(found);
     return std::optional<Found>(std::move(*found));
   };
-  return members_.ask("/v3/kv/txn", body, decode);
+  auto made = members_.ask("/v3/kv/txn", body, decode);
+  if (made.status().code() != Code::kNoSpace) return made;
+  // What was under way when the room ran out is made all the same, and answered with this error.
+  const auto there = look(offset);
+  if (!there.ok()) return Status(Code::kLogUnreachable, std::string(there.status().message()));
+  if (there->entry == entry) return std::optional<Found>();
+  return made;
 }
 
 inline Result<EntryStore::Found> EtcdStore::look(uint64_t offset) {

@@ -168,6 +168,11 @@ void torture(seconds time, uint64_t seed) {
     ++rounds;
     // A quiet moment: writes go on within it.
     CHECK(load.wait_for(100, seconds(60)));
+    if (rounds % 50 == 0) {
+      std::printf("%d rounds, %llu acknowledged\n", rounds,
+                  static_cast<unsigned long long>(load.totals().acknowledged));
+      std::fflush(stdout);
+    }
     torturer.begin_anew_whoever_has_to();
   }
   load.stop();

@@ -82,6 +82,18 @@ TEST_CASE("an entry of format 1 is the bytes that were written once") {
   CHECK(code_of(golden) == Code::kOk);
 }
 
+TEST_CASE("an entry whose checksum is right and whose header nobody has written is damaged") {
+  for (const size_t at : {offsetof(EntryHeader, version), offsetof(EntryHeader, zero)}) {
+    std::string entry = sample_entry();
+    const bool is_version = at == offsetof(EntryHeader, version);
+    store(entry.data() + at, is_version ? uint32_t{0} : uint32_t{1});
+    const std::string_view body = std::string_view(entry).substr(sizeof(EntryHeader));
+    store(entry.data() + offsetof(EntryHeader, crc),
+          crc32c(body, crc32c(entry.data(), offsetof(EntryHeader, crc))));
+    CHECK(code_of(entry) == Code::kCorruption);
+  }
+}
+
 TEST_CASE("no changed bit and no cut of an entry passes for an entry") {
   const std::string entry = sample_entry();
   for (size_t bit = 0; bit < entry.size() * 8; ++bit) {

@@ -29,6 +29,15 @@ std::string token_answer(const std::string& token) {
   return CannedServer::answer("200 OK", R"({"header":{},"token":")" + token + "\"}");
 }
 
+// To a look at offset 0 of the log "test", where this lies.
+std::string found_answer(const std::string& entry) {
+  using etcd_detail::json_bytes;
+  return CannedServer::answer(
+      "200 OK", R"({"succeeded":true,"responses":[{"response_range":{"kvs":[{)" +
+                    json_bytes("key", EtcdKeys("test").entry(0)) + "," +
+                    json_bytes("value", entry) + R"(}],"count":"1"}},{"response_range":{}}]})");
+}
+
 EtcdOptions asking(const std::vector<std::string>& urls) {
   EtcdOptions options;
   for (const std::string& url : urls) options.endpoints.push_back(parse_endpoint(url).value());
@@ -164,10 +173,24 @@ TEST_CASE("an answer to something else is no answer") {
   CHECK(store.create(0, "e", "b", "a").status().code() == Code::kLogUnreachable);
 }
 
+TEST_CASE("an entry that is answered with no room may have been made: it is looked for") {
+  const std::string full =
+      refused_by_etcd("429 Too Many Requests", "etcdserver: mvcc: database space exceeded", 8);
+  CannedServer server({full, found_answer("e"), full, found_answer("of another"), full,
+                       refused_by_etcd("503 Service Unavailable", "etcdserver: no leader", 14)});
+  EtcdStore store(asking({server.url()}));
+  const auto made = store.create(0, "e", "b", "a");
+  REQUIRE(made.ok());
+  CHECK_FALSE(*made);
+  CHECK(store.create(0, "e", "b", "a").status().code() == Code::kNoSpace);
+  CHECK(store.create(0, "e", "b", "a").status().code() == Code::kLogUnreachable);
+}
+
 TEST_CASE("no room and too large are final answers, of a member that is asked again") {
   CannedServer server(
       {refused_by_etcd("429 Too Many Requests", "etcdserver: mvcc: database space exceeded", 8),
-       refused_by_etcd("400 Bad Request", "etcdserver: request is too large", 3), kWasMade});
+       kNothingThere, refused_by_etcd("400 Bad Request", "etcdserver: request is too large", 3),
+       kWasMade});
   EtcdStore store(asking({server.url(), dead_url()}));
   const Status no_space = store.create(0, "e", "b", "a").status();
   CHECK(no_space.code() == Code::kNoSpace);

@@ -118,7 +118,7 @@ class Http2Exchange final : public Exchange {
 
   [[nodiscard]] bool has_request() const { return own_request_ != nullptr; }
   // Makes the request, of its text. REQUIRES: has_request() is false.
-  inline void read_request();
+  void read_request();
   void put_request_back() {
     if (!has_request()) return;
     workspace_.release_request(std::exchange(own_request_, nullptr));

@@ -1,11 +1,8 @@
 // The messages of scripts/api that a client sends.
 //
-// decode() merges what it reads into what is there, as protocol buffers want: later fields win. It
-// fails on bytes that are no message, and, unlike what is usual, on a field that it does not know,
-// or of another wire type: a client that asks for what this server has never heard of, such as a
-// new condition, shall not take the answer for one to that. Only the messages of services that
-// others have defined skip what they do not know. What a message means is checked by whoever acts
-// on it.
+// decode() merges what it reads into what is there, as protocol buffers want: later fields win,
+// unknown ones are skipped, a field of another wire type counts as unknown. It fails on bytes that
+// are no message; what a message means is checked by whoever acts on it.
 //
 // Thread rule: values. Ownership: views point into the decoded bytes.
 #pragma once
@@ -19,25 +16,6 @@
 
 namespace kyro::rpc {
 
-// Whether the field is this one; then its value is taken.
-[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number, uint64_t* value) {
-  if (field.is_varint(number)) *value = field.value;
-  return field.is_varint(number);
-}
-[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number,
-                               std::optional<uint64_t>* value) {
-  if (field.is_varint(number)) *value = field.value;
-  return field.is_varint(number);
-}
-[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number, bool* value) {
-  if (field.is_varint(number)) *value = field.value != 0;
-  return field.is_varint(number);
-}
-[[nodiscard]] inline bool take(const ProtoField& field, uint32_t number, std::string_view* value) {
-  if (field.is_bytes(number)) *value = field.bytes;
-  return field.is_bytes(number);
-}
-
 // Calls on_field(field) for every field; false if the bytes are no message, or on_field says so.
 template <class OnField>
 [[nodiscard]] bool decode_fields(std::string_view bytes, OnField on_field,
@@ -47,7 +25,7 @@ template <class OnField>
   while (reader.next(&field)) {
     if (!on_field(field)) return false;
   }
-  return reader.ok() && !reader.has_skipped();
+  return reader.ok();
 }
 
 struct Condition {
@@ -57,7 +35,7 @@ struct Condition {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (field.type != ProtoType::kVarint || field.number < 1 || field.number > 3) return false;
+      if (field.type != ProtoType::kVarint || field.number < 1 || field.number > 3) return true;
       want = static_cast<Want>(field.number);
       value = field.value;
       return true;
@@ -74,8 +52,11 @@ struct PutRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &key) || take(field, 2, &value) || take(field, 3, &ttl_secs) ||
-             take(field, 5, &expires_secs) || (field.is_bytes(4) && condition.decode(field.bytes));
+      if (field.is_varint(1)) key = field.value;
+      if (field.is_bytes(2)) value = field.bytes;
+      if (field.is_varint(3)) ttl_secs = field.value;
+      if (field.is_varint(5)) expires_secs = field.value;
+      return !field.is_bytes(4) || condition.decode(field.bytes);
     });
   }
 };
@@ -86,7 +67,9 @@ struct GetRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &key) || take(field, 2, &offset_only);
+      if (field.is_varint(1)) key = field.value;
+      if (field.is_varint(2)) offset_only = field.value != 0;
+      return true;
     });
   }
 };
@@ -98,7 +81,10 @@ struct WaitRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &key) || take(field, 2, &known_offset) || take(field, 3, &wait_secs);
+      if (field.is_varint(1)) key = field.value;
+      if (field.is_varint(2)) known_offset = field.value;
+      if (field.is_varint(3)) wait_secs = field.value;
+      return true;
     });
   }
 };
@@ -109,7 +95,8 @@ struct DeleteRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &key) || (field.is_bytes(2) && condition.decode(field.bytes));
+      if (field.is_varint(1)) key = field.value;
+      return !field.is_bytes(2) || condition.decode(field.bytes);
     });
   }
 };
@@ -125,8 +112,8 @@ struct MultiGetRequest {
     return decode_fields(
         bytes,
         [&](const ProtoField& field) {
-          if (field.is_varint(1)) return add(field.value), true;
-          if (!field.is_bytes(1)) return false;
+          if (field.is_varint(1)) add(field.value);
+          if (!field.is_bytes(1)) return true;
           ProtoReader packed(field.bytes);
           for (uint64_t key = 0; packed.next_packed(&key);) add(key);
           return packed.ok();
@@ -153,7 +140,7 @@ struct Operation {
         kind = Kind::kDelete;
         return remove.decode(field.bytes);
       }
-      return false;
+      return true;
     });
   }
 };
@@ -167,8 +154,12 @@ struct ScanRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &first) || take(field, 2, &end) || take(field, 3, &limit) ||
-             take(field, 4, &reverse) || take(field, 5, &keys_only);
+      if (field.is_varint(1)) first = field.value;
+      if (field.is_varint(2)) end = field.value;
+      if (field.is_varint(3)) limit = field.value;
+      if (field.is_varint(4)) reverse = field.value != 0;
+      if (field.is_varint(5)) keys_only = field.value != 0;
+      return true;
     });
   }
 };
@@ -181,7 +172,10 @@ struct RangeRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &first) || take(field, 2, &end) || take(field, 3, &limit);
+      if (field.is_varint(1)) first = field.value;
+      if (field.is_varint(2)) end = field.value;
+      if (field.is_varint(3)) limit = field.value;
+      return true;
     });
   }
 };
@@ -192,7 +186,9 @@ struct NearestRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      return take(field, 1, &key) || take(field, 2, &direction);
+      if (field.is_varint(1)) key = field.value;
+      if (field.is_varint(2)) direction = field.value;
+      return true;
     });
   }
 };
@@ -205,12 +201,13 @@ struct SubscribeRequest {
 
   [[nodiscard]] bool decode(std::string_view bytes) {
     return decode_fields(bytes, [this](const ProtoField& field) {
-      if (take(field, 1, &from_offset) || take(field, 4, &progress)) return true;
-      if (take(field, 2, &key)) {
+      if (field.is_varint(1)) from_offset = field.value;
+      if (field.is_varint(4)) progress = field.value != 0;
+      if (field.is_varint(2)) {
+        key = field.value;
         range.reset();
-        return true;
       }
-      if (!field.is_bytes(3)) return false;
+      if (!field.is_bytes(3)) return true;
       key.reset();
       if (!range) range.emplace();
       return range->decode(field.bytes);
@@ -229,10 +226,10 @@ struct HealthCheckRequest {
   }
 };
 
-// A message without a field.
+// A message without a field that we know.
 struct EmptyRequest {
   [[nodiscard]] bool decode(std::string_view bytes) {
-    return decode_fields(bytes, [](const ProtoField&) { return false; });
+    return decode_fields(bytes, [](const ProtoField&) { return true; });
   }
 };
 

@@ -58,14 +58,11 @@ class ProtoReader {
     while (ok_ && at_ != end_) {
       if (!read_field(field)) break;
       if (field->type != ProtoType::kGroupStart) return true;
-      has_skipped_ = true;
       if (!skip_group(field->number)) break;
     }
     return false;
   }
   [[nodiscard]] bool ok() const { return ok_; }
-  // There was a group.
-  [[nodiscard]] bool has_skipped() const { return has_skipped_; }
 
   // A number without a field around it, as packed repeated fields have them.
   [[nodiscard]] bool next_packed(uint64_t* value) { return at_ != end_ && read_varint(value); }
@@ -139,7 +136,6 @@ class ProtoReader {
   size_t fields_left_;
   unsigned depth_ = 0;
   bool ok_ = true;
-  bool has_skipped_ = false;
 };
 
 // ---- writing; a field of its default value is left out, as proto3 wants ----

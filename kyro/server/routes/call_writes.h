@@ -108,8 +108,7 @@ class OperationReader final : public BatchSource {
   [[nodiscard]] size_t position() const override { return position_; }
   Result<bool> next(size_t budget_bytes, Mutation* mutation, Condition* condition,
                     bool* is_conditional) override {
-    if (state_ == State::kBad)
-      return Status(Code::kInvalid, "the message is no WriteRequest that is known here");
+    if (state_ == State::kBad) return Status(Code::kInvalid, "the message is no WriteRequest");
     if (state_ == State::kFound) {
       if (++number_ > operations_max_) {
         return Status(Code::kTooLarge, "at most " + std::to_string(operations_max_) +
@@ -138,23 +137,24 @@ class OperationReader final : public BatchSource {
 
  private:
   enum class State : uint8_t { kFound, kHashing, kEnd, kBad };
+  static constexpr size_t kUnknownMax = 64 * 1024;  // fields of the message that are skipped
 
   void find_next() {
     ProtoField field;
-    if (!fields_.next(&field)) {
-      state_ = fields_.ok() && !fields_.has_skipped() ? State::kEnd : State::kBad;
-    } else if (field.is_bytes(1)) {
-      bytes_ = field.bytes;
-      state_ = State::kFound;
-    } else {
-      state_ = State::kBad;
+    while (fields_.next(&field)) {
+      if (field.is_bytes(1)) {
+        bytes_ = field.bytes;
+        state_ = State::kFound;
+        return;
+      }
+      if (++unknown_ > kUnknownMax) break;
     }
+    state_ = fields_.ok() && unknown_ <= kUnknownMax ? State::kEnd : State::kBad;
   }
 
   Status decode() {
     rpc::Operation operation;
-    if (!operation.decode(bytes_))
-      return Status(Code::kInvalid, "it is no Operation that is known here");
+    if (!operation.decode(bytes_)) return Status(Code::kInvalid, "it is no message");
     switch (operation.kind) {
       case rpc::Operation::Kind::kNone:
         return Status(Code::kInvalid, "neither put nor delete");
@@ -181,6 +181,7 @@ class OperationReader final : public BatchSource {
   State state_ = State::kEnd;
   uint64_t number_ = 0;
   size_t position_ = 0;
+  size_t unknown_ = 0;
   // Of the operation under way.
   std::string_view bytes_;
   Mutation mutation_;

@@ -200,8 +200,7 @@ class Calls {
   // Answers where the message is not what its method takes.
   static void refuse_message(Exchange& x) {
     rpc::respond_failed(x, rpc::GrpcCode::kInvalidArgument,
-                        "the message is not what this method takes, or has a field that is "
-                        "not known here: is the client newer than the server?");
+                        "the message is not what this method takes");
   }
   template <class Request>
   static bool decode(Exchange& x, std::string_view message, Request* request) {

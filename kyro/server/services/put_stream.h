@@ -167,8 +167,7 @@ class PutStream final : public PutBundleOwner, public std::enable_shared_from_th
   // False if the put has to wait, or to be a bundle by itself.
   bool add_to(PutBundle& bundle, std::string_view message) {
     rpc::PutRequest put;
-    Result<Mutation> mutation =
-        Status(Code::kInvalid, "the message is no PutRequest that is known here");
+    Result<Mutation> mutation = Status(Code::kInvalid, "the message is no PutRequest");
     const auto when = [this](const Lifetime& lifetime) { return expiry_of(engine_, lifetime); };
     if (put.decode(message)) mutation = mutation_of(put, when);
     Status status = mutation.status();
