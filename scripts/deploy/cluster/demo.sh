@@ -3,7 +3,7 @@
 #
 #   demo.sh BINARY [DIR]      DIR (a temporary one if none is given) has the data and the logs
 #
-# Only what it has started ends with it.
+# Only what it has started ends with it, however it ends.
 set -u
 binary=$(realpath "${1:?usage: demo.sh BINARY [DIR]}")
 dir=${2:-}
@@ -55,7 +55,7 @@ for i in 0 1 2; do
   cluster+=${cluster:+,}member$i=${peers[i]}
 done
 for i in 0 1 2; do
-  etcd --name "member$i" --data-dir "$dir/member$i" \
+  setpriv --pdeathsig TERM etcd --name "member$i" --data-dir "$dir/member$i" \
     --listen-client-urls "${clients[i]}" --advertise-client-urls "${clients[i]}" \
     --listen-peer-urls "${peers[i]}" --initial-advertise-peer-urls "${peers[i]}" \
     --initial-cluster "$cluster" --auto-compaction-mode periodic --auto-compaction-retention 1m \
@@ -70,8 +70,8 @@ members=$(IFS=,; echo "${clients[*]}")
 urls=()
 for i in 0 1 2; do
   urls[i]=http://127.0.0.1:${replica_ports[i]}
-  "$binary" serve 127.0.0.1 "${replica_ports[i]}" --data-dir "$dir/replica$i" \
-    --log "$members/demo" >"$dir/replica$i.log" 2>&1 &
+  setpriv --pdeathsig TERM "$binary" serve 127.0.0.1 "${replica_ports[i]}" \
+    --data-dir "$dir/replica$i" --log "$members/demo" >"$dir/replica$i.log" 2>&1 &
   pids+=($!)
 done
 for i in 0 1 2; do wait_for_line "$dir/replica$i.log" ' version=' "${pids[i + 3]}"; done
