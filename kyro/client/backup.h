@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "kyro/base/backup_name.h"
+#include "kyro/base/text/backup_name.h"
 #include "kyro/client/output_file.h"
 #include "kyro/client/progress.h"
 #include "kyro/client/requests.h"

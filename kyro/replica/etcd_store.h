@@ -146,7 +146,11 @@ inline Status EtcdStore::create_head(std::string_view head) {
   using namespace etcd_detail;
   const std::string body = "{\"compare\":[" + json_absent(keys_.head()) + "],\"success\":[" +
                            json_put(keys_.head(), head) + "]}";
-  return members_.ask("/v3/kv/txn", body, decode_etcd_txn).status();
+  const Status made = members_.ask("/v3/kv/txn", body, decode_etcd_txn).status();
+  if (made.code() != Code::kNoSpace) return made;
+  const auto there = look(0);  // as in create()
+  if (!there.ok()) return Status(Code::kLogUnreachable, std::string(there.status().message()));
+  return there->head ? Status() : made;
 }
 
 inline Result<std::vector<EntryStore::Entry>> EtcdStore::read(uint64_t from, uint32_t count) {

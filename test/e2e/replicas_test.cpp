@@ -7,6 +7,7 @@
 #include "kyro/base/clock.h"
 #include "test/support/cluster/etcd_cluster.h"
 #include "test/support/cluster/served_replicas.h"
+#include "test/support/grpc_clients.h"
 #include "test/support/server_process.h"
 
 namespace kyro::test {
@@ -315,6 +316,32 @@ TEST_CASE("A subscriber goes on at another replica with the last id that it has 
   ServerProcess alone(dir.file("data"));
   Client client(alone);
   CHECK(client.get("/v1/subscribe", {{"Last-Event-ID", "8"}}).status == 410);
+}
+
+TEST_CASE("A subscriber of gRPC goes on at another replica after the last offset it has seen",
+          "[e2e]") {
+  if (!has_etcd()) return;
+  if (!has_python_client()) {
+    WARN(kNoPythonClient);
+    return;
+  }
+  ServedReplicas replicas(2, {"--log-timeout-ms", "60000"});
+  const auto put = [&](size_t replica, uint64_t key) {
+    CHECK(replicas.client(replica).call("PUT", kv_path(key), "v").status == 201);
+  };
+  const auto follow = [&](size_t replica, const std::string& from, const std::string& count) {
+    Args argv{"/usr/bin/python3", "-B", "test/clients/follow_log.py", "scripts/api"};
+    argv.insert(argv.end(), {replicas.server(replica).endpoint().name, from, count});
+    const Outcome outcome = run_program(argv);
+    INFO(outcome.err);
+    CHECK(outcome.exit_code == 0);
+    return outcome.out;
+  };
+  for (uint64_t key = 0; key < 5; ++key) put(key % 2, key);
+  CHECK(follow(0, "0", "5") == "0 1 2 3 4\n");
+  put(0, 5);
+  put(0, 6);
+  CHECK(follow(1, "5", "2") == "5 6\n");
 }
 
 }  // namespace kyro::test

@@ -186,6 +186,21 @@ TEST_CASE("an entry that is answered with no room may have been made: it is look
   CHECK(store.create(0, "e", "b", "a").status().code() == Code::kLogUnreachable);
 }
 
+TEST_CASE("a head that is answered with no room may have been made: it is looked for") {
+  using etcd_detail::json_bytes;
+  const std::string full =
+      refused_by_etcd("429 Too Many Requests", "etcdserver: mvcc: database space exceeded", 8);
+  const std::string there = CannedServer::answer(
+      "200 OK",
+      R"({"succeeded":true,"responses":[{"response_range":{}},{"response_range":{"kvs":[{)" +
+          json_bytes("key", EtcdKeys("test").head()) + "," + json_bytes("value", "h") +
+          R"(}],"count":"1"}}]})");
+  CannedServer server({full, there, full, kNothingThere});
+  EtcdStore store(asking({server.url()}));
+  CHECK(store.create_head("h").ok());
+  CHECK(store.create_head("h").code() == Code::kNoSpace);
+}
+
 TEST_CASE("no room and too large are final answers, of a member that is asked again") {
   CannedServer server(
       {refused_by_etcd("429 Too Many Requests", "etcdserver: mvcc: database space exceeded", 8),

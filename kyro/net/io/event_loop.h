@@ -10,7 +10,6 @@
 #pragma once
 
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
@@ -18,10 +17,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "kyro/base/clock.h"
 #include "kyro/base/status.h"
+#include "kyro/base/wake_up.h"
 #include "kyro/net/io/socket_calls.h"
 #include "kyro/net/io/task_queue.h"
 #include "kyro/net/io/timer_wheel.h"
@@ -46,13 +47,12 @@ class EventLoop {
   EventLoop& operator=(const EventLoop&) = delete;
   ~EventLoop() {
     if (epoll_fd_ >= 0) ::close(epoll_fd_);
-    if (wake_fd_ >= 0) ::close(wake_fd_);
   }
 
   [[nodiscard]] Status open() {
     epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
-    wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (epoll_fd_ < 0 || wake_fd_ < 0 || !add(wake_fd_, EPOLLIN | EPOLLET, nullptr)) {
+    const int wake_fd = wake_up_.emplace().fd();
+    if (epoll_fd_ < 0 || wake_fd < 0 || !add(wake_fd, EPOLLIN | EPOLLET, nullptr)) {
       return Status(Code::kIoError, std::string("cannot set up epoll: ") + std::strerror(errno));
     }
     return Status();
@@ -74,10 +74,7 @@ class EventLoop {
   // Any thread: makes the wait return, now or the next time.
   void wake() {
     woken_.store(true, std::memory_order_seq_cst);
-    if (!asleep_.exchange(false, std::memory_order_seq_cst)) return;
-    const uint64_t one = 1;
-    // A full counter would have woken the loop already.
-    [[maybe_unused]] const ssize_t n = ::write(wake_fd_, &one, sizeof one);
+    if (asleep_.exchange(false, std::memory_order_seq_cst)) wake_up_->wake();
   }
 
   // Waits for events, posted nodes, wake(), the next deadline or at most timeout_ms. Then the time
@@ -139,7 +136,7 @@ class EventLoop {
   static inline constinit thread_local const EventLoop* waiting_here = nullptr;
 
   int epoll_fd_ = -1;
-  int wake_fd_ = -1;
+  std::optional<WakeUp> wake_up_;  // from open() on
   size_t ready_ = 0;
   uint64_t now_ns_;
   TimerWheel wheel_;

@@ -15,8 +15,8 @@
 #include <string_view>
 #include <utility>
 
-#include "kyro/base/backup_name.h"
 #include "kyro/base/counters.h"
+#include "kyro/base/text/backup_name.h"
 #include "kyro/net/http/handler.h"
 #include "kyro/server/reply/reply.h"
 #include "kyro/server/reply/sliced_body.h"

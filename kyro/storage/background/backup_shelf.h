@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "kyro/base/backup_name.h"
 #include "kyro/base/cancel.h"
+#include "kyro/base/text/backup_name.h"
 #include "kyro/storage/fs/fs.h"
 #include "kyro/storage/job.h"
 #include "kyro/storage/manifest.h"
